@@ -1,0 +1,42 @@
+"""One Python API for secrets, whatever keeps them.
+
+``open`` gives a :class:`SecretManager`; everything else is reachable from it.
+Names are imported on first use, so that a command pays for what it uses.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from strongroom.errors import StrongroomError as StrongroomError
+    from strongroom.manager import SecretManager as SecretManager
+    from strongroom.manager import open as open
+    from strongroom.model import ABSENT as ABSENT
+    from strongroom.model import Freshness as Freshness
+    from strongroom.model import Secret as Secret
+    from strongroom.model import SecretName as SecretName
+    from strongroom.model import SecretValue as SecretValue
+
+__all__ = ["ABSENT", "Freshness", "Secret", "SecretManager", "SecretName", "SecretValue", "StrongroomError", "open"]
+
+_HOMES = {
+    "ABSENT": "model",
+    "Freshness": "model",
+    "Secret": "model",
+    "SecretManager": "manager",
+    "SecretName": "model",
+    "SecretValue": "model",
+    "StrongroomError": "errors",
+    "open": "manager",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found

@@ -1,0 +1,1 @@
+"""What the core itself offers through entry points: the backend in memory and two cache policies."""

@@ -1,0 +1,193 @@
+"""The backend ``memory``: the shortest complete answer to the contract of a backend."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from datetime import UTC, datetime
+from typing import Final
+
+from strongroom.builtin.settings import MemorySettings
+from strongroom.contracts import (
+    Backend,
+    DeleteRequest,
+    DeleteResult,
+    ListRequest,
+    ListResult,
+    ReadRequest,
+    ReadResult,
+    Record,
+    VersionsRequest,
+    VersionsResult,
+    WriteRequest,
+    WriteResult,
+)
+from strongroom.errors import SecretDeletedError, SecretNotFoundError, ValueTooLargeError, VersionConflictError
+from strongroom.model import ABSENT, SecretName, SecretValue, SecretVersion
+
+_ABSENT_TEXT: Final = ABSENT.value
+
+
+class _Version(Record):
+    """One version that was written; deleting takes its value away and leaves the rest as a tombstone."""
+
+    number: int
+    created: datetime
+    value: SecretValue | None
+    deleted: datetime | None = None
+
+
+# Histories are never changed but replaced as a whole, in one step. So a reader needs no
+# lock, and a child that is forked in the middle of a write finds the old one or the new one.
+_History = tuple[_Version, ...]
+
+
+class MemoryBackend(Backend):
+    """Keeps secrets in this process, with every capability that the contract knows.
+
+    A write makes version ``"1"``, ``"2"`` and so on; no number comes twice, not even
+    after a delete. A deleted secret leaves a tombstone, so that it is told apart
+    from one that never was. A forked child has a copy of its own.
+
+    Args:
+        settings: What is there from the start, and the limits.
+
+    Raises:
+        InvalidNameError: A seeded name is not one that a secret can have.
+        ValueTooLargeError: A seeded value is over the limit.
+    """
+
+    def __init__(self, settings: MemorySettings | None = None) -> None:
+        settings = settings or MemorySettings()
+        # Two backends in memory never hold the same secrets, so each has an address of its own.
+        self.address = f"memory:{os.urandom(8).hex()}"
+        self.max_value_bytes = settings.max_value_bytes
+        self._keep = settings.keep_versions
+        self._histories: dict[SecretName, _History] = {}
+        self._lock = threading.Lock()
+        for name, text in (settings.seed or {}).items():
+            self.write(WriteRequest(name=SecretName(name), value=SecretValue(text)))
+
+    def read(self, request: ReadRequest) -> ReadResult:
+        """Return the current version of a secret, or the one asked for.
+
+        Raises:
+            SecretNotFoundError: There is no such name or version.
+            SecretDeletedError: It is deleted.
+        """
+        found = _version_of(request.name, self._history(request.name), request.version)
+        if found.value is None:
+            raise _deleted(request.name, found)
+        return ReadResult(value=found.value, version=str(found.number), created=found.created)
+
+    def write(self, request: WriteRequest) -> WriteResult:
+        """Create or update a secret.
+
+        Raises:
+            VersionConflictError: The current version is not the expected one.
+            ValueTooLargeError: The value is over the limit.
+        """
+        self._check_size(request)
+        with self._lock:
+            history = self._histories.get(request.name, ())
+            _check_expected(request, history)
+            number = history[-1].number + 1 if history else 1
+            written = _Version(number=number, created=datetime.now(UTC), value=request.value)
+            self._histories[request.name] = (*history, written)[-self._keep :]
+        return WriteResult(version=str(number), created=written.created)
+
+    def delete(self, request: DeleteRequest) -> DeleteResult:
+        """Delete a secret with all its versions; their numbers stay taken."""
+        with self._lock:
+            history = self._histories.get(request.name, ())
+            existed = _is_alive(history)
+            if existed:
+                now = datetime.now(UTC)
+                self._histories[request.name] = tuple(_tombstone(version, now) for version in history)
+        return DeleteResult(existed=existed)
+
+    def list(self, request: ListRequest) -> ListResult:
+        """Return every name below a prefix."""
+        with self._lock:
+            alive = [name for name, history in self._histories.items() if _is_alive(history)]
+        return ListResult(names=tuple(sorted(name for name in alive if name.is_below(request.prefix))))
+
+    def versions(self, request: VersionsRequest) -> VersionsResult:
+        """Return the versions that are kept of a secret, tombstones among them.
+
+        Raises:
+            SecretNotFoundError: There is no such name.
+        """
+        history = self._history(request.name)
+        return VersionsResult(versions=tuple(_described(version, history) for version in history))
+
+    def after_fork(self) -> None:
+        """Take a new lock: the old one may be held by a thread that the child does not have."""
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Let go of every value."""
+        self._histories = {}
+
+    def _history(self, name: SecretName) -> _History:
+        history = self._histories.get(name)
+        if history is None:
+            raise SecretNotFoundError(f"there is no secret {name}", name=name, hint="check the name's spelling")
+        return history
+
+    def _check_size(self, request: WriteRequest) -> None:
+        size, limit = len(request.value), self.max_value_bytes
+        if limit is not None and size > limit:
+            raise ValueTooLargeError(
+                f"the value for {request.name} has {size} bytes, more than {limit}",
+                size=size,
+                limit=limit,
+                name=request.name,
+                hint="raise max_value_bytes or store less",
+            )
+
+
+def _is_alive(history: _History) -> bool:
+    return bool(history) and history[-1].value is not None
+
+
+def _version_of(name: SecretName, history: _History, version: str | None) -> _Version:
+    if version is None:
+        return history[-1]
+    for candidate in history:
+        if str(candidate.number) == version:
+            return candidate
+    raise SecretNotFoundError(
+        f"{name} has no version {version}", code="version_not_found", name=name, hint="list its versions"
+    )
+
+
+def _check_expected(request: WriteRequest, history: _History) -> None:
+    expected = request.expect_version
+    if expected is None:
+        return
+    found = str(history[-1].number) if _is_alive(history) else _ABSENT_TEXT
+    wanted = _ABSENT_TEXT if expected is ABSENT else expected
+    if wanted != found:
+        raise VersionConflictError(
+            f"{request.name} is at version {found}, not {wanted}",
+            expected=wanted,
+            found=found,
+            name=request.name,
+            hint="read it again and decide anew",
+        )
+
+
+def _tombstone(version: _Version, now: datetime) -> _Version:
+    return version.replace(value=None, deleted=version.deleted or now)
+
+
+def _deleted(name: SecretName, version: _Version) -> SecretDeletedError:
+    when = version.deleted.isoformat() if version.deleted else None
+    return SecretDeletedError(f"{name} was deleted", when=when, name=name, hint="write it again to create it anew")
+
+
+def _described(version: _Version, history: _History) -> SecretVersion:
+    state = "deleted" if version.value is None else "current" if version is history[-1] else "superseded"
+    return SecretVersion(version=str(version.number), created=version.created, state=state, deleted=version.deleted)

@@ -1,0 +1,56 @@
+"""The hooks of what the core itself offers: the same way in as for any other distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from strongroom.builtin.settings import MemorySettings, NoneSettings, TtlSettings
+from strongroom.contracts import Backend, BackendSpec, CachePolicy, CachePolicySpec, Capability
+from strongroom.hookspecs import hookimpl
+
+
+@hookimpl
+def strongroom_backends() -> Iterator[BackendSpec]:
+    """Offer the backend in memory."""
+    yield BackendSpec(
+        name="memory",
+        summary="Secrets kept in this process only, for tests and examples.",
+        settings=MemorySettings,
+        open=_open_memory,
+        capabilities=frozenset(Capability),
+    )
+
+
+@hookimpl
+def strongroom_cache_policies() -> Iterator[CachePolicySpec]:
+    """Offer the default cache policy, and one that caches nothing."""
+    yield CachePolicySpec(
+        name="ttl",
+        summary="Answers serve for a fixed time with jitter.",
+        settings=TtlSettings,
+        open=_open_ttl,
+    )
+    yield CachePolicySpec(
+        name="none",
+        summary="Nothing is cached.",
+        settings=NoneSettings,
+        open=_open_none,
+    )
+
+
+def _open_memory(settings: MemorySettings) -> Backend:
+    from strongroom.builtin.memory import MemoryBackend
+
+    return MemoryBackend(settings)
+
+
+def _open_ttl(settings: TtlSettings) -> CachePolicy:
+    from strongroom.builtin.policies import TtlPolicy
+
+    return TtlPolicy(settings)
+
+
+def _open_none(settings: NoneSettings) -> CachePolicy:
+    from strongroom.builtin.policies import NonePolicy
+
+    return NonePolicy(settings)

@@ -1,0 +1,54 @@
+"""The settings of what the core itself offers."""
+
+from __future__ import annotations
+
+from strongroom.contracts import Record, Seconds
+
+
+class MemorySettings(Record):
+    """Settings of the backend ``memory``."""
+
+    seed: dict[str, str] | None = None
+    """Secrets that are there from the start, as name and text; for tests and examples only."""
+    max_value_bytes: int | None = None
+    """The most bytes a value may have; no limit unless set."""
+    keep_versions: int = 20
+    """How many versions of each secret are kept, the current one among them."""
+
+    def __repr__(self) -> str:
+        # The seed's values are secrets, if only for a test.
+        return f"MemorySettings(max_value_bytes={self.max_value_bytes}, keep_versions={self.keep_versions})"
+
+    def problems(self) -> list[str]:
+        """Return each broken rule as a sentence."""
+        found = []
+        if self.max_value_bytes is not None and self.max_value_bytes < 0:
+            found.append("max_value_bytes is below 0")
+        if self.keep_versions < 1:
+            found.append("keep_versions is below 1, but the current version is always kept")
+        return found
+
+
+class TtlSettings(Record):
+    """Settings of the cache policy ``ttl``."""
+
+    ttl: Seconds = 300.0
+    """How long an answer serves; 0 switches the cache off."""
+    jitter: float = 0.1
+    """By which part of ``ttl`` an entry may live shorter, so that entries do not all expire at once."""
+    negative_ttl: Seconds = 5.0
+    """How long the answer serves that there is no such secret; 0 switches that off."""
+    max_stale: Seconds = 0.0
+    """How long beyond ``ttl`` an answer may stand in while the backend is out of reach."""
+
+    def problems(self) -> list[str]:
+        """Return each broken rule as a sentence."""
+        times = {"ttl": self.ttl, "negative_ttl": self.negative_ttl, "max_stale": self.max_stale}
+        found = [f"{name} is below 0" for name, seconds in times.items() if not seconds >= 0]
+        if not 0 <= self.jitter <= 1:
+            found.append("jitter is not between 0 and 1")
+        return found
+
+
+class NoneSettings(Record):
+    """Settings of the cache policy ``none``: there are none."""

@@ -1,0 +1,289 @@
+"""The cache: entries, statistics, single flight by name, bounded size.
+
+A hit is one dictionary look-up and one comparison of numbers, without a lock:
+when an entry is stored, the policy says until when it is good. Eviction is
+CLOCK: a hit sets a flag, and the hand passes over flagged entries once.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Final, Generic, TypeVar
+
+from strongroom._record import Record
+from strongroom.contracts import CachePolicy, Lifetime, StoreRequest
+from strongroom.errors import SecretNotFoundError
+from strongroom.model import Secret, SecretName
+
+BUCKETS: Final = (1.0, 10.0, 60.0, 300.0, 3600.0, float("inf"))
+"""Upper bounds in seconds of the age and life distributions."""
+
+
+class Entry:
+    """A cached answer: a secret, or that there is none."""
+
+    __slots__ = ("error", "fresh_until", "secret", "stale_until", "stored", "visited")
+
+    def __init__(
+        self, stored: float, lifetime: Lifetime, *, secret: Secret | None, error: SecretNotFoundError | None
+    ) -> None:
+        self.secret = secret
+        self.error = error
+        self.stored = stored
+        self.fresh_until = lifetime.fresh_until
+        self.stale_until = max(lifetime.fresh_until, lifetime.stale_until or lifetime.fresh_until)
+        self.visited = False
+
+
+class CacheStats(Record):
+    """How the cache has served. The five kinds of reads add up to ``reads``."""
+
+    reads: int
+    hits: int
+    misses: int
+    """Answered by the backend, whether by an own call or by one that another reader had under way."""
+    negative_hits: int
+    """'There is no such secret', answered from the cache."""
+    stale_hits: int
+    """Answered with an expired entry during an outage."""
+    errors: int
+    """Ended in an error other than 'not found'."""
+    loads: int
+    """Calls to a backend that the reads caused; not above misses and errors."""
+    evictions: int
+    expirations: int
+    size: int
+    max_entries: int
+    ages: dict[str, int]
+    """How many entries were stored at most so many seconds ago; the upper bounds are the keys."""
+    lives: dict[str, int]
+    """How many entries have at most so many seconds to live; expired ones are left out."""
+
+    @property
+    def hit_rate(self) -> float:
+        """The part of the reads that the cache answered, from 0.0 to 1.0; 0.0 before the first read."""
+        served = self.hits + self.negative_hits + self.stale_hits
+        return served / self.reads if self.reads else 0.0
+
+
+class _Cell:
+    """Counts of one thread; only that thread adds to them."""
+
+    __slots__ = ("errors", "hits", "loads", "misses", "negative", "owner", "stale")
+
+    def __init__(self) -> None:
+        self.owner = threading.current_thread()
+        self.hits = self.misses = self.negative = self.stale = self.errors = self.loads = 0
+
+    def add(self, other: _Cell) -> None:
+        for kind in ("errors", "hits", "loads", "misses", "negative", "stale"):
+            setattr(self, kind, getattr(self, kind) + getattr(other, kind))
+
+
+class Counters(threading.local):
+    """Counts by thread, so that counting takes no lock and loses nothing."""
+
+    def __init__(self, cells: list[_Cell]) -> None:
+        self.cell = _Cell()
+        cells.append(self.cell)
+
+
+Key = Hashable
+Loaded = TypeVar("Loaded")
+
+
+class Flight(Generic[Loaded]):
+    """One load under way, shared by everybody who wants the same secret."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.obsolete = False
+        self.result: Loaded | None = None
+        self.error: BaseException | None = None
+        self.leader = threading.current_thread()
+
+
+class Cache:
+    """Keeps answers by key.
+
+    Args:
+        policy: Says how long each answer lives.
+        max_entries: The most entries that are kept; at least 1.
+        clock: Monotonic seconds.
+        random: Numbers in [0, 1) for the policy's jitter.
+    """
+
+    def __init__(
+        self, policy: CachePolicy, *, max_entries: int, clock: Callable[[], float], random: Callable[[], float]
+    ) -> None:
+        self.policy = policy
+        self.max_entries = max_entries
+        self.entries: dict[Key, Entry] = {}
+        self.clock = clock
+        self._random = random
+        self._cells: list[_Cell] = []
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self.entries.clear()
+        self.counters = Counters(self._cells)
+        self._lock = threading.Lock()
+        self._flights: dict[Key, Flight[Secret]] = {}
+        self._hand: deque[tuple[Key, Entry]] = deque()
+        self._evictions = 0
+        self._expirations = 0
+
+    def after_fork(self) -> None:
+        """Start empty, with new locks and counts, in a forked child."""
+        self._cells = []
+        self._start_afresh()
+
+    def store(
+        self,
+        key: Key,
+        name: SecretName,
+        flight: Flight[Secret],
+        *,
+        secret: Secret | None,
+        error: SecretNotFoundError | None,
+    ) -> None:
+        """Keep a load's answer for as long as the policy says, unless something newer has come since."""
+        now = self.clock()
+        request = StoreRequest(name=name, now=now, found=secret is not None, random=self._random())
+        lifetime = self.policy.lifetime(request)
+        if max(lifetime.fresh_until, lifetime.stale_until or 0.0) <= now:
+            return
+        entry = Entry(now, lifetime, secret=secret, error=error.again() if error else None)
+        with self._lock:
+            if not flight.obsolete:
+                self._insert(key, entry)
+
+    def _insert(self, key: Key, entry: Entry) -> None:
+        if key not in self.entries:
+            while len(self.entries) >= self.max_entries:
+                self._evict_one()
+        self.entries[key] = entry
+        self._hand.append((key, entry))
+        if len(self._hand) > 2 * self.max_entries + 16:
+            self._hand = deque(pair for pair in self._hand if self.entries.get(pair[0]) is pair[1])
+
+    def _evict_one(self) -> None:
+        """Move the hand on to an entry that no read has used since it last passed."""
+        while True:
+            key, entry = self._hand.popleft()
+            if self.entries.get(key) is not entry:
+                continue
+            if entry.visited:
+                entry.visited = False
+                self._hand.append((key, entry))
+                continue
+            del self.entries[key]
+            self._evictions += 1
+            return
+
+    def drop(self, key: Key) -> None:
+        """Forget an answer; a load under way for it will not be kept either."""
+        with self._lock:
+            self._obsolete(key)
+            self.entries.pop(key, None)
+
+    def abandon(self, key: Key) -> None:
+        """Let the next read start a load of its own, and keep what is there until that one ends."""
+        with self._lock:
+            self._obsolete(key)
+
+    def _obsolete(self, key: Key) -> None:
+        flight = self._flights.pop(key, None)
+        if flight is not None:
+            flight.obsolete = True
+
+    def clear(self) -> None:
+        """Forget everything; no load under way will be kept either."""
+        with self._lock:
+            self.entries.clear()
+            self._hand.clear()
+            for flight in self._flights.values():
+                flight.obsolete = True
+            self._flights.clear()
+
+    def kept(self) -> list[Key]:
+        """Return the keys of what is kept now."""
+        with self._lock:
+            return list(self.entries)
+
+    def sweep(self) -> int:
+        """Forget what has expired, so that its values leave the memory.
+
+        Returns:
+            How many entries were forgotten.
+        """
+        now = self.clock()
+        with self._lock:
+            expired = [key for key, entry in self.entries.items() if entry.stale_until <= now]
+            for key in expired:
+                del self.entries[key]
+            self._expirations += len(expired)
+        return len(expired)
+
+    def join(self, key: Key) -> tuple[Flight[Secret], bool]:
+        """Return the load under way for a key, and whether the caller must do it.
+
+        A flight whose leader has died without an answer is taken over.
+        """
+        with self._lock:
+            flight = self._flights.get(key)
+            if flight is not None and (flight.done.is_set() or flight.leader.is_alive()):
+                return flight, False
+            flight = self._flights[key] = Flight()
+            return flight, True
+
+    def land(self, key: Key, flight: Flight[Secret], *, secret: Secret | None, error: BaseException | None) -> None:
+        """End a load: whoever waits for it gets the secret or the error."""
+        flight.result = secret
+        flight.error = error
+        with self._lock:
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+        flight.done.set()
+
+    def stats(self) -> CacheStats:
+        """Return the counts since the manager was opened, and the entries as they are now."""
+        now = self.clock()
+        total = _Cell()
+        with self._lock:
+            for cell in self._cells:
+                total.add(cell)
+            self._fold_dead_cells()
+            entries = list(self.entries.values())
+        return CacheStats(
+            reads=total.hits + total.misses + total.negative + total.stale + total.errors,
+            hits=total.hits,
+            misses=total.misses,
+            negative_hits=total.negative,
+            stale_hits=total.stale,
+            errors=total.errors,
+            loads=total.loads,
+            evictions=self._evictions,
+            expirations=self._expirations,
+            size=len(entries),
+            max_entries=self.max_entries,
+            ages=_distribution([now - entry.stored for entry in entries]),
+            lives=_distribution([entry.fresh_until - now for entry in entries if entry.fresh_until > now]),
+        )
+
+    def _fold_dead_cells(self) -> None:
+        """Keep one cell for all threads that have ended, so that cells do not pile up."""
+        dead = [cell for cell in self._cells if not cell.owner.is_alive()]
+        if len(dead) > 1:
+            for cell in dead[1:]:
+                dead[0].add(cell)
+                self._cells.remove(cell)
+
+
+def _distribution(seconds: list[float]) -> dict[str, int]:
+    return {
+        "inf" if bound == float("inf") else f"{bound:g}": sum(value <= bound for value in seconds) for bound in BUCKETS
+    }

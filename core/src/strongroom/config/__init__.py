@@ -1,0 +1,1 @@
+"""Reads ``strongroom.toml`` and everything that overrides it."""

@@ -1,0 +1,351 @@
+"""The whole configuration, checked as far as it can be without loading a plugin."""
+
+from __future__ import annotations
+
+import os
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from strongroom._record import Record
+from strongroom.config import files
+from strongroom.config.convert import Place, convert, suggestion
+from strongroom.config.merge import ENVIRONMENT, Item, Merged, environment_layer, merge
+from strongroom.contracts import Seconds
+from strongroom.errors import ConfigurationError, InvalidNameError
+from strongroom.model import Principal, PrincipalSource, SecretName, SecretValue, current_user
+from strongroom.policy import Policy, Rule, name_pattern, parse_actions
+
+PROGRAMMATIC: Final = "<open()>"
+
+
+class PluginTable(Record):
+    """A table whose ``type`` names a plugin and whose other keys are that plugin's settings."""
+
+    name: str
+    """A backend's configured name; for others, the type."""
+    type: str
+    table: dict[str, Any]
+    place: Place
+    from_text: tuple[str, ...] = ()
+
+    def settings(self, settings: Any) -> Any:
+        """Return the plugin's settings object.
+
+        Args:
+            settings: The class that the plugin's specification names.
+
+        Raises:
+            ConfigurationError: The table does not fit the plugin's settings.
+        """
+        return convert(settings, self.table, self.place, text_origin=self.from_text)
+
+
+class SinkTable(PluginTable):
+    """One ``[[audit]]`` table."""
+
+    required: bool = True
+
+
+class DetectorTable(PluginTable):
+    """One ``[[anomaly]]`` table."""
+
+    block: bool = False
+    required: bool = False
+
+
+class Origin(Record):
+    """One line of what ``strongroom config`` shows."""
+
+    setting: str
+    value: Any
+    source: str
+
+
+class TelemetrySettings(Record):
+    """The table ``[telemetry]``."""
+
+    key: SecretValue | None = None
+    """The HMAC key that turns names into ids in spans and metrics; random for each process unless given."""
+
+
+class _SinkKeys(Record):
+    required: bool = True
+
+
+class _DetectorKeys(Record):
+    action: str = "alert"
+    required: bool = False
+
+
+class _PolicyKeys(Record):
+    principal: str
+    effect: str
+    actions: list[str]
+    names: list[str]
+
+
+class _CacheKeys(Record):
+    policy: str = "ttl"
+    max_entries: int = 10000
+    sweep_every: Seconds = 60.0
+
+
+class Configuration(Record):
+    """What ``strongroom.toml`` and its companions say."""
+
+    source: str
+    default_backend: str
+    backends: dict[str, PluginTable]
+    routes: tuple[tuple[str, str], ...]
+    """Prefix and backend, longest prefix first."""
+    cache: PluginTable
+    max_entries: int
+    sweep_every: float
+    sinks: tuple[SinkTable, ...]
+    detectors: tuple[DetectorTable, ...]
+    policy: Policy
+    principal: Principal
+    immediate: tuple[str, ...]
+    telemetry: TelemetrySettings
+    origins: tuple[Origin, ...]
+
+
+def load(source: str | dict[str, Any] | None = None, *, ready: Iterable[str] = ()) -> Configuration:
+    """Read the configuration.
+
+    Args:
+        source: The path of a file, a mapping with the same content as a file, or
+            ``None`` to search for ``strongroom.toml``. A mapping stands alone:
+            neither files nor variables override it.
+        ready: Names of backends that exist already and need no table.
+
+    Raises:
+        ConfigurationError: It cannot be read, or says something that is not usable;
+            the message names the file and the table.
+    """
+    if isinstance(source, dict):
+        layer = files.Layer(path=PROGRAMMATIC, folder=os.getcwd(), content=source)
+        return _build(PROGRAMMATIC, merge([layer], []), ready)
+    path = files.find(source)
+    layers = [*files.layers(path), environment_layer(dict(os.environ))]
+    return _build(path, merge(layers, files.locking_layers(path)), ready)
+
+
+def _build(source: str, merged: Merged, ready: Iterable[str]) -> Configuration:
+    backends = {name: _ready(name) for name in ready} | _backends(merged)
+    cache, keys = _cache(merged)
+    return Configuration(
+        source=source,
+        default_backend=_default_backend(source, merged, backends),
+        backends=backends,
+        routes=_routes(merged, backends),
+        cache=cache,
+        max_entries=keys.max_entries,
+        sweep_every=keys.sweep_every,
+        sinks=_sinks(source, merged),
+        detectors=_detectors(merged),
+        policy=_policy(merged),
+        principal=_principal(merged),
+        immediate=_immediate(merged),
+        telemetry=convert(TelemetrySettings, merged.table("telemetry"), _place(merged, "telemetry")),
+        origins=_origins(merged),
+    )
+
+
+def _place(merged: Merged, *path: str) -> Place:
+    """Return where a table stands: the first file that has it, and each key that another one gives."""
+    layers = {key[len(path)]: layer for key, layer in merged.origins.items() if key[: len(path)] == (*path,) != key}
+    table = ".".join(path)
+    if not layers:
+        return Place(file="the configuration", table=table, folder=os.getcwd())
+    main = next(iter(layers.values()))
+    elsewhere = {key: (layer.path, layer.folder) for key, layer in layers.items() if layer is not main}
+    return Place(file=main.path, table=table, folder=main.folder, elsewhere=elsewhere)
+
+
+def _from_text(merged: Merged, *path: str) -> tuple[str, ...]:
+    return tuple(
+        key[len(path)]
+        for key, layer in merged.origins.items()
+        if layer.text and key[: len(path)] == path and len(key) > len(path)
+    )
+
+
+def _ready(name: str) -> PluginTable:
+    return PluginTable(name=name, type=name, table={}, place=Place(file=PROGRAMMATIC, table=name, folder=os.getcwd()))
+
+
+def _backends(merged: Merged) -> dict[str, PluginTable]:
+    found: dict[str, PluginTable] = {}
+    for name, table in merged.table("backends").items():
+        place = _place(merged, "backends", name)
+        if not isinstance(table, dict) or not isinstance(table.get("type"), str):
+            raise ConfigurationError(
+                f"{place.key('type')} is missing", hint='expected the name of a backend, such as type = "local"'
+            )
+        found[name] = PluginTable(
+            name=name,
+            type=table["type"],
+            table={key: part for key, part in table.items() if key != "type"},
+            place=place,
+            from_text=_from_text(merged, "backends", name),
+        )
+    return found
+
+
+def _default_backend(source: str, merged: Merged, backends: dict[str, PluginTable]) -> str:
+    if not backends:
+        raise ConfigurationError(f"{source} has no backend", hint='add a table [backends.local] with type = "local"')
+    name = merged.settings.get(("backend",))
+    if name is None:
+        if len(backends) > 1:
+            raise ConfigurationError(
+                f"{source} has several backends and no default",
+                hint=f'add backend = "{next(iter(backends))}" at the top',
+            )
+        return next(iter(backends))
+    return _known_backend(name, backends, f"backend in {merged.origins['backend',].path}")
+
+
+def _known_backend(name: Any, backends: dict[str, PluginTable], where: str) -> str:
+    if name not in backends:
+        raise ConfigurationError(
+            f"{where} names the backend {name!r}, which has no table", hint=suggestion(str(name), backends)
+        )
+    return str(name)
+
+
+def _routes(merged: Merged, backends: dict[str, PluginTable]) -> tuple[tuple[str, str], ...]:
+    routes = []
+    for prefix, backend in merged.table("routes").items():
+        where = _place(merged, "routes").key(repr(prefix))
+        try:
+            folder = str(SecretName(prefix.rstrip("/")))
+        except InvalidNameError as error:
+            raise ConfigurationError(f"{where} is not a prefix of names: {error.what}", hint=error.hint) from error
+        routes.append((folder, _known_backend(backend, backends, where)))
+    return tuple(sorted(routes, key=lambda route: -len(route[0])))
+
+
+def _cache(merged: Merged) -> tuple[PluginTable, _CacheKeys]:
+    """Split ``[cache]`` into the core's keys and the policy's."""
+    table = merged.table("cache")
+    place = _place(merged, "cache")
+    from_text = _from_text(merged, "cache")
+    own = {key: value for key, value in table.items() if key in _CacheKeys._fields}
+    keys = convert(_CacheKeys, own, place, text_origin=from_text)
+    if keys.max_entries < 1:
+        raise ConfigurationError(f"{place.key('max_entries')} is not usable", hint="expected at least 1")
+    rest = {key: value for key, value in table.items() if key not in own}
+    policy = PluginTable(name=keys.policy, type=keys.policy, table=rest, place=place, from_text=from_text)
+    return policy, keys
+
+
+def _split(item: Item, section: str, own: type[Record]) -> tuple[dict[str, Any], Any, Place]:
+    """Split a list's table into its ``type``, the core's keys and the plugin's."""
+    place = Place(file=item.layer.path, table=f"{section}[{item.position}]", folder=item.layer.folder)
+    if not isinstance(item.table.get("type"), str):
+        raise ConfigurationError(f"{place.key('type')} is missing", hint="expected the name of an installed plugin")
+    names = own._fields
+    keys = convert(own, {key: value for key, value in item.table.items() if key in names}, place)
+    rest = {key: value for key, value in item.table.items() if key not in {*names, "type", "immediate"}}
+    return rest, keys, place
+
+
+def _sinks(source: str, merged: Merged) -> tuple[SinkTable, ...]:
+    items = merged.lists["audit"]
+    if merged.audit_off is not None and any(item.layer is not merged.audit_off for item in items):
+        raise ConfigurationError(f'audit = "none" in {merged.audit_off.path}, but another file has [[audit]] tables')
+    if not items and merged.audit_off is None:
+        raise ConfigurationError(
+            f"{source} has no audit sink",
+            hint='add an [[audit]] table with type = "jsonl", or audit = "none" if no record is wanted',
+        )
+    found = []
+    for item in items:
+        rest, keys, place = _split(item, "audit", _SinkKeys)
+        kind = item.table["type"]
+        found.append(SinkTable(name=kind, type=kind, table=rest, place=place, required=keys.required))
+    return tuple(found)
+
+
+def _immediate(merged: Merged) -> tuple[str, ...]:
+    """Return the name patterns whose hits are recorded at once."""
+    patterns: list[str] = []
+    for item in merged.lists["audit"]:
+        value = item.table.get("immediate", [])
+        where = f"audit[{item.position}].immediate in {item.layer.path}"
+        if not isinstance(value, list) or not all(isinstance(pattern, str) for pattern in value):
+            raise ConfigurationError(f"{where} is not usable", hint="expected a list of name patterns")
+        for pattern in value:
+            _checked_pattern(pattern, where)
+        patterns += value
+    return tuple(patterns)
+
+
+def _checked_pattern(pattern: str, where: str) -> None:
+    try:
+        name_pattern(pattern)
+    except InvalidNameError as error:
+        raise ConfigurationError(f"{where}: {error.what}", hint=error.hint) from error
+
+
+def _detectors(merged: Merged) -> tuple[DetectorTable, ...]:
+    found = []
+    for item in merged.lists["anomaly"]:
+        rest, keys, place = _split(item, "anomaly", _DetectorKeys)
+        if keys.action not in {"alert", "block"}:
+            raise ConfigurationError(f"{place.key('action')} is not usable", hint='expected "alert" or "block"')
+        kind = item.table["type"]
+        found.append(
+            DetectorTable(
+                name=kind, type=kind, table=rest, place=place, block=keys.action == "block", required=keys.required
+            )
+        )
+    return tuple(found)
+
+
+def _policy(merged: Merged) -> Policy:
+    rules = []
+    for item in merged.lists["policies"]:
+        place = Place(file=item.layer.path, table=f"policies[{item.position}]", folder=item.layer.folder)
+        keys = convert(_PolicyKeys, item.table, place)
+        if keys.effect not in {"allow", "deny"}:
+            raise ConfigurationError(f"{place.key('effect')} is not usable", hint='expected "allow" or "deny"')
+        for pattern in keys.names:
+            _checked_pattern(pattern, place.key("names"))
+        rules.append(
+            Rule(
+                id=f"policies[{item.position}] of {os.path.basename(item.layer.path)}",
+                principal=keys.principal,
+                allow=keys.effect == "allow",
+                actions=parse_actions(keys.actions, place.key("actions")),
+                names=tuple(keys.names),
+            )
+        )
+    return Policy(tuple(rules))
+
+
+def _principal(merged: Merged) -> Principal:
+    name = merged.settings.get(("principal",))
+    if name:
+        return Principal(name=name, source=PrincipalSource.CONFIGURATION)
+    return Principal(name=current_user(), source=PrincipalSource.OPERATING_SYSTEM)
+
+
+def _origins(merged: Merged) -> tuple[Origin, ...]:
+    found = []
+    for path, value in merged.settings.items():
+        layer = merged.origins[path]
+        variable = "STRONGROOM_" + "__".join(path).upper()
+        source = f"{ENVIRONMENT} {variable}" if layer.text else layer.path
+        found.append(Origin(setting=".".join(path), value=value, source=source))
+    for section, items in sorted(merged.lists.items()):
+        for item in items:
+            source = f"{item.layer.path} (locked)" if item.locked else item.layer.path
+            for key, value in item.table.items():
+                found.append(Origin(setting=f"{section}[{item.position}].{key}", value=value, source=source))
+    if merged.audit_off is not None:
+        found.append(Origin(setting="audit", value="none", source=merged.audit_off.path))
+    return tuple(found)

@@ -1,0 +1,157 @@
+"""References: where a setting's secret comes from instead of standing in the file.
+
+``{env = "X"}`` is an environment variable, ``{file = "path"}`` a file, and
+``{credential = "name"}`` a systemd credential (systemd.exec(5),
+``$CREDENTIALS_DIRECTORY``).
+"""
+
+from __future__ import annotations
+
+import os
+
+from typing import Final
+
+from strongroom.contracts import KeySource
+from strongroom.errors import ConfigurationError
+from strongroom.model import SecretValue
+
+KINDS: Final = ("env", "file", "credential")
+
+
+def is_reference(value: object) -> bool:
+    """Tell whether a configuration value is meant as a reference."""
+    return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in KINDS
+
+
+def make_source(value: object, *, folder: str, where: str) -> KeySource:
+    """Return the source that a setting names.
+
+    Args:
+        value: A reference table, or the secret itself as text.
+        folder: What a relative file path is relative to.
+        where: The setting's place, for errors.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
+    if isinstance(value, str):
+        return LiteralSource(value, where)
+    if isinstance(value, dict) and len(value) == 1:
+        kind, target = next(iter(value.items()))
+        if isinstance(target, str) and target:
+            if kind == "env":
+                return VariableSource(target, where)
+            if kind == "file":
+                return FileSource(os.path.join(folder, os.path.expanduser(target)), where)
+            if kind == "credential":
+                return CredentialSource(target, where)
+    raise ConfigurationError(
+        f"{where} is not a reference",
+        hint='expected {env = "VARIABLE"}, {file = "path"}, {credential = "name"} or a text',
+    )
+
+
+class LiteralSource(KeySource):
+    """The secret stands in the configuration file itself."""
+
+    def __init__(self, text: str, where: str) -> None:
+        self._value = SecretValue(text)
+        self._where = where
+
+    def read(self) -> SecretValue:
+        """Return the text exactly as it stands; ``%`` and ``$`` have no meaning."""
+        return self._value
+
+    def describe(self) -> str:
+        """Return where it stands."""
+        return f"{self._where}, in the configuration file itself"
+
+
+class VariableSource(KeySource):
+    """The secret is in an environment variable."""
+
+    def __init__(self, variable: str, where: str) -> None:
+        self._variable = variable
+        self._where = where
+
+    @property
+    def variable(self) -> str:
+        """The variable's name."""
+        return self._variable
+
+    def read(self) -> SecretValue:
+        """Return the variable's exact bytes.
+
+        Raises:
+            ConfigurationError: The variable is not set.
+        """
+        content = os.environb.get(os.fsencode(self._variable))
+        if content is None:
+            raise ConfigurationError(
+                f"{self._where} refers to the variable {self._variable}, which is not set",
+                hint=f"export {self._variable}",
+            )
+        return SecretValue(content)
+
+    def describe(self) -> str:
+        """Return the variable's name in words."""
+        return f"the variable {self._variable}"
+
+
+class FileSource(KeySource):
+    """The secret is a file's content."""
+
+    def __init__(self, path: str, where: str) -> None:
+        self._path = os.path.abspath(path)
+        self._where = where
+
+    @property
+    def path(self) -> str:
+        """The file's absolute path."""
+        return self._path
+
+    def read(self) -> SecretValue:
+        """Return the file's exact bytes.
+
+        Raises:
+            ConfigurationError: The file cannot be read.
+        """
+        try:
+            with open(self._path, "rb") as file:
+                return SecretValue(file.read())
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self._where} refers to the file {self._path}, which cannot be read: {error.strerror}",
+                hint="check the path and its permissions",
+            ) from error
+
+    def describe(self) -> str:
+        """Return the path in words."""
+        return f"the file {self._path}"
+
+
+class CredentialSource(FileSource):
+    """The secret is a credential that systemd hands to the service."""
+
+    def __init__(self, name: str, where: str) -> None:
+        self._name = name
+        super().__init__(os.path.join(os.environ.get("CREDENTIALS_DIRECTORY", ""), name), where)
+        if "/" in name or name in {".", ".."}:
+            raise ConfigurationError(f"{where}: {name!r} is not a credential's name", hint="use a name without slashes")
+
+    def read(self) -> SecretValue:
+        """Return the credential's exact bytes.
+
+        Raises:
+            ConfigurationError: systemd handed over no credentials, or not this one.
+        """
+        if "CREDENTIALS_DIRECTORY" not in os.environ:
+            raise ConfigurationError(
+                f"{self._where} refers to the credential {self._name}, but CREDENTIALS_DIRECTORY is not set",
+                hint=f"run as a systemd service with LoadCredential={self._name}:PATH",
+            )
+        return super().read()
+
+    def describe(self) -> str:
+        """Return the credential's name in words."""
+        return f"the systemd credential {self._name}"

@@ -1,0 +1,48 @@
+"""Durations and sizes as people write them."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from typing import Final
+
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def parse_seconds(value: object) -> float:
+    """Return a duration in seconds.
+
+    Args:
+        value: A text such as ``300s``, ``1.5h`` or ``90d``, or the number 0.
+
+    Raises:
+        ValueError: It is anything else; the message says what was expected.
+    """
+    if value == 0 and not isinstance(value, bool):
+        return 0.0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('a duration such as "300s", "5m", "12h" or "90d"')
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if not math.isfinite(seconds):
+        raise ValueError("a shorter duration")
+    return seconds
+
+
+def parse_size(value: object) -> int:
+    """Return a size in bytes.
+
+    Args:
+        value: A number of bytes, or a text such as ``64KiB`` or ``1MiB``.
+
+    Raises:
+        ValueError: It is anything else; the message says what was expected.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = re.fullmatch(r"(\d+)\s*(B|KiB|MiB|GiB|)", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('a size such as 65536, "64KiB" or "1MiB"')
+    return int(match[1]) * _BYTES[match[2]]

@@ -1,0 +1,238 @@
+"""The contract of a backend: something that keeps secrets."""
+
+from __future__ import annotations
+
+import enum
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, ClassVar
+
+from strongroom._record import Record
+from strongroom.contracts.health import Health, HealthState
+from strongroom.errors import StrongroomError, UnsupportedOperationError
+from strongroom.model import Absent, SecretName, SecretValue, SecretVersion
+
+
+class Capability(enum.Enum):
+    """What a backend can do beyond reading one secret by name."""
+
+    WRITE = "write"
+    """Create, update and delete."""
+    LIST = "list"
+    """Say which names it holds."""
+    VERSIONS = "versions"
+    """Keep older versions and read them by version."""
+    CHECK_AND_SET = "check_and_set"
+    """Write only if the current version is the expected one."""
+
+
+class ReadRequest(Record):
+    """Read one secret."""
+
+    name: SecretName
+    version: str | None = None
+    """An older version; ``None`` for the current one."""
+
+
+class ReadResult(Record):
+    """What the backend holds under a name."""
+
+    value: SecretValue
+    version: str
+    """Opaque, and different for each write of the name."""
+    created: datetime | None = None
+    request_id: str | None = None
+
+
+class ReadManyRequest(Record):
+    """Read the current versions of several secrets."""
+
+    names: tuple[SecretName, ...]
+
+
+class ReadManyResult(Record):
+    """An answer for each name that was asked for."""
+
+    found: dict[SecretName, ReadResult]
+    errors: dict[SecretName, StrongroomError]
+
+
+class WriteRequest(Record):
+    """Create or update one secret."""
+
+    name: SecretName
+    value: SecretValue
+    expect_version: str | Absent | None = None
+    """Write only if this is the current version; ``ABSENT``: only if there is none."""
+
+
+class WriteResult(Record):
+    """The version that a write made."""
+
+    version: str
+    created: datetime | None = None
+    request_id: str | None = None
+
+
+class DeleteRequest(Record):
+    """Delete one secret."""
+
+    name: SecretName
+
+
+class DeleteResult(Record):
+    """What a delete did."""
+
+    existed: bool
+    recoverable_until: datetime | None = None
+    """Until when it can be brought back, where the backend has such a window."""
+    request_id: str | None = None
+
+
+class ListRequest(Record):
+    """List names."""
+
+    prefix: str = ""
+    """A folder without its final slash; empty for all. ``db`` means ``db/...``, not ``db`` itself."""
+
+
+class ListResult(Record):
+    """All names below the prefix, however deep, sorted, without deleted ones."""
+
+    names: tuple[SecretName, ...]
+
+
+class VersionsRequest(Record):
+    """List the versions of one secret."""
+
+    name: SecretName
+
+
+class VersionsResult(Record):
+    """The versions that are kept, oldest first."""
+
+    versions: tuple[SecretVersion, ...]
+
+
+class Backend(ABC):
+    """Keeps secrets. Its methods are called from several threads at once.
+
+    The core calls a backend only with canonical names, after policy and
+    detectors, with values within ``max_value_bytes``. It opens one span around
+    each call and turns a foreign exception into ``BackendError`` with its cause,
+    so a backend translates only what it knows: not found, denied, conflict,
+    outage. After a fork the child calls ``after_fork`` before anything else.
+
+    Attributes:
+        address: What tells this backend's secrets from another's: location,
+            namespace or account, and mount, without credentials. Cached and
+            fallback copies are kept under it.
+        max_value_bytes: The most bytes a value may have; ``None`` for no limit.
+        accepts_empty: Whether an empty value can be kept.
+    """
+
+    address: str
+    max_value_bytes: int | None = None
+    accepts_empty: bool = True
+
+    @abstractmethod
+    def read(self, request: ReadRequest) -> ReadResult:
+        """Return the current version of a secret, or the one asked for.
+
+        Raises:
+            SecretNotFoundError: There is no such name or version.
+            SecretDeletedError: It is deleted, and the backend knows that it was there.
+            AccessDeniedError: The backend does not let us.
+            AuthenticationError: Our own credentials were refused.
+            BackendUnavailableError: No answer; an outage.
+            TamperedError: What is stored is not authentic.
+        """
+
+    def read_many(self, request: ReadManyRequest) -> ReadManyResult:
+        """Return several secrets; override it where one call can fetch many."""
+        found: dict[SecretName, ReadResult] = {}
+        errors: dict[SecretName, StrongroomError] = {}
+        for name in request.names:
+            try:
+                found[name] = self.read(ReadRequest(name=name))
+            except StrongroomError as error:
+                errors[name] = error
+        return ReadManyResult(found=found, errors=errors)
+
+    def write(self, request: WriteRequest) -> WriteResult:
+        """Create or update a secret; it is durable when this returns.
+
+        A write after a delete makes a new secret; its versions never repeat.
+
+        Raises:
+            UnsupportedOperationError: The backend does not declare ``WRITE``, or
+                ``CHECK_AND_SET`` where a version is expected.
+            VersionConflictError: The current version is not the expected one.
+            ValueTooLargeError: The value is over the backend's limit.
+        """
+        raise self._unsupported("write")
+
+    def delete(self, request: DeleteRequest) -> DeleteResult:
+        """Delete a secret; deleting an absent one is no error.
+
+        Raises:
+            UnsupportedOperationError: The backend does not declare ``WRITE``.
+        """
+        raise self._unsupported("delete")
+
+    def list(self, request: ListRequest) -> ListResult:
+        """Return every name below a prefix.
+
+        Raises:
+            UnsupportedOperationError: The backend does not declare ``LIST``.
+        """
+        raise self._unsupported("list")
+
+    def versions(self, request: VersionsRequest) -> VersionsResult:
+        """Return the versions that are kept of a secret.
+
+        Raises:
+            UnsupportedOperationError: The backend does not declare ``VERSIONS``.
+            SecretNotFoundError: There is no such name.
+        """
+        raise self._unsupported("versions")
+
+    def health(self) -> Health:
+        """Say whether the backend can answer, without reading a secret, within seconds."""
+        return Health(state=HealthState.UP)
+
+    def after_fork(self) -> None:
+        """Forget, in a forked child, every connection and lock; close none that the parent uses."""
+        return
+
+    def close(self) -> None:
+        """Release what is held. Closing twice is no error."""
+        return
+
+    def _unsupported(self, operation: str) -> UnsupportedOperationError:
+        return UnsupportedOperationError(
+            f"{type(self).__name__} does not support {operation}", hint="use a backend that declares it"
+        )
+
+
+class BackendSpec(Record):
+    """Describes a kind of backend; what the hook ``strongroom_backends`` yields."""
+
+    name: str
+    """What ``type = "..."`` in the configuration says; the entry point's name."""
+    summary: str
+    """One sentence for people."""
+    settings: type[Any]
+    """A class whose annotated attributes are the settings: a ``Record`` or an attrs class."""
+    open: Callable[[Any], Backend]
+    """Takes an instance of ``settings`` and returns the backend; imports the client library."""
+    capabilities: frozenset[Capability] = frozenset()
+    create: Callable[[Any], None] | None = None
+    """Makes a new, empty store where the settings say, for ``strongroom init``; refuses to overwrite.
+    ``None`` where there is nothing to make. ``open`` never makes a store."""
+    credential_variables: tuple[str, ...] = ()
+    """Environment variables that open this backend by themselves; ``run`` keeps them from the child."""
+
+    kind: ClassVar[str] = "backend"

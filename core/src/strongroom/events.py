@@ -1,0 +1,99 @@
+"""Tells subscribers that a secret changed, each one isolated with a time limit."""
+
+from __future__ import annotations
+
+import threading
+
+from collections.abc import Callable
+from typing import Final
+
+from strongroom._record import Record
+from strongroom.model import SecretName
+from strongroom.policy import matches
+
+SUBSCRIBER_SECONDS: Final = 5.0
+
+
+class SecretUpdated(Record):
+    """A secret changed through this manager. It holds no value: read the secret if you need it."""
+
+    name: SecretName
+    change: str
+    """``set``, ``rotate`` or ``delete``."""
+    version: str | None
+    """The new version; ``None`` after a delete."""
+
+
+Callback = Callable[[SecretUpdated], object]
+
+
+class Notified(Record):
+    """Which subscribers did not take a notification."""
+
+    failed: tuple[str, ...] = ()
+    """One sentence each: which subscriber, and whether it raised or took too long."""
+
+
+class Subscriptions:
+    """Callbacks by name pattern.
+
+    Args:
+        limit: How many seconds one subscriber may take before it is reported as failed.
+    """
+
+    def __init__(self, *, limit: float = SUBSCRIBER_SECONDS) -> None:
+        self._limit = limit
+        self._entries: list[tuple[str, Callback]] = []
+
+    def add(self, pattern: str, callback: Callback) -> Callable[[], None]:
+        """Subscribe to a name or pattern.
+
+        Returns:
+            A function that ends the subscription; calling it twice is no error.
+
+        Raises:
+            InvalidNameError: The pattern is malformed.
+        """
+        matches(pattern, "checked-now")
+        entry = (pattern, callback)
+        self._entries = [*self._entries, entry]
+
+        def end() -> None:
+            self._entries = [kept for kept in self._entries if kept is not entry]
+
+        return end
+
+    def notify(self, event: SecretUpdated) -> Notified:
+        """Call every subscriber of a name beside each other, and wait at most the limit.
+
+        A subscriber that hangs goes on in its own daemon thread.
+        """
+        calls = [_Call(callback, event) for pattern, callback in self._entries if matches(pattern, event.name)]
+        for call in calls:
+            call.thread.start()
+        for call in calls:
+            call.thread.join(self._limit)
+        return Notified(failed=tuple(problem for call in calls if (problem := call.problem())))
+
+
+class _Call:
+    """One subscriber being told of one event."""
+
+    def __init__(self, callback: Callback, event: SecretUpdated) -> None:
+        self.name = getattr(callback, "__qualname__", type(callback).__qualname__)
+        self.error: str = ""
+        self.thread = threading.Thread(
+            target=self._run, args=(callback, event), name="strongroom-subscriber", daemon=True
+        )
+
+    def _run(self, callback: Callback, event: SecretUpdated) -> None:
+        try:
+            callback(event)
+        # Foreign code: its failure is reported to whoever made the change, by type only.
+        except BaseException as error:  # noqa: BLE001  # see above
+            self.error = f"{self.name} raised {type(error).__name__}"
+
+    def problem(self) -> str:
+        if self.thread.is_alive():
+            return f"{self.name} did not return in time"
+        return self.error

@@ -1,0 +1,241 @@
+"""``SecretManager``, the class that users meet: it leads each operation through the stages.
+
+A read: name → policy → detectors → cache → single flight → backend → record →
+cache → return. A write: name → policy → detectors → size and capability →
+record the attempt → backend → drop the cached copy → record the outcome → event.
+"""
+
+from __future__ import annotations
+
+import time
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from strongroom._record import Record
+from strongroom.cache import CacheStats
+from strongroom.config.load import load
+from strongroom.contracts import (
+    AuditSink,
+    Backend,
+    Health,
+    HealthState,
+)
+from strongroom.errors import (
+    AccessDeniedError,
+    StrongroomError,
+)
+from strongroom.events import Callback, SecretUpdated
+from strongroom.model import (
+    Absent,
+    Principal,
+    PrincipalSource,
+    SecretValue,
+)
+from strongroom.policy import Action
+from strongroom.reading import Batch as Batch
+from strongroom.reading import Reader
+from strongroom.rotation import DEFAULT_BYTES, Encoding
+from strongroom.wiring import Parts
+from strongroom.writing import Deleted, Writer, Written
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
+
+class PartHealth(Record):
+    """The state of one backend or sink."""
+
+    kind: str
+    """``backend`` or ``audit``."""
+    name: str
+    health: Health
+
+
+class ManagerHealth(Record):
+    """The state of a manager: the worst of its parts."""
+
+    state: HealthState
+    parts: tuple[PartHealth, ...]
+
+
+def open(  # noqa: A001  # the public name is strongroom.open
+    config: str | dict[str, Any] | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    wall_clock: Callable[[], int] = time.time_ns,
+    tracer_provider: TracerProvider | None = None,
+    backends: Mapping[str, Backend] | None = None,
+    sinks: tuple[AuditSink, ...] = (),
+) -> SecretManager:
+    """Open a manager; use it as a context manager, or close it.
+
+    Backends are opened when a name is first routed to them, so a configuration
+    that names ten costs what is used of it.
+
+    Args:
+        config: The path of a ``strongroom.toml``, a mapping with the same content,
+            or ``None`` to search for one as the command does.
+        clock: Monotonic seconds, for tests.
+        wall_clock: Nanoseconds since 1970 in UTC, for tests.
+        tracer_provider: Whose OpenTelemetry spans to make; the global one's unless given.
+        backends: Backends that exist already, by the name that the configuration uses.
+        sinks: Further audit sinks that exist already; all of them are required.
+
+    Raises:
+        ConfigurationError: The configuration cannot be read or is not usable.
+        PluginError: A cache policy, sink or detector that it names is missing or broken.
+    """
+    configuration = load(config, ready=backends or ())
+    parts = Parts(
+        configuration,
+        clock=clock,
+        wall_clock=wall_clock,
+        tracer_provider=tracer_provider,
+        backends=backends,
+        sinks=sinks,
+    )
+    return SecretManager(parts, configuration.principal)
+
+
+class SecretManager(Reader):
+    """Reads and changes secrets as one principal. Made by :func:`open`.
+
+    It is safe to use from several threads and across a fork.
+    """
+
+    def __init__(self, parts: Parts, principal: Principal, *, base: Principal | None = None) -> None:
+        super().__init__(parts, principal, base=base)
+        self._writer = Writer(parts, self._gate, self._drop)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def set(
+        self, name: str, value: str | bytes | SecretValue, *, expect_version: str | Absent | None = None
+    ) -> Written:
+        """Create or update a secret; it is durable when this returns.
+
+        Args:
+            name: The secret's name.
+            value: Exact text or exact bytes; empty is a value.
+            expect_version: Write only over this version, or, with ``ABSENT``, only
+                if there is none.
+
+        Raises:
+            InvalidNameError, InvalidValueError, ValueTooLargeError,
+            UnsupportedOperationError: Refused before anything was recorded or sent.
+            AccessDeniedError: This principal may not create or update it.
+            VersionConflictError: The current version is not the expected one.
+            AuditError: It could not be recorded; ``applied`` tells whether it was written.
+        """
+        return self._writer.set(name, value, expect_version=expect_version)
+
+    def delete(self, name: str) -> Deleted:
+        """Delete a secret; deleting an absent one is no error.
+
+        Raises:
+            AccessDeniedError: This principal may not delete it.
+            UnsupportedOperationError: The backend cannot delete.
+            AuditError: It could not be recorded; ``applied`` tells whether it was deleted.
+        """
+        return self._writer.delete(name)
+
+    def rotate(
+        self,
+        name: str,
+        *,
+        size: int = DEFAULT_BYTES,
+        encoding: Encoding = "raw",
+        expect_version: str | None = None,
+    ) -> Written:
+        """Replace a secret's value by a random one.
+
+        Where the backend has check-and-set, a change by somebody else in between
+        is a conflict, not lost.
+
+        Args:
+            name: The secret's name; it must exist.
+            size: How many random bytes, at least 16.
+            encoding: ``raw`` stores the bytes; ``hex`` and ``base64url`` store text.
+            expect_version: Rotate only this version.
+
+        Raises:
+            AccessDeniedError: This principal may not rotate it.
+            SecretNotFoundError: There is no such secret.
+            VersionConflictError: Somebody else wrote it meanwhile.
+        """
+        return self._writer.rotate(name, size=size, encoding=encoding, expect_version=expect_version)
+
+    def on_update(self, name: str, callback: Callback) -> Callable[[], None]:
+        """Have a function called after a secret is set, rotated or deleted through this manager.
+
+        Each subscriber has five seconds; one that raises or hangs does not stop
+        the others, and the change's result names it. It is not told of secrets
+        that this principal may not read.
+
+        Args:
+            name: A name, or a pattern such as ``db/**``.
+            callback: Takes a :class:`~strongroom.events.SecretUpdated`.
+
+        Returns:
+            A function that ends the subscription.
+
+        Raises:
+            InvalidNameError: The name or pattern is malformed.
+        """
+
+        def permitted(event: SecretUpdated) -> None:
+            try:
+                self._gate.allow(Action.READ, event.name)
+            except AccessDeniedError:
+                return
+            callback(event)
+
+        permitted.__qualname__ = getattr(callback, "__qualname__", type(callback).__qualname__)
+        return self._parts.subscriptions.add(name, permitted)
+
+    def as_principal(self, name: str) -> SecretManager:
+        """Return a view of this manager that acts as another principal.
+
+        It has the rights that both have, unless this one may ``impersonate`` the
+        other. It shares cache and backends, and closing it closes nothing.
+
+        Args:
+            name: The principal's name.
+        """
+        principal = Principal(name=name, source=PrincipalSource.AS_PRINCIPAL)
+        return SecretManager(self._parts, principal, base=self._gate.base or self.principal)
+
+    def stats(self) -> CacheStats:
+        """Return how the cache has served since the manager was opened."""
+        return self._cache.stats()
+
+    def health(self) -> ManagerHealth:
+        """Ask every configured backend and sink how it is, without reading a secret."""
+        parts = [
+            PartHealth(kind="backend", name=name, health=self._backend_health(name))
+            for name in self._parts.configuration.backends
+        ]
+        parts += [PartHealth(kind="audit", name=name, health=health) for name, health in self._parts.audit.health()]
+        order = [HealthState.UP, HealthState.DEGRADED, HealthState.DOWN]
+        worst = max((order.index(part.health.state) for part in parts), default=0)
+        return ManagerHealth(state=order[worst], parts=tuple(parts))
+
+    def _backend_health(self, name: str) -> Health:
+        try:
+            return self._parts.backend(name).health()
+        except StrongroomError as error:
+            return Health(state=HealthState.DOWN, reason=error.what, hint=error.hint)
+
+    def close(self) -> None:
+        """Record what waits, and close every backend and sink; twice is no error.
+
+        Raises:
+            AuditError: A required sink could not record it.
+        """
+        if self._gate.base is None:
+            self._parts.close()

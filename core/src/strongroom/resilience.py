@@ -1,0 +1,183 @@
+"""The boundary to a backend: what every call to one passes through.
+
+A backend's author implements the plain operation. The guard around it checks
+what can be checked before the call, opens the one span, and turns whatever a
+backend raises into the documented family of errors, the cause kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from strongroom.contracts import (
+    Backend,
+    Capability,
+    DeleteRequest,
+    DeleteResult,
+    Health,
+    HealthState,
+    ListRequest,
+    ListResult,
+    ReadManyRequest,
+    ReadManyResult,
+    ReadRequest,
+    ReadResult,
+    VersionsRequest,
+    VersionsResult,
+    WriteRequest,
+    WriteResult,
+)
+from strongroom.errors import (
+    BackendError,
+    InvalidValueError,
+    StrongroomError,
+    UnsupportedOperationError,
+    ValueTooLargeError,
+)
+from strongroom.telemetry import Telemetry
+
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+
+
+class GuardedBackend(Backend):
+    """A backend with the core's checks, span and error translation around it.
+
+    Args:
+        backend: The backend itself.
+        name: Its name in the configuration, used in errors, audit and spans.
+        type: The name that its plugin registered.
+        capabilities: What its specification declares.
+        telemetry: Opens the spans.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        name: str,
+        type: str,
+        capabilities: frozenset[Capability],
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        self.wrapped = backend
+        self.name = name
+        self.type = type
+        self.capabilities = capabilities
+        self.address = backend.address
+        self.max_value_bytes = backend.max_value_bytes
+        self.accepts_empty = backend.accepts_empty
+        self._telemetry = telemetry or Telemetry()
+
+    def read(self, request: ReadRequest) -> ReadResult:
+        """Read one secret; see :meth:`Backend.read`.
+
+        Raises:
+            UnsupportedOperationError: A version is asked for and the backend keeps none.
+        """
+        if request.version is not None:
+            self._need(Capability.VERSIONS, "reading an older version")
+        return self._call("read", self.wrapped.read, request, request.name)
+
+    def read_many(self, request: ReadManyRequest) -> ReadManyResult:
+        """Read several secrets; see :meth:`Backend.read_many`."""
+        return self._call("read_many", self.wrapped.read_many, request)
+
+    def check_write(self, request: WriteRequest) -> None:
+        """Refuse what the backend could not take, before anything is recorded or sent.
+
+        Raises:
+            UnsupportedOperationError: The backend cannot write, or not conditionally.
+            ValueTooLargeError: The value is over its limit.
+            InvalidValueError: The value is empty, and the backend cannot hold that.
+        """
+        self._need(Capability.WRITE, "writing")
+        if request.expect_version is not None:
+            self._need(Capability.CHECK_AND_SET, "writing only over an expected version")
+        size = len(request.value)
+        if self.max_value_bytes is not None and size > self.max_value_bytes:
+            raise ValueTooLargeError(
+                f"the value of {request.name} has {size} bytes, and {self.name} takes at most {self.max_value_bytes}",
+                size=size,
+                limit=self.max_value_bytes,
+                name=request.name,
+                backend=self.name,
+                hint="store a smaller value, or route the name to another backend",
+            )
+        if size == 0 and not self.accepts_empty:
+            raise InvalidValueError(
+                f"{self.name} cannot hold an empty value",
+                name=request.name,
+                backend=self.name,
+                hint="delete the secret instead, or route the name to a backend that can",
+            )
+
+    def write(self, request: WriteRequest) -> WriteResult:
+        """Write one secret after :meth:`check_write`; see :meth:`Backend.write`."""
+        self.check_write(request)
+        return self._call("write", self.wrapped.write, request, request.name)
+
+    def check_delete(self) -> None:
+        """Refuse a delete that the backend does not offer.
+
+        Raises:
+            UnsupportedOperationError: The backend cannot delete.
+        """
+        self._need(Capability.WRITE, "deleting")
+
+    def delete(self, request: DeleteRequest) -> DeleteResult:
+        """Delete one secret; see :meth:`Backend.delete`."""
+        self.check_delete()
+        return self._call("delete", self.wrapped.delete, request, request.name)
+
+    def list(self, request: ListRequest) -> ListResult:
+        """List names; see :meth:`Backend.list`."""
+        self._need(Capability.LIST, "listing")
+        return self._call("list", self.wrapped.list, request)
+
+    def versions(self, request: VersionsRequest) -> VersionsResult:
+        """List a secret's versions; see :meth:`Backend.versions`."""
+        self._need(Capability.VERSIONS, "listing versions")
+        return self._call("versions", self.wrapped.versions, request, request.name)
+
+    def health(self) -> Health:
+        """Ask the backend how it is; a failure to answer is an answer."""
+        try:
+            return self._call("health", lambda _: self.wrapped.health(), None)
+        except StrongroomError as error:
+            return Health(state=HealthState.DOWN, reason=error.what, hint=error.hint)
+
+    def after_fork(self) -> None:
+        """Tell the backend that it is in a forked child."""
+        self.wrapped.after_fork()
+
+    def close(self) -> None:
+        """Close the backend."""
+        self._call("close", lambda _: self.wrapped.close(), None)
+
+    def _need(self, capability: Capability, operation: str) -> None:
+        if capability not in self.capabilities:
+            raise UnsupportedOperationError(
+                f"{self.name} (type {self.type}) does not support {operation}",
+                backend=self.name,
+                hint="route the name to a backend that does; `strongroom plugins` lists them",
+            )
+
+    def _call(
+        self, operation: str, function: Callable[[Request], Result], request: Request, name: str | None = None
+    ) -> Result:
+        with self._telemetry.span(operation, name=name, backend=self.name, backend_type=self.type):
+            try:
+                return function(request)
+            except StrongroomError as error:
+                error.backend = error.backend or self.name
+                raise
+            # The plugin boundary: whatever a client library raises becomes one of ours.
+            except Exception as error:
+                raise BackendError(
+                    f"{self.name} (type {self.type}) failed in {operation} with {type(error).__name__}",
+                    name=name,
+                    backend=self.name,
+                    hint="see the error's cause; `strongroom doctor` checks the backend",
+                ) from error

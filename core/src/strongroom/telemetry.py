@@ -1,0 +1,120 @@
+"""Span names, the closed list of attributes, and the one way to open a span.
+
+Only the OpenTelemetry API is used, and only if somebody else has imported it:
+without it nobody can have set a tracer provider, so no span could arrive
+anywhere, and importing it would cost each command more than its own work.
+
+A span never holds a value or a clear name, and no text of an exception: the
+API would copy that into the span's events and into its status.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import sys
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opentelemetry.trace import Span, Tracer, TracerProvider
+
+OPERATION: Final = "strongroom.operation"
+BACKEND: Final = "strongroom.backend"
+BACKEND_TYPE: Final = "strongroom.backend.type"
+SINK_TYPE: Final = "strongroom.sink.type"
+SECRET_ID: Final = "strongroom.secret.id"
+COUNT: Final = "strongroom.count"
+OUTCOME: Final = "strongroom.outcome"
+ERROR_TYPE: Final = "error.type"
+
+ATTRIBUTES: Final = frozenset({OPERATION, BACKEND, BACKEND_TYPE, SINK_TYPE, SECRET_ID, COUNT, OUTCOME, ERROR_TYPE})
+"""Every attribute that strongroom ever sets on a span."""
+
+
+class Telemetry:
+    """Opens spans for one manager.
+
+    Args:
+        tracer_provider: Whose tracer to use; the global one unless given.
+        key: The HMAC key that turns names into ids; random for the process
+            unless given, so that ids of two processes do not match.
+    """
+
+    def __init__(self, *, tracer_provider: TracerProvider | None = None, key: bytes | None = None) -> None:
+        self._provider = tracer_provider
+        self._key = key or os.urandom(32)
+
+    def secret_id(self, name: str) -> str:
+        """Return the id that stands for a name in spans and metrics."""
+        return hmac.digest(self._key, name.encode(), "sha256").hex()[:32]
+
+    @property
+    def enabled(self) -> bool:
+        """Whether a span could arrive anywhere."""
+        return (
+            self._provider is not None
+            or "opentelemetry.trace" in sys.modules
+            or "OTEL_PYTHON_TRACER_PROVIDER" in os.environ
+        )
+
+    @contextmanager
+    def span(self, operation: str, *, name: str | None = None, **attributes: Any) -> Iterator[None]:
+        """Open a CLIENT span around a call that leaves the core.
+
+        Args:
+            operation: The span's name without the ``strongroom.`` in front.
+            name: The secret's name, which the span holds as an HMAC.
+            attributes: Further ones by the constants of this module, with ``.``
+                written as ``_`` and without ``strongroom.``: ``backend_type="vault"``.
+        """
+        if not self.enabled:
+            yield
+            return
+        with self._start(operation, self._attributes(operation, name, attributes)) as span:
+            try:
+                yield
+            except BaseException as error:
+                _mark_failed(span, error)
+                raise
+
+    def current_trace_id(self) -> str | None:
+        """Return the trace that the caller is in, in hexadecimal, if there is one."""
+        api = sys.modules.get("opentelemetry.trace")
+        if api is None:
+            return None
+        context = api.get_current_span().get_span_context()
+        return f"{context.trace_id:032x}" if context.is_valid else None
+
+    def _attributes(self, operation: str, name: str | None, further: dict[str, Any]) -> dict[str, Any]:
+        attributes = {"strongroom." + key.replace("_", "."): value for key, value in further.items()}
+        attributes[OPERATION] = operation
+        if name is not None:
+            attributes[SECRET_ID] = self.secret_id(name)
+        unknown = attributes.keys() - ATTRIBUTES
+        if unknown:
+            raise ValueError(f"not in the closed list of attributes: {', '.join(sorted(unknown))}")
+        return attributes
+
+    def _start(self, operation: str, attributes: dict[str, Any]) -> Any:
+        from opentelemetry import trace
+
+        tracer: Tracer = trace.get_tracer("strongroom", tracer_provider=self._provider)
+        return tracer.start_as_current_span(
+            f"strongroom.{operation}",
+            kind=trace.SpanKind.CLIENT,
+            attributes=attributes,
+            record_exception=False,
+            set_status_on_exception=False,
+        )
+
+
+def _mark_failed(span: Span, error: BaseException) -> None:
+    from opentelemetry.trace import StatusCode
+
+    code = getattr(error, "code", None)
+    span.set_attribute(ERROR_TYPE, code if isinstance(code, str) else type(error).__qualname__)
+    span.set_status(StatusCode.ERROR)

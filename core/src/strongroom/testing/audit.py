@@ -1,0 +1,238 @@
+"""The contract of an audit sink, as checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import pytest
+
+from strongroom.audit import GuardedSink
+from strongroom.contracts import AuditSink, AuditWrite, Health, HealthState, Trail, TrailQuery
+from strongroom.errors import AuditError
+from strongroom.model import AuditEvent
+from strongroom.telemetry import ATTRIBUTES, Telemetry
+from strongroom.testing.processes import in_forked_child
+from strongroom.testing.spans import Spans
+
+Recorded = Callable[[], Sequence[AuditEvent]]
+"""Returns what has been recorded so far, oldest first."""
+
+ODD_TEXTS = {
+    "line feed": "two\nlines",
+    "quotes": 'it\'s "quoted"',
+    "backslash": "back\\slash \\n",
+    "brackets": '] [x@1 y="z"] {} %s',
+    "unicode": "caf\u00e9 \u65e5\u672c \U0001f511",
+    "line separator": "two\u2028lines\u0085more",
+    "blank": " ",
+}
+
+
+class AuditSinkContract:
+    """Everything that an audit sink promises.
+
+    Override the fixture ``sink``, and ``recorded`` unless the sink is a ``Trail``.
+    Also to override: ``failing``, a sink that cannot record (its disk is full, its
+    far end gone), and the attributes below.
+
+    Attributes:
+        shared: Whether what a forked child records shows in ``recorded``, too.
+        added: Events of these kinds are the sink's own and are left out when what
+            it recorded is compared.
+    """
+
+    shared: ClassVar[bool] = True
+    added: ClassVar[frozenset[str]] = frozenset()
+
+    @pytest.fixture
+    def sink(self) -> AuditSink:
+        """Return the sink under test; every author overrides this."""
+        raise NotImplementedError(f"{type(self).__name__} must override the fixture `sink`")
+
+    @pytest.fixture
+    def recorded(self, sink: AuditSink) -> Recorded:
+        """Return a function that reads back what was recorded; override it unless the sink is a trail."""
+        if not isinstance(sink, Trail):
+            raise NotImplementedError(
+                f"{type(self).__name__} must override the fixture `recorded`: "
+                "a function without arguments that returns the recorded events, oldest first"
+            )
+        return lambda: list(sink.read(TrailQuery()))
+
+    @pytest.fixture
+    def failing(self) -> AuditSink:
+        """Return a sink that cannot record; override it to have that checked."""
+        pytest.skip("the test class does not override the fixture `failing`")
+
+    def test_an_event_is_recorded_as_it_is(self, sink: AuditSink, recorded: Recorded) -> None:
+        """Every field comes back, so no sink leaves one out."""
+        written = full_event()
+        record(sink, written)
+        assert self._of(recorded) == [written]
+
+    def test_an_event_with_few_facts_is_recorded(self, sink: AuditSink, recorded: Recorded) -> None:
+        """Most fields are optional; what was not there is not there afterwards."""
+        written = AuditEvent(id="1", timestamp="2026-01-01T12:00:00.000000+00:00", event="opened")
+        record(sink, written)
+        assert self._of(recorded) == [written]
+
+    def test_events_keep_their_order(self, sink: AuditSink, recorded: Recorded) -> None:
+        """Within one request and over several."""
+        written = [event(id=str(number)) for number in range(12)]
+        for start in (0, 1, 5):
+            record(sink, *written[start : {0: 1, 1: 5, 5: 12}[start]])
+        assert self._of(recorded) == written
+
+    def test_a_large_batch_is_recorded_as_a_whole(self, sink: AuditSink, recorded: Recorded) -> None:
+        """A thousand cache hits may come in one request."""
+        written = [event(id=str(number)) for number in range(1000)]
+        record(sink, *written)
+        assert self._of(recorded) == written
+
+    def test_events_that_need_not_be_durable_are_recorded(self, sink: AuditSink, recorded: Recorded) -> None:
+        """``durable=False`` allows to skip a sync, not the event."""
+        sink.write(AuditWrite(events=(event(),), durable=False))
+        assert self._of(recorded) == [event()]
+
+    def test_no_events_are_no_error(self, sink: AuditSink, recorded: Recorded) -> None:
+        """An empty request records nothing."""
+        record(sink)
+        assert self._of(recorded) == []
+
+    @pytest.mark.parametrize("text", ODD_TEXTS.values(), ids=ODD_TEXTS.keys())
+    def test_odd_characters_stay_within_their_event(self, sink: AuditSink, recorded: Recorded, text: str) -> None:
+        """A name or a detail never ends its event or starts another."""
+        written = [event(id="1", detail=text, principal=f"p{text}"), event(id="2")]
+        record(sink, *written)
+        assert self._of(recorded) == written
+
+    def test_a_failure_is_an_audit_error(self, failing: AuditSink) -> None:
+        """A sink that cannot record says so with a reason; the core decides what follows."""
+        with pytest.raises(AuditError) as caught:
+            record(failing, event())
+        assert str(caught.value).strip()
+
+    def test_a_failure_says_so_each_time(self, failing: AuditSink) -> None:
+        """The second event is not swallowed because the first has been reported."""
+        for _ in range(2):
+            with pytest.raises(AuditError):
+                record(failing, event())
+
+    def test_a_failing_sink_is_not_up(self, failing: AuditSink) -> None:
+        """Once it has failed, its health tells, or still cannot tell, but never stops the caller."""
+        with pytest.raises(AuditError):
+            record(failing, event())
+        assert isinstance(failing.health(), Health)
+
+    def test_a_foreign_exception_is_kept_as_the_cause(self) -> None:
+        """Whatever a sink raises, the core turns it into an AuditError with that cause."""
+        surprise = RuntimeError("a surprise")
+        with pytest.raises(AuditError) as caught:
+            record(GuardedSink(_Exploding(surprise), type="test"), event())
+        assert caught.value.__cause__ is surprise
+
+    def test_one_span_around_each_write(self, sink: AuditSink) -> None:
+        """It counts the events and shows neither names nor principals."""
+        spans = Spans()
+        guarded = GuardedSink(sink, type="test", telemetry=Telemetry(tracer_provider=spans.provider))
+        record(guarded, full_event())
+        roots = [span for span in spans.finished() if span.parent is None]
+        assert [span.name for span in roots] == ["strongroom.audit_write"]
+        assert set(roots[0].attributes or {}) <= ATTRIBUTES
+        for clear in (full_event().key, full_event().principal):
+            assert str(clear) not in spans.text(), "a span shows a name or a principal"
+
+    def test_a_forked_child_can_record(self, sink: AuditSink, recorded: Recorded) -> None:
+        """The child records on its own, and the parent goes on; nobody's event is lost or mixed up."""
+        before, child, after = event(id="before"), event(id="child"), event(id="after")
+        record(sink, before)
+        assert in_forked_child(lambda: _record_in_child(sink, child)) == "recorded"
+        record(sink, after)
+        expected = ["before", "child", "after"] if self.shared else ["before", "after"]
+        assert [found.id for found in self._of(recorded)] == expected
+
+    def test_health_says_that_it_is_up(self, sink: AuditSink) -> None:
+        """The sink under test works, so its health must say so, before and after a write."""
+        assert sink.health().state is HealthState.UP, sink.health().reason
+        record(sink, event())
+        assert sink.health().state is HealthState.UP, sink.health().reason
+
+    def test_what_was_recorded_survives_closing(self, sink: AuditSink, recorded: Recorded) -> None:
+        """Closing releases a handle; it takes nothing back."""
+        sink.write(AuditWrite(events=(event(),), durable=False))
+        sink.close()
+        assert self._of(recorded) == [event()]
+
+    def test_closing_twice_is_no_error(self, sink: AuditSink) -> None:
+        """Whoever cleans up does not know whether somebody has."""
+        record(sink, event())
+        sink.close()
+        sink.close()
+
+    def test_closing_without_use_is_no_error(self, sink: AuditSink) -> None:
+        """A sink that never had an event can be closed."""
+        sink.close()
+
+    def _of(self, recorded: Recorded) -> list[AuditEvent]:
+        return [found for found in recorded() if found.event not in self.added]
+
+
+class _Exploding(AuditSink):
+    """A sink with a mistake in it."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def write(self, _: AuditWrite) -> None:
+        raise self._error
+
+
+def event(*, id: str = "1", detail: str | None = None, principal: str = "api-server") -> AuditEvent:
+    """Return an everyday event with some of its facts changed."""
+    return AuditEvent(
+        id=id,
+        timestamp="2026-01-01T12:00:00.000000+00:00",
+        event="get",
+        key="db/password",
+        principal=principal,
+        detail=detail,
+    )
+
+
+def full_event() -> AuditEvent:
+    """Return an event with every field filled in."""
+    return AuditEvent(
+        id="0123456789abcdef",
+        timestamp="2026-01-01T12:00:00.123456+00:00",
+        event="get",
+        phase="attempt",
+        key="db/password",
+        principal="api-server",
+        principal_source="configuration",
+        user="app",
+        host="host-1",
+        pid=4711,
+        result="denied",
+        cache_hit=True,
+        source="cache",
+        backend="vault",
+        version="7",
+        duration=0.25,
+        rule="policies[3]",
+        trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
+        request_id="req-1",
+        count=3,
+        detail="a fact",
+    )
+
+
+def record(sink: AuditSink, *events: AuditEvent) -> None:
+    """Have a sink record events durably."""
+    sink.write(AuditWrite(events=events))
+
+
+def _record_in_child(sink: AuditSink, written: AuditEvent) -> str:
+    sink.after_fork()
+    record(sink, written)
+    return "recorded"

@@ -1,0 +1,57 @@
+"""The contract of a backend, as checks."""
+
+from __future__ import annotations
+
+from strongroom.testing.backend_boundary import BoundaryChecks
+from strongroom.testing.backend_listing import ListingChecks
+from strongroom.testing.backend_names import NameChecks
+from strongroom.testing.backend_processes import ProcessChecks
+from strongroom.testing.backend_reading import ReadingChecks
+from strongroom.testing.backend_versions import CheckAndSetChecks, VersionChecks
+from strongroom.testing.backend_writing import WritingChecks
+
+
+class BackendContract(
+    ReadingChecks,
+    NameChecks,
+    WritingChecks,
+    VersionChecks,
+    CheckAndSetChecks,
+    ListingChecks,
+    ProcessChecks,
+    BoundaryChecks,
+):
+    """Everything that a backend promises; derive your test class from this.
+
+    State ``capabilities`` as in the backend's specification, and override the
+    fixture ``backend``. It is called anew for each check. Also to override:
+
+    - ``seed``, for a backend that cannot write: a function that puts a secret
+      there by other means, and takes a name and a text or bytes;
+    - ``failing``: a backend that has lost its server, to see how yours
+      translates that;
+    - ``folder``: the folder that a check works in, if not any will do;
+    - ``holds_binary = False``, for a backend that knows text only;
+    - ``credentials``: what the tests open the backend with.
+
+    Example:
+        .. code-block:: python
+
+            class TestBackend(BackendContract):
+                capabilities = frozenset({Capability.LIST})
+                holds_binary = False
+
+                @pytest.fixture
+                def backend(self, tmp_path):
+                    return FolderBackend(tmp_path)
+
+                @pytest.fixture
+                def seed(self, tmp_path):
+                    def put(name, content):
+                        path = tmp_path / name
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        path.write_text(content)
+                        return SecretName(name)
+
+                    return put
+    """

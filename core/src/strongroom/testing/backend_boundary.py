@@ -1,0 +1,178 @@
+"""Checks of what crosses the boundary: errors, log records, spans. A value never does."""
+
+from __future__ import annotations
+
+import logging
+
+from collections.abc import Callable
+
+import pytest
+
+from strongroom.contracts import Backend, Capability
+from strongroom.errors import BackendError, StrongroomError
+from strongroom.model import ABSENT
+from strongroom.resilience import GuardedBackend
+from strongroom.telemetry import ATTRIBUTES, Telemetry
+from strongroom.testing.backend_kit import (
+    BackendKit,
+    Seed,
+    delete,
+    names_below,
+    read,
+    text_of,
+    versions_of,
+    write,
+)
+from strongroom.testing.doubles import FaultyBackend
+from strongroom.testing.leaks import assert_hidden, marker_value, report_of
+from strongroom.testing.spans import Spans
+
+
+class BoundaryChecks(BackendKit):
+    """Checks that a value shows nowhere, and that errors keep what is needed to find their cause."""
+
+    def test_a_failure_becomes_a_documented_error(self, failing: Backend, folder: str) -> None:
+        """Whatever the client library raises, the caller sees one of strongroom's errors."""
+        with pytest.raises(StrongroomError) as caught:
+            read(self.guarded(failing), f"{folder}/a")
+        assert caught.value.backend == "under-test", "the error does not name the backend"
+
+    def test_a_foreign_exception_is_kept_as_the_cause(self, failing: Backend, folder: str) -> None:
+        """Without it nobody could find out what really happened."""
+        with pytest.raises(StrongroomError) as caught:
+            read(self.guarded(failing), f"{folder}/a")
+        assert caught.value.__cause__ is not None, "use `raise ... from error`"
+
+    def test_an_unexpected_exception_becomes_a_backend_error(self, backend: Backend, folder: str) -> None:
+        """The core translates what the backend does not know, and the cause is the very exception."""
+        surprise = RuntimeError("a surprise")
+        with pytest.raises(BackendError) as caught:
+            read(self.guarded(FaultyBackend(backend, error=surprise)), f"{folder}/a")
+        assert caught.value.__cause__ is surprise
+
+    def test_no_value_in_the_backend_itself(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """Its ``repr`` and ``str`` end up in logs and tracebacks."""
+        marker = marker_value()
+        text_of(backend, seed(f"{folder}/a", marker))
+        assert_hidden(marker, f"{backend!r} {backend!s} {backend}", "the backend's repr")
+
+    def test_no_credentials_in_the_backend_itself(self, backend: Backend) -> None:
+        """Neither does what opens it show."""
+        for credential in self.credentials:
+            assert credential not in f"{backend!r} {backend!s}", "the backend's repr shows a credential"
+
+    def test_no_value_in_results(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """A result may be printed; the value inside hides itself, and no other field repeats it."""
+        marker = marker_value()
+        name = seed(f"{folder}/a", marker)
+        assert_hidden(marker, f"{read(backend, name)!r}", "the result of a read")
+        if Capability.WRITE in self.capabilities:
+            assert_hidden(marker, f"{write(backend, name, marker)!r}", "the result of a write")
+        if Capability.VERSIONS in self.capabilities:
+            assert_hidden(marker, f"{versions_of(backend, name)!r}", "the versions")
+
+    def test_no_value_in_errors(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """Neither their text nor their arguments, causes or tracebacks hold it."""
+        marker = marker_value()
+        for error in self._provoked(backend, seed, folder, marker):
+            assert_hidden(marker, report_of(error), f"the report of {type(error).__name__}")
+
+    def test_no_value_in_local_variables(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """Error trackers send the local variables of each frame: those of the plugin must not hold it."""
+        marker = marker_value()
+        package = type(backend).__module__.partition(".")[0]
+        for error in self._provoked(backend, seed, folder, marker):
+            assert_hidden(marker, report_of(error, package), f"a local variable on the way to {type(error).__name__}")
+
+    def test_no_value_in_errors_of_a_failing_backend(self, failing: Backend, folder: str) -> None:
+        """A write that fails because nobody answers says so without what was to be written."""
+        self.need(Capability.WRITE)
+        marker = marker_value()
+        with pytest.raises(StrongroomError) as caught:
+            write(self.guarded(failing), f"{folder}/a", marker)
+        assert_hidden(marker, report_of(caught.value), f"the report of {type(caught.value).__name__}")
+
+    def test_no_value_in_the_log(
+        self, backend: Backend, seed: Seed, folder: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Not even at level DEBUG of all libraries."""
+        caplog.set_level(logging.DEBUG)
+        marker = marker_value()
+        self._provoked(backend, seed, folder, marker)
+        self._use(self.guarded(backend), folder, marker)
+        logged = [f"{record.getMessage()} {record.args!r} {record.exc_text}" for record in caplog.records]
+        assert_hidden(marker, "\n".join(logged), "the log")
+
+    def test_one_span_around_each_call(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """The core opens it; a plugin may add children, but no second one beside it."""
+        name = seed(f"{folder}/a", "content")
+        spans = Spans()
+        text_of(self._traced(backend, spans), name)
+        roots = [span.name for span in spans.finished() if span.parent is None]
+        assert roots == ["strongroom.read"]
+
+    def test_no_value_and_no_name_in_spans(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """Spans go to other systems: they hold a name's HMAC only, and nothing of a value."""
+        marker = marker_value()
+        seed(f"{folder}/a", marker)
+        spans = Spans()
+        traced = self._traced(backend, spans)
+        self._use(traced, folder, marker)
+        _errors_of([lambda: read(traced, f"{folder}/missing")])
+        assert_hidden(marker, spans.text(), "a span")
+        assert folder not in spans.text(), "a span shows the secret's name"
+
+    def test_spans_of_the_core_hold_known_attributes_only(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """The list is closed, so that nothing slips into a span later."""
+        name = seed(f"{folder}/a", "content")
+        spans = Spans()
+        text_of(self._traced(backend, spans), name)
+        for span in spans.finished():
+            if span.name.startswith("strongroom."):
+                assert set(span.attributes or {}) <= ATTRIBUTES
+
+    def _traced(self, backend: Backend, spans: Spans) -> GuardedBackend:
+        telemetry = Telemetry(tracer_provider=spans.provider)
+        return GuardedBackend(
+            backend, name="under-test", type="test", capabilities=self.capabilities, telemetry=telemetry
+        )
+
+    def _use(self, backend: Backend, folder: str, marker: str) -> None:
+        """Call every operation that the backend offers, with a value that can be found again."""
+        if Capability.WRITE in self.capabilities:
+            write(backend, f"{folder}/a", marker)
+        text_of(backend, f"{folder}/a")
+        if Capability.VERSIONS in self.capabilities:
+            versions_of(backend, f"{folder}/a")
+        if Capability.LIST in self.capabilities:
+            names_below(backend, folder)
+        if Capability.WRITE in self.capabilities:
+            delete(backend, f"{folder}/a")
+
+    def _provoked(self, backend: Backend, seed: Seed, folder: str, marker: str) -> list[StrongroomError]:
+        """Return the errors of all that can go wrong while a value is at hand."""
+        name = seed(f"{folder}/a", marker)
+        guard = self.guarded(backend)
+        attempts: list[Callable[[], object]] = [
+            lambda: read(guard, f"{folder}/missing"),
+            lambda: read(guard, f"{name}/below"),
+            lambda: read(guard, name, "no-such-version"),
+            lambda: write(guard, name, marker, expect_version="no-such-version"),
+            lambda: write(guard, name, marker, expect_version=ABSENT),
+        ]
+        if backend.max_value_bytes is not None:
+            too_large = marker * (backend.max_value_bytes // len(marker) + 1)
+            attempts.append(lambda: write(guard, name, too_large))
+        if Capability.WRITE in self.capabilities:
+            attempts += [lambda: delete(guard, name), lambda: read(guard, name)]
+        return _errors_of(attempts)
+
+
+def _errors_of(attempts: list[Callable[[], object]]) -> list[StrongroomError]:
+    errors = []
+    for attempt in attempts:
+        try:
+            attempt()
+        except StrongroomError as error:
+            errors.append(error)
+    return errors

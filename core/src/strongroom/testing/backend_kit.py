@@ -1,0 +1,138 @@
+"""What the checks of a backend share: the fixtures that an author overrides, and short calls."""
+
+from __future__ import annotations
+
+import secrets
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import pytest
+
+from strongroom.contracts import (
+    Backend,
+    Capability,
+    DeleteRequest,
+    DeleteResult,
+    ListRequest,
+    ReadRequest,
+    ReadResult,
+    VersionsRequest,
+    WriteRequest,
+    WriteResult,
+)
+from strongroom.model import Absent, SecretName, SecretValue, SecretVersion
+from strongroom.resilience import GuardedBackend
+from strongroom.testing.doubles import FaultyBackend
+
+Seed = Callable[[str, str | bytes], SecretName]
+"""Puts a secret under a name and returns the name in its canonical form."""
+
+
+class BackendKit:
+    """Fixtures and attributes of ``BackendContract``; see there which to override.
+
+    Attributes:
+        capabilities: What the backend's specification declares.
+        holds_binary: Whether it can keep bytes that are not text.
+        credentials: What the tests open it with, so that it can be looked for
+            where it must not show.
+    """
+
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    holds_binary: ClassVar[bool] = True
+    credentials: ClassVar[tuple[str, ...]] = ()
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        """Return the backend under test; every author overrides this."""
+        raise NotImplementedError(f"{type(self).__name__} must override the fixture `backend`")
+
+    @pytest.fixture
+    def seed(self, backend: Backend) -> Seed:
+        """Return a function that puts a secret there; override it for a backend that cannot write."""
+        if Capability.WRITE not in self.capabilities:
+            raise NotImplementedError(
+                f"{type(self).__name__} does not state WRITE, so it must override the fixture `seed`: "
+                "a function of name and content that puts a secret there by other means"
+            )
+
+        def put(name: str, content: str | bytes) -> SecretName:
+            write(backend, name, content)
+            return SecretName(name)
+
+        return put
+
+    @pytest.fixture
+    def folder(self) -> str:
+        """Return the folder that one check works in, another each time: servers may be shared."""
+        return f"kit{secrets.token_hex(5)}"
+
+    @pytest.fixture
+    def failing(self, backend: Backend) -> Backend:
+        """Return a backend whose every call fails with an exception of a foreign library.
+
+        Override it with a backend that has lost its server, and the checks see
+        how yours translates that.
+        """
+        return FaultyBackend(backend, error=ConnectionResetError("the far end hung up"))
+
+    @pytest.fixture
+    def spy(self, backend: Backend) -> FaultyBackend:
+        """Return the backend with its calls counted."""
+        return FaultyBackend(backend)
+
+    @pytest.fixture
+    def guard(self, spy: FaultyBackend) -> GuardedBackend:
+        """Return the backend as the core calls it."""
+        return self.guarded(spy)
+
+    def guarded(self, backend: Backend) -> GuardedBackend:
+        """Return a backend with the core's guard around it."""
+        return GuardedBackend(backend, name="under-test", type="test", capabilities=self.capabilities)
+
+    def need(self, *capabilities: Capability) -> None:
+        """Skip a check that needs more than the backend declares."""
+        for capability in capabilities:
+            if capability not in self.capabilities:
+                pytest.skip(f"the backend does not declare {capability.name}")
+
+    def need_missing(self, capability: Capability) -> None:
+        """Skip a check of what happens without a capability."""
+        if capability in self.capabilities:
+            pytest.skip(f"the backend declares {capability.name}")
+
+    def need_binary(self) -> None:
+        """Skip a check that needs bytes that are not text."""
+        if not self.holds_binary:
+            pytest.skip("the test class states holds_binary = False")
+
+
+def read(backend: Backend, name: str, version: str | None = None) -> ReadResult:
+    """Read one secret."""
+    return backend.read(ReadRequest(name=SecretName(name), version=version))
+
+
+def text_of(backend: Backend, name: str, version: str | None = None) -> str:
+    """Read one secret's text."""
+    return read(backend, name, version).value.reveal_text()
+
+
+def write(backend: Backend, name: str, content: str | bytes, expect_version: str | Absent | None = None) -> WriteResult:
+    """Write one secret."""
+    return backend.write(WriteRequest(name=SecretName(name), value=SecretValue(content), expect_version=expect_version))
+
+
+def delete(backend: Backend, name: str) -> DeleteResult:
+    """Delete one secret."""
+    return backend.delete(DeleteRequest(name=SecretName(name)))
+
+
+def names_below(backend: Backend, prefix: str) -> list[str]:
+    """List the names below a prefix, in the backend's order."""
+    return list(backend.list(ListRequest(prefix=prefix)).names)
+
+
+def versions_of(backend: Backend, name: str) -> list[SecretVersion]:
+    """List a secret's versions, in the backend's order."""
+    return list(backend.versions(VersionsRequest(name=SecretName(name))).versions)

@@ -1,0 +1,113 @@
+"""Checks of life in a process: threads, forks, health, closing."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from strongroom.contracts import Backend, Capability, Health, HealthState
+from strongroom.testing.backend_kit import BackendKit, Seed, text_of, write
+from strongroom.testing.processes import busy_threads, in_forked_child, in_threads
+
+ROUNDS = 5
+
+
+class ProcessChecks(BackendKit):
+    """Checks of threads, forks, health and closing."""
+
+    def test_threads_do_not_disturb_each_other(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """Eight threads read a common secret, and write and read one of their own."""
+        shared = seed(f"{folder}/shared", "common")
+        own = [seed(f"{folder}/{number}", "start") for number in range(8)]
+
+        def work(number: int) -> set[str]:
+            seen = set()
+            for turn in range(ROUNDS):
+                content = "start"
+                if Capability.WRITE in self.capabilities:
+                    content = f"thread {number} turn {turn}"
+                    write(backend, own[number], content)
+                seen.add(f"own: {text_of(backend, own[number]) == content}")
+                seen.add(f"shared: {text_of(backend, shared)}")
+            return seen
+
+        assert in_threads(8, work) == [{"own: True", "shared: common"}] * 8
+
+    def test_a_forked_child_can_read(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """After ``after_fork`` the child works on its own, and the parent goes on."""
+        name = seed(f"{folder}/a", "content")
+        text_of(backend, name)
+        assert in_forked_child(lambda: _read_in_child(backend, name)) == "content"
+        assert text_of(backend, name) == "content", "the parent cannot read any more after the child has"
+
+    def test_a_forked_child_can_write(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """What it writes it can read, and the parent can still write."""
+        self.need(Capability.WRITE)
+        name = seed(f"{folder}/a", "content")
+
+        def child() -> str:
+            backend.after_fork()
+            write(backend, name, "by the child")
+            return text_of(backend, name)
+
+        assert in_forked_child(child) == "by the child"
+        write(backend, name, "by the parent")
+        assert text_of(backend, name) == "by the parent"
+
+    def test_a_fork_in_the_middle_of_calls_blocks_nobody(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """A lock that another thread holds at that moment must not hold the child for ever."""
+        names = [seed(f"{folder}/{number}", f"content {number}") for number in range(4)]
+
+        def work() -> None:
+            for name in names:
+                text_of(backend, name)
+                if Capability.WRITE in self.capabilities:
+                    write(backend, f"{folder}/busy", "content")
+
+        with busy_threads(2, work):
+            answers = [in_forked_child(lambda: [_read_in_child(backend, name) for name in names]) for _ in range(4)]
+        assert answers == [str([f"content {number}" for number in range(4)])] * 4
+
+    def test_a_child_that_closes_leaves_the_parent_alone(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """Closing in the child must not close what the parent uses."""
+        name = seed(f"{folder}/a", "content")
+        text_of(backend, name)
+
+        def child() -> str:
+            backend.after_fork()
+            backend.close()
+            return "closed"
+
+        assert in_forked_child(child) == "closed"
+        assert text_of(backend, name) == "content"
+
+    def test_health_says_that_it_is_up(self, backend: Backend) -> None:
+        """The backend under test works, so its health must say so."""
+        health = backend.health()
+        assert isinstance(health, Health)
+        assert health.state is HealthState.UP, f"the backend says: {health.reason}"
+
+    def test_closing_twice_is_no_error(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """Whoever cleans up does not know whether somebody has."""
+        text_of(backend, seed(f"{folder}/a", "content"))
+        backend.close()
+        backend.close()
+
+    def test_closing_without_use_is_no_error(self, backend: Backend) -> None:
+        """A backend that was opened and never asked can be closed."""
+        backend.close()
+
+    def test_the_address_is_set(self, backend: Backend) -> None:
+        """Cached and fallback copies are kept under it, so it must tell one backend from another."""
+        assert isinstance(backend.address, str)
+        assert backend.address.strip(), "the address is empty"
+
+    def test_the_address_holds_no_credentials(self, backend: Backend) -> None:
+        """It shows up in reports; user names and passwords do not belong in it."""
+        assert urlsplit(backend.address).password is None, "the address holds a password"
+        for credential in self.credentials:
+            assert credential not in backend.address, "the address holds one of the test's credentials"
+
+
+def _read_in_child(backend: Backend, name: str) -> str:
+    backend.after_fork()
+    return text_of(backend, name)

@@ -1,0 +1,211 @@
+"""What every plugin's module promises, whatever it offers, as checks."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import json
+import subprocess
+import sys
+import textwrap
+
+from importlib import import_module, metadata
+from typing import Any, ClassVar
+
+import pytest
+
+from strongroom import hookspecs
+from strongroom.contracts import Record
+from strongroom.hookspecs import MARKER, PROJECT
+
+_LIST_LOADED = """
+import importlib, json, sys
+module = importlib.import_module({module!r})
+for hook in {hooks!r}:
+    list(getattr(module, hook)())
+print(json.dumps([name for name in {heavy!r} if name in sys.modules]))
+"""
+
+
+class PluginContract:
+    """Everything that a plugin's module promises; state ``module``, and what is heavy.
+
+    Attributes:
+        module: The module that the entry points name.
+        heavy: Modules that must not be loaded by it, such as the client library.
+
+    Example:
+        .. code-block:: python
+
+            class TestPlugin(PluginContract):
+                module = "strongroom_acme.plugin"
+                heavy = ("acme_client",)
+    """
+
+    module: ClassVar[str]
+    heavy: ClassVar[tuple[str, ...]] = ()
+
+    @pytest.fixture
+    def hooks(self) -> dict[str, Any]:
+        """Return the module's hook implementations by name."""
+        content = vars(import_module(self.module))
+        return {name: item for name, item in content.items() if getattr(item, MARKER, {}).get("implementation")}
+
+    @pytest.fixture
+    def specs(self, hooks: dict[str, Any]) -> list[Any]:
+        """Return every description that the hooks yield."""
+        return [spec for hook in hooks.values() for spec in hook()]
+
+    def test_the_module_implements_a_hook(self, hooks: dict[str, Any]) -> None:
+        """Otherwise the entry point leads nowhere."""
+        assert hooks, f"{self.module} has no function marked with @hookimpl"
+
+    def test_each_hook_is_one_that_strongroom_knows(self, hooks: dict[str, Any]) -> None:
+        """A misspelt hook would never be called."""
+        known = {name for name in vars(hookspecs) if name.startswith(f"{PROJECT}_")}
+        assert set(hooks) <= known, f"unknown hooks; strongroom has {', '.join(sorted(known))}"
+
+    def test_hooks_take_no_arguments(self, hooks: dict[str, Any]) -> None:
+        """Secrets never travel through a hook, so nothing is handed to it."""
+        for name, hook in hooks.items():
+            assert not inspect.signature(hook).parameters, f"{name} takes arguments"
+
+    def test_hooks_are_documented(self, hooks: dict[str, Any]) -> None:
+        """One sentence says what is offered."""
+        for name, hook in hooks.items():
+            assert inspect.getdoc(hook), f"{name} has no docstring"
+
+    def test_the_module_loads_nothing_heavy(self, hooks: dict[str, Any]) -> None:
+        """In a fresh interpreter, importing it and calling its hooks leaves the client library alone."""
+        program = _LIST_LOADED.format(module=self.module, hooks=list(hooks), heavy=list(self.heavy))
+        done = subprocess.run(  # noqa: S603  # the program is the one above, run by this very interpreter
+            [sys.executable, "-c", program], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"importing {self.module} failed in a fresh interpreter:\n{done.stderr}"
+        loaded = json.loads(done.stdout)
+        assert loaded == [], "import these in the function that opens the plugin instead"
+
+    def test_each_description_is_a_record(self, specs: list[Any]) -> None:
+        """The hooks yield specifications, not live objects."""
+        for spec in specs:
+            assert isinstance(spec, Record), f"a hook gave a {type(spec).__name__}"
+
+    def test_names_are_unique(self, specs: list[Any]) -> None:
+        """Two plugins of one kind cannot share a name."""
+        names = [(spec.kind, spec.name) for spec in specs]
+        assert len(names) == len(set(names)), f"a name comes twice: {names}"
+
+    def test_each_name_is_an_entry_point(self, hooks: dict[str, Any]) -> None:
+        """The name offered is the entry point's name, in the group of its kind, and leads to this module."""
+        for hook_name, hook in hooks.items():
+            group = hook_name.replace("_", ".", 1)
+            leading_here = {point.name for point in _entry_points(group) if point.module == self.module}
+            assert {spec.name for spec in hook()} == leading_here, f"compare with [project.entry-points.{group!r}]"
+
+    def test_each_summary_is_one_sentence(self, specs: list[Any]) -> None:
+        """It is shown to people in a list, so it is one line with a full stop."""
+        for spec in specs:
+            assert spec.summary.strip(), f"{spec.name} has no summary"
+            assert spec.summary.endswith("."), f"the summary of {spec.name} does not end with a full stop"
+            assert "\n" not in spec.summary, f"the summary of {spec.name} has several lines"
+
+    def test_each_plugin_can_be_opened(self, specs: list[Any]) -> None:
+        """The specification's ``open`` takes the settings and nothing else."""
+        for spec in specs:
+            assert callable(spec.open), f"open of {spec.name} cannot be called"
+            required = [
+                parameter
+                for parameter in inspect.signature(spec.open).parameters.values()
+                if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+            ]
+            assert len(required) == 1, f"open of {spec.name} must take the settings alone"
+
+    def test_settings_are_a_record_or_an_attrs_class(self, specs: list[Any]) -> None:
+        """From their annotations the core knows what a configuration may say."""
+        for spec in specs:
+            assert isinstance(spec.settings, type), f"settings of {spec.name} is not a class"
+            assert _field_names(spec.settings) is not None, (
+                f"{spec.settings.__name__} is neither a strongroom Record nor an attrs class"
+            )
+
+    def test_settings_are_documented(self, specs: list[Any]) -> None:
+        """The class has a docstring, and so has every field: as a string below it."""
+        for spec in specs:
+            assert spec.settings.__doc__, f"{spec.settings.__name__} has no docstring"
+            missing = set(_field_names(spec.settings) or ()) - _documented_fields(spec.settings)
+            assert not missing, f"undocumented settings in {spec.settings.__name__}: put a string below each"
+
+    def test_settings_are_immutable(self, specs: list[Any]) -> None:
+        """Nobody can change them after they have been checked."""
+        for spec in specs:
+            for name in (_field_names(spec.settings) or ())[:1]:
+                blank = spec.settings.__new__(spec.settings)
+                with pytest.raises(AttributeError):
+                    setattr(blank, name, None)
+
+    def test_the_distribution_requires_strongroom(self, hooks: dict[str, Any]) -> None:
+        """Its metadata say which versions of the core it works with, and this one is among them."""
+        for distribution in self._distributions(hooks):
+            if distribution.name == PROJECT:
+                continue
+            stated = _requirement_on_core(distribution)
+            assert stated is not None, f"{distribution.name} does not require {PROJECT} in its dependencies"
+            assert stated.specifier, f"{distribution.name} does not say which versions of {PROJECT} it needs"
+            assert stated.specifier.contains(metadata.version(PROJECT), prereleases=True), (
+                f"{distribution.name} excludes the installed {PROJECT}"
+            )
+
+    def _distributions(self, hooks: dict[str, Any]) -> list[metadata.Distribution]:
+        points = [point for name in hooks for point in _entry_points(name.replace("_", ".", 1))]
+        found = {point.dist.name: point.dist for point in points if point.module == self.module and point.dist}
+        assert found, f"no installed distribution has an entry point that leads to {self.module}"
+        return list(found.values())
+
+
+def _entry_points(group: str) -> list[metadata.EntryPoint]:
+    return list(metadata.entry_points(group=group))
+
+
+def _requirement_on_core(distribution: metadata.Distribution) -> Any:
+    # Imported here: pytest depends on it, so whoever runs this contract has it.
+    from packaging.requirements import Requirement
+
+    stated = map(Requirement, distribution.requires or ())
+    return next((requirement for requirement in stated if requirement.name == PROJECT), None)
+
+
+def _field_names(settings: type[Any]) -> tuple[str, ...] | None:
+    """Return the settings' names, or nothing if the class is of neither kind."""
+    if issubclass(settings, Record):
+        return settings._fields
+    fields = getattr(settings, "__attrs_attrs__", None)
+    return None if fields is None else tuple(field.name for field in fields)
+
+
+def _documented_fields(settings: type[Any]) -> set[str]:
+    """Return the fields that have a string below them in the source of the class or of its bases."""
+    documented: set[str] = set()
+    for base in settings.__mro__:
+        if base is not Record and _field_names(base) is not None:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
+            documented |= _documented_in(tree.body[0])
+    return documented
+
+
+def _documented_in(definition: ast.stmt) -> set[str]:
+    body = getattr(definition, "body", [])
+    return {
+        field.target.id
+        for field, below in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and _is_text(below)
+    }
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+        and bool(statement.value.value.strip())
+    )

@@ -1,0 +1,249 @@
+"""Opens what the configuration names and holds it for the managers that share it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from strongroom import lifecycle
+from strongroom.anomaly import Alert, AnomalyStage, ConfiguredDetector
+from strongroom.audit import AuditStage, GuardedSink, Hit
+from strongroom.cache import Cache
+from strongroom.config.load import Configuration
+from strongroom.contracts import AuditSink, Backend, Capability
+from strongroom.discovery import Catalogue, Kind
+from strongroom.errors import ClosedError
+from strongroom.events import Subscriptions
+from strongroom.model import Principal, SecretName
+from strongroom.policy import matches
+from strongroom.resilience import GuardedBackend
+from strongroom.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
+
+class Grant:
+    """A principal's right to read one name, with all that reading it needs."""
+
+    __slots__ = ("backend", "hit", "immediate", "name")
+
+    def __init__(self, name: SecretName, backend: GuardedBackend, hit: Hit, *, immediate: bool) -> None:
+        self.name = name
+        self.backend = backend
+        self.hit = hit
+        self.immediate = immediate
+
+
+class Parts:
+    """The stages that every view of one manager shares.
+
+    Args:
+        configuration: What to open.
+        clock: Monotonic seconds.
+        wall_clock: Nanoseconds since 1970, UTC.
+        tracer_provider: Whose spans to make; the global one's unless given.
+        backends: Backends that exist already, by their configured name.
+        sinks: Further audit sinks that exist already; all of them are required.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], int] = time.time_ns,
+        tracer_provider: TracerProvider | None = None,
+        backends: Mapping[str, Backend] | None = None,
+        sinks: tuple[AuditSink, ...] = (),
+    ) -> None:
+        self.configuration = configuration
+        self.policy = configuration.policy
+        self.clock = clock
+        self.wall_clock = wall_clock
+        self.subscriptions = Subscriptions()
+        key = configuration.telemetry.key
+        self.telemetry = Telemetry(tracer_provider=tracer_provider, key=key.reveal() if key else None)
+        self._catalogue = Catalogue()
+        self._ready = dict(backends or {})
+        self._backends: dict[str, GuardedBackend] = {}
+        self._lock = threading.Lock()
+        self._grants: dict[Principal, dict[str, Grant]] = {}
+        self._sweeper: threading.Thread | None = None
+        self.closed = False
+        self.cache = self._open_cache()
+        self.anomaly = self._open_detectors()
+        self.audit = AuditStage(self._open_sinks(sinks), telemetry=self.telemetry, wall_clock=wall_clock)
+        lifecycle.watch(self)
+
+    def _open_cache(self) -> Cache:
+        table = self.configuration.cache
+        spec = self._catalogue.load(Kind.CACHE_POLICY, table.type)
+        policy = spec.open(table.settings(spec.settings))
+        return Cache(policy, max_entries=self.configuration.max_entries, clock=self.clock, random=_random)
+
+    def _open_detectors(self) -> AnomalyStage:
+        opened = []
+        for table in self.configuration.detectors:
+            spec = self._catalogue.load(Kind.ANOMALY_DETECTOR, table.type)
+            detector = spec.open(table.settings(spec.settings))
+            opened.append(
+                ConfiguredDetector(name=table.name, detector=detector, block=table.block, required=table.required)
+            )
+        return AnomalyStage(tuple(opened), self._alert)
+
+    def _open_sinks(self, ready: tuple[AuditSink, ...]) -> tuple[GuardedSink, ...]:
+        opened = [GuardedSink(sink, type=type(sink).__name__, telemetry=self.telemetry) for sink in ready]
+        for table in self.configuration.sinks:
+            spec = self._catalogue.load(Kind.AUDIT_SINK, table.type)
+            sink = spec.open(table.settings(spec.settings))
+            opened.append(GuardedSink(sink, type=table.type, required=table.required, telemetry=self.telemetry))
+        return tuple(opened)
+
+    def _alert(self, alert: Alert) -> None:
+        access = alert.access
+        self.audit.record(
+            self.audit.event(
+                "alert",
+                principal=access.principal,
+                key=access.name,
+                result="blocked" if alert.blocked else "alert",
+                rule=alert.detector,
+                detail=alert.reason,
+            )
+        )
+
+    def backend(self, name: str) -> GuardedBackend:
+        """Return a backend by its configured name, opened on first use.
+
+        Raises:
+            PluginError: No plugin offers it, or the one that does is broken.
+            ConfigurationError: Its settings are not usable.
+            BackendUnavailableError: It cannot be opened now.
+        """
+        opened = self._backends.get(name)
+        if opened is not None:
+            return opened
+        with self._lock:
+            if self.closed:
+                raise ClosedError("the manager is closed", hint="open a new one")
+            if name not in self._backends:
+                self._backends[name] = self._open_backend(name)
+            return self._backends[name]
+
+    def _open_backend(self, name: str) -> GuardedBackend:
+        table = self.configuration.backends[name]
+        capabilities = frozenset(Capability)
+        if name in self._ready:
+            backend = self._ready[name]
+        else:
+            spec = self._catalogue.load(Kind.BACKEND, table.type)
+            backend = spec.open(table.settings(spec.settings))
+            capabilities = spec.capabilities
+        return GuardedBackend(backend, name=name, type=table.type, capabilities=capabilities, telemetry=self.telemetry)
+
+    def route(self, name: str) -> str:
+        """Return the configured name of the backend that keeps a secret: the longest prefix wins."""
+        for prefix, backend in self.configuration.routes:
+            if name == prefix or name.startswith(prefix + "/"):
+                return backend
+        return self.configuration.default_backend
+
+    def routed_below(self, folder: str) -> list[str]:
+        """Return the backends that may hold names below a folder (empty for the root)."""
+        found = [self.route(f"{folder}/x" if folder else "x")]
+        for prefix, backend in self.configuration.routes:
+            if not folder or prefix == folder or prefix.startswith(folder + "/"):
+                found.append(backend)
+        return list(dict.fromkeys(found))
+
+    def grants(self, principal: Principal) -> dict[str, Grant]:
+        """Return the memo of what a principal has been found allowed to read."""
+        return self._grants.setdefault(principal, {})
+
+    def remember(self, principal: Principal, spelling: str, name: SecretName) -> Grant:
+        """Note that a principal may read a name, so that the next read need not decide again."""
+        memo = self.grants(principal)
+        if len(memo) >= 4 * self.configuration.max_entries:
+            memo.clear()
+        backend = self.backend(self.route(name))
+        hit = Hit(principal=principal, key=name, backend=backend.name)
+        immediate = any(matches(pattern, name) for pattern in self.configuration.immediate)
+        memo[spelling] = grant = Grant(name, backend, hit, immediate=immediate)
+        return grant
+
+    def start_sweeper(self) -> None:
+        """Have expired entries removed from memory from now on, by a daemon thread."""
+        if self._sweeper is None and not self.closed:
+            self._sweeper = threading.Thread(
+                target=_sweep,
+                args=(weakref.ref(self), self.configuration.sweep_every),
+                name="strongroom-sweep",
+                daemon=True,
+            )
+            self._sweeper.start()
+
+    def before_fork(self) -> None:
+        """Hold what a fork must not cut in two."""
+        self._lock.acquire()
+        self.audit.before_fork()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on as before."""
+        self.audit.after_fork_in_parent()
+        self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Start with new locks, threads and connections, and an empty cache."""
+        self._lock = threading.Lock()
+        self._sweeper = None
+        self.audit.after_fork_in_child()
+        self.cache.after_fork()
+        self.anomaly.after_fork()
+        for backend in self._backends.values():
+            backend.after_fork()
+
+    def flush(self) -> None:
+        """Record the cache hits that wait."""
+        self.audit.flush(durable=True)
+
+    def close(self) -> None:
+        """Record that the manager is done, and close everything; twice is no error.
+
+        Raises:
+            AuditError: A required sink could not record it.
+        """
+        with self._lock:
+            if self.closed:
+                return
+            self.closed = True
+        lifecycle.forget(self)
+        for memo in self._grants.values():
+            memo.clear()
+        self.cache.clear()
+        try:
+            self.audit.close()
+        finally:
+            self.anomaly.close()
+            for backend in self._backends.values():
+                backend.close()
+
+
+def _random() -> float:
+    # The random module would cost a command more than the number is worth.
+    return int.from_bytes(os.urandom(4)) / 2**32
+
+
+def _sweep(parts: weakref.ref[Any], every: float) -> None:
+    while True:
+        time.sleep(every)
+        live = parts()
+        if live is None or live.closed:
+            return
+        live.cache.sweep()
+        del live

@@ -1,0 +1,170 @@
+"""The way of a write: gate → size and capability → record the attempt → backend → drop → record the outcome → event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from strongroom._record import Record
+from strongroom.access import Gate
+from strongroom.contracts import Capability, DeleteRequest, ReadRequest, WriteRequest
+from strongroom.errors import AccessDeniedError, AuditError, StrongroomError
+from strongroom.events import SecretUpdated
+from strongroom.model import ABSENT, Absent, SecretName, SecretValue
+from strongroom.policy import Action
+from strongroom.rotation import Encoding, random_value
+from strongroom.wiring import Parts
+
+
+class Written(Record):
+    """What a write or rotation did."""
+
+    name: SecretName
+    version: str
+    subscribers_failed: tuple[str, ...] = ()
+    """Subscribers that raised or did not return in time, one sentence each."""
+
+
+class Deleted(Record):
+    """What a delete did."""
+
+    name: SecretName
+    existed: bool
+    recoverable_until: datetime | None = None
+    subscribers_failed: tuple[str, ...] = ()
+
+
+class Writer:
+    """Changes secrets as one principal.
+
+    Args:
+        parts: The stages of the manager.
+        gate: Decides what the principal may do.
+        drop: Forgets every cached copy of a secret.
+    """
+
+    def __init__(self, parts: Parts, gate: Gate, drop: Callable[[SecretName], None]) -> None:
+        self._parts = parts
+        self._gate = gate
+        self._drop = drop
+        self._clock = parts.clock
+
+    def set(self, name: str, value: str | bytes | SecretValue, *, expect_version: str | Absent | None) -> Written:
+        """Create or update a secret; see :meth:`SecretManager.set`."""
+        content = value if isinstance(value, SecretValue) else SecretValue(value)
+        canonical, expected = self._writable(name, expect_version)
+        self._gate.judge(Action.CREATE if expected is ABSENT else Action.UPDATE, canonical)
+        return self._write("set", WriteRequest(name=canonical, value=content, expect_version=expected))
+
+    def _writable(self, spelling: str, expected: str | Absent | None) -> tuple[SecretName, str | Absent | None]:
+        """Check the rights to create and to update, and narrow a write to the one that is there."""
+        if expected is not None:
+            return self._gate.check(Action.CREATE if expected is ABSENT else Action.UPDATE, spelling), expected
+        try:
+            name = self._gate.check(Action.UPDATE, spelling)
+        except AccessDeniedError:
+            return self._gate.check(Action.CREATE, spelling), ABSENT
+        try:
+            self._gate.allow(Action.CREATE, name)
+        except AccessDeniedError:
+            return name, self._current_version(name)
+        return name, None
+
+    def _current_version(self, name: SecretName) -> str:
+        return self._parts.backend(self._parts.route(name)).read(ReadRequest(name=name)).version
+
+    def _write(self, event: str, request: WriteRequest) -> Written:
+        backend = self._parts.backend(self._parts.route(request.name))
+        backend.check_write(request)
+        with self._change(event, request.name, backend.name) as outcome:
+            result = backend.write(request)
+            outcome.update(version=result.version, request_id=result.request_id)
+        failed = self._notify(request.name, event, result.version)
+        return Written(name=request.name, version=result.version, subscribers_failed=failed)
+
+    @contextmanager
+    def _change(self, event: str, name: SecretName, backend: str) -> Iterator[dict[str, Any]]:
+        """Record an attempt, let the change happen, drop the cached copies, record the outcome."""
+        audit = self._parts.audit
+        attempt = audit.event(event, principal=self._gate.principal, key=name, backend=backend, phase="attempt")
+        audit.record(attempt, durable=True)
+        started = self._clock()
+        outcome: dict[str, Any] = {}
+        try:
+            yield outcome
+        except StrongroomError as error:
+            error.name = error.name or name
+            self._drop(name)
+            with _keeping(error):
+                self._record_outcome(event, name, backend, attempt.id, started, {"result": error.code})
+            raise
+        finally:
+            self._drop(name)
+        try:
+            self._record_outcome(event, name, backend, attempt.id, started, outcome)
+        except AuditError as error:
+            raise AuditError(
+                f"the {event} of {name} was made, but its outcome could not be recorded: {error.what}",
+                applied=True,
+                name=name,
+                hint="`strongroom audit report` lists the open attempt; mend the sink first",
+            ) from error
+
+    def _record_outcome(
+        self, event: str, name: SecretName, backend: str, id: str, started: float, fields: dict[str, Any]
+    ) -> None:
+        audit = self._parts.audit
+        duration = self._clock() - started
+        made = audit.event(
+            event, principal=self._gate.principal, key=name, backend=backend, id=id, duration=duration, **fields
+        )
+        audit.record(made, durable=True)
+
+    def _notify(self, name: SecretName, change: str, version: str | None) -> tuple[str, ...]:
+        return self._parts.subscriptions.notify(SecretUpdated(name=name, change=change, version=version)).failed
+
+    def delete(self, name: str) -> Deleted:
+        """Delete a secret; see :meth:`SecretManager.delete`."""
+        canonical = self._gate.check(Action.DELETE, name)
+        self._gate.judge(Action.DELETE, canonical)
+        backend = self._parts.backend(self._parts.route(canonical))
+        backend.check_delete()
+        with self._change("delete", canonical, backend.name) as outcome:
+            result = backend.delete(DeleteRequest(name=canonical))
+            outcome.update(request_id=result.request_id, result="ok" if result.existed else "not_found")
+        failed = self._notify(canonical, "delete", None)
+        return Deleted(
+            name=canonical,
+            existed=result.existed,
+            recoverable_until=result.recoverable_until,
+            subscribers_failed=failed,
+        )
+
+    def rotate(
+        self,
+        name: str,
+        *,
+        size: int,
+        encoding: Encoding,
+        expect_version: str | None,
+    ) -> Written:
+        """Replace a value by a random one; see :meth:`SecretManager.rotate`."""
+        value = random_value(size, encoding)
+        canonical = self._gate.check(Action.ROTATE, name)
+        self._gate.judge(Action.ROTATE, canonical)
+        backend = self._parts.backend(self._parts.route(canonical))
+        current = expect_version or self._current_version(canonical)
+        conditional = Capability.CHECK_AND_SET in backend.capabilities or expect_version is not None
+        request = WriteRequest(name=canonical, value=value, expect_version=current if conditional else None)
+        return self._write("rotate", request)
+
+
+@contextmanager
+def _keeping(first: StrongroomError) -> Iterator[None]:
+    """Let an error that is about to be raised win over a failure to record it."""
+    try:
+        yield
+    except AuditError as error:
+        first.add_note(f"its outcome could not be recorded either: {error.what}")

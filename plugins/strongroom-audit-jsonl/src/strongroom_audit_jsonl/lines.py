@@ -1,0 +1,133 @@
+"""The format of one line and of one block; ``docs/audit-format.md`` describes it for outsiders.
+
+A line is ``BODY,"chain":"<64 hex>"}`` or ``BODY,"chain":"<64 hex>","seal":"<64 hex>"}``.
+The chain value is computed over the bytes of the body as they stand, not over a
+canonical form of the JSON, so that there is no second way to write a line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from typing import Any, Final
+
+from strongroom.contracts import AuditEvent, Record
+from strongroom.errors import AuditError
+from strongroom_audit_jsonl.keys import SealKey
+
+FORMAT: Final = 1
+ORIGIN: Final = bytes(32)
+"""The head of a trail without lines."""
+OPENING: Final = b'{"seq":'
+"""What each line begins with."""
+
+_CHAIN: Final = b',"chain":"'
+_SEAL: Final = b',"seal":"'
+
+
+class Head(Record):
+    """A place in the trail: a line's number and its chain value."""
+
+    seq: int = 0
+    digest: bytes = ORIGIN
+
+
+class Start(Record):
+    """Where and how a block begins."""
+
+    head: Head
+    new_file: bool
+    """Whether the block's first line is the first of its file, and so states the head before it."""
+    marks: tuple[dict[str, Any], ...] = ()
+    """Lines that the sink adds before the events."""
+
+
+class Line(Record):
+    """One line, taken apart but not yet believed."""
+
+    fields: dict[str, Any]
+    body: bytes
+    seq: int
+    digest: bytes
+    seal: str | None
+
+
+def link(previous: bytes, body: bytes) -> bytes:
+    """Return the chain value of a line whose predecessor's is known."""
+    return hashlib.sha256(previous + body).digest()
+
+
+def encode(start: Start, events: tuple[AuditEvent, ...], key: SealKey) -> tuple[bytes, Head]:
+    """Return a block's bytes and the head that it leads to.
+
+    Raises:
+        AuditError: An event holds something that JSON cannot express.
+    """
+    records = [*start.marks, *map(_fields, events)]
+    seq, digest = start.head.seq, start.head.digest
+    text = []
+    for index, record in enumerate(records):
+        seq += 1 + record.get("skipped", 0)
+        opening = {"seq": seq}
+        if index == 0 and start.new_file:
+            opening |= {"format": FORMAT, "prev": digest.hex()}
+        closing = {"block": len(records), "key_id": key.id} if index == len(records) - 1 else {}
+        body = _dump(opening | record | closing)
+        digest = link(digest, body)
+        text += [body, _CHAIN, digest.hex().encode(), b'"']
+        text += [_SEAL, key.seal(digest).encode(), b'"}\n'] if closing else [b"}\n"]
+    return b"".join(text), Head(seq=seq, digest=digest)
+
+
+def _fields(event: AuditEvent) -> dict[str, Any]:
+    return {name: value for name, value in event.as_dict().items() if value is not None}
+
+
+def _dump(record: dict[str, Any]) -> bytes:
+    """Return a record as ASCII without its closing brace."""
+    try:
+        text = json.dumps(record, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise AuditError(
+            f"an audit event holds what JSON cannot express ({error})", hint="report this to whoever made the event"
+        ) from error
+    # DEL is the one control character that JSON leaves as it is.
+    return text[:-1].replace("\x7f", "\\u007f").encode("ascii")
+
+
+def parse(raw: bytes) -> Line | None:
+    """Take a line apart, without its line feed; ``None`` if it has not exactly the format."""
+    if raw[-1:] != b"}":
+        return None
+    rest, seal = _cut(raw[:-1], _SEAL)
+    body, chain = _cut(rest, _CHAIN)
+    fields = _load(body)
+    if chain is None or fields is None or not raw.startswith(OPENING) or type(fields.get("seq")) is not int:
+        return None
+    return Line(
+        fields=fields,
+        body=body,
+        seq=fields["seq"],
+        digest=bytes.fromhex(chain),
+        seal=seal,
+    )
+
+
+def _cut(text: bytes, label: bytes) -> tuple[bytes, str | None]:
+    """Split off a label with 64 lower-case hexadecimal digits and a quotation mark."""
+    start = len(text) - len(label) - 65
+    if start < 0 or text[start : start + len(label)] != label or text[-1:] != b'"':
+        return text, None
+    digits = text[start + len(label) : -1].decode("ascii", "replace")
+    if digits.strip("0123456789abcdef"):
+        return text, None
+    return text[:start], digits
+
+
+def _load(body: bytes) -> dict[str, Any] | None:
+    try:
+        fields = json.loads(body + b"}")
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None

@@ -1,0 +1,88 @@
+"""Reading how a file ends, from its last few kilobytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from typing import Final
+
+from strongroom.contracts import Record
+from strongroom_audit_jsonl.lines import OPENING, Head, Line, parse
+
+_WINDOW: Final = 8192
+
+
+class Tail(Record):
+    """How a file ends."""
+
+    head: Head | None = None
+    """The last whole line's place in the trail; ``None`` if there is no whole line."""
+    end: int = 0
+    """Where the last whole line ends."""
+    unsealed: int = 0
+    """How many whole lines stand at the end without a seal."""
+    torn: bytes = b""
+    """What follows the last whole line: a write that was cut short."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether what is torn looks like the beginning of a line, or like a page that never reached the disk."""
+        return OPENING.startswith(self.torn[: len(OPENING)]) or not self.torn.strip(b"\0")
+
+    def describe_torn(self) -> str:
+        """Say what was torn, so that it can be recognised without being kept."""
+        return f"{len(self.torn)} bytes with SHA-256 {hashlib.sha256(self.torn).hexdigest()}"
+
+
+def read_tail(descriptor: int, size: int, *, lenient: bool = False) -> Tail | None:
+    """Return how a file of this size ends; ``None`` if its last whole line is none of the trail's.
+
+    Args:
+        descriptor: The file.
+        size: How much of it counts, in bytes.
+        lenient: Pass over lines that are none of the trail's.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    window = _WINDOW
+    while True:
+        start = max(0, size - window)
+        content = os.pread(descriptor, size - start, start)
+        lines, torn = _split(content, whole=start == 0)
+        parsed = _from_last_seal(lines, lenient=lenient)
+        if start == 0 or (parsed and (parsed[0] is None or parsed[0].seal)):
+            return _tail(parsed, size - len(torn), torn)
+        # The last line, or the last sealed one, begins further up.
+        window *= 8
+
+
+def _split(content: bytes, *, whole: bool) -> tuple[list[bytes], bytes]:
+    """Return the whole lines and what follows the last of them."""
+    *lines, torn = content.split(b"\n")
+    # Unless the content begins with the file, its first line is the rest of one.
+    return (lines if whole else lines[1:]), torn
+
+
+def _from_last_seal(lines: list[bytes], *, lenient: bool) -> list[Line | None]:
+    """Return the lines from the last sealed one on; ``None`` stands for one that is not the trail's."""
+    parsed: list[Line | None] = []
+    for raw in reversed(lines):
+        line = parse(raw)
+        if line is None and lenient:
+            continue
+        parsed.insert(0, line)
+        if line is None or line.seal:
+            break
+    return parsed
+
+
+def _tail(parsed: list[Line | None], end: int, torn: bytes) -> Tail | None:
+    if not parsed:
+        return Tail(end=end, torn=torn)
+    last = parsed[-1]
+    if last is None:
+        return None
+    unsealed = sum(1 for line in parsed if line is not None and not line.seal)
+    return Tail(head=Head(seq=last.seq, digest=last.digest), end=end, unsealed=unsealed, torn=torn)

@@ -1,0 +1,1 @@
+"""A strongroom backend that reads environment variables and .env files."""

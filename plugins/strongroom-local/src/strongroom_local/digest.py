@@ -1,0 +1,120 @@
+"""The digest: what makes a removed, added or replayed row visible.
+
+Each row has an HMAC; the digest holds their sum modulo 2^256, so that a change
+costs the same whatever the store's size, and is sealed with the change counter.
+"""
+
+from __future__ import annotations
+
+import hmac
+import struct
+
+from typing import Final
+
+from strongroom.errors import BackendError
+
+from strongroom_local.encoding import FORMAT_BYTES, listed, u64
+from strongroom_local.faults import tampered
+from strongroom_local.keys import StoreKeys
+from strongroom_local.sealing import seal, unseal
+
+WARN_AT: Final = 1 << 31
+REFUSE_AT: Final = 1 << 32
+
+# heads, records, encryptions, sum
+_CONTENT: Final = struct.Struct(">QQQ32s")
+_NO_RECORD: Final = bytes(8)
+_MODULUS: Final = 1 << 256
+_START: Final = listed(FORMAT_BYTES, b"digest")
+
+
+class Digest:
+    """The digest as it changes within one transaction.
+
+    Attributes:
+        heads: How many rows the index has, its origin and deleted names included.
+        records: How many records there are.
+        encryptions: How often any one key was used since the data key is in use, at most.
+        total: The sum of the rows' HMACs.
+    """
+
+    __slots__ = ("_keys", "encryptions", "heads", "records", "total")
+
+    def __init__(self, keys: StoreKeys, heads: int = 0, records: int = 0, encryptions: int = 0, total: int = 0) -> None:
+        self._keys = keys
+        self.heads = heads
+        self.records = records
+        self.encryptions = encryptions
+        self.total = total
+
+    @classmethod
+    def open(cls, keys: StoreKeys, counter: object, sealed: object) -> Digest:
+        """Return the digest that was stored at a change counter.
+
+        Raises:
+            TamperedError: It is not authentic for this counter.
+        """
+        content = None
+        if type(sealed) is bytes and type(counter) is int and 0 <= counter < 1 << 63:
+            content = unseal(keys.digest, sealed, 0, _associated(keys, counter))
+        if content is None or len(content) != _CONTENT.size:
+            raise tampered("the digest of the local store is not authentic")
+        heads, records, encryptions, total = _CONTENT.unpack(content)
+        return cls(keys, heads, records, encryptions, int.from_bytes(total, "big"))
+
+    def sealed(self, counter: int, uses: int) -> bytes:
+        """Return the digest sealed for a change counter.
+
+        Args:
+            counter: The counter after this change.
+            uses: How often this change uses the key that it uses most.
+
+        Raises:
+            BackendError: The keys have been used as often as is safe.
+        """
+        self.encryptions += uses
+        if self.encryptions > REFUSE_AT:
+            raise BackendError(
+                "the local store's data key has been used 2^32 times and is not used again",
+                hint="run `strongroom rekey --reencrypt`; reading goes on",
+            )
+        total = self.total.to_bytes(32, "big")
+        content = _CONTENT.pack(self.heads, self.records, self.encryptions, total)
+        return seal(self._keys.digest, content, _associated(self._keys, counter))
+
+    def add_head(self, lookup: bytes, current: int | None, sealed: bytes) -> None:
+        """Count a row of the index that is new."""
+        self.heads += 1
+        self._add(head_mac(self._keys, lookup, current, sealed))
+
+    def change_head(self, lookup: bytes, old: tuple[int | None, bytes], new: tuple[int | None, bytes]) -> None:
+        """Count a row of the index anew; ``old`` and ``new`` are its other columns."""
+        self._add(head_mac(self._keys, lookup, *new) - head_mac(self._keys, lookup, *old))
+
+    def add_record(self, number: int, body: bytes) -> None:
+        """Count a record that is new."""
+        self.records += 1
+        self._add(record_mac(self._keys, number, body))
+
+    def drop_record(self, number: int, body: bytes) -> None:
+        """Count a record no more."""
+        self.records -= 1
+        self._add(-record_mac(self._keys, number, body))
+
+    def _add(self, change: int) -> None:
+        self.total = (self.total + change) % _MODULUS
+
+
+def _associated(keys: StoreKeys, counter: int) -> bytes:
+    return _START + listed(keys.header.store_id, keys.key_id, u64(keys.epoch), u64(counter))
+
+
+def head_mac(keys: StoreKeys, lookup: bytes, current: int | None, sealed: bytes) -> int:
+    """Return the HMAC of a row of the index, as a number."""
+    identity = _NO_RECORD if current is None else u64(current)
+    return int.from_bytes(hmac.digest(keys.row, b"H" + lookup + identity + sealed, "sha256"), "big")
+
+
+def record_mac(keys: StoreKeys, number: int, body: bytes) -> int:
+    """Return the HMAC of a record's row, as a number."""
+    return int.from_bytes(hmac.digest(keys.row, b"R" + u64(number) + body, "sha256"), "big")

@@ -1,0 +1,185 @@
+"""From the master key to the keys that seal: each key has one use."""
+
+from __future__ import annotations
+
+import binascii
+import hmac
+
+from typing import Final
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+from strongroom.contracts import KeySource
+from strongroom.errors import ConfigurationError, MasterKeyError
+from strongroom.model import SecretValue
+
+from strongroom_local.encoding import random_bytes, u32
+from strongroom_local.files import check_key_file
+from strongroom_local.header import Header, KeyKind, open_header, parse_header
+
+MASTER_KEY_SIZE: Final = 32
+_LABEL: Final = b"strongroom local store 1: "
+
+# One derivation takes tens of milliseconds, so each is made once a process. The
+# entries are found by a keyed digest: the master key itself is not kept.
+_derived: dict[bytes, SecretValue] = {}
+_MAX_DERIVED: Final = 8
+_finder: list[bytes] = []
+
+
+def expand(key: bytes, salt: bytes, label: bytes) -> bytes:
+    """Return a 32-byte key for one use, by HKDF-SHA256.
+
+    Args:
+        key: The key to derive from.
+        salt: What is specific to this store or derivation.
+        label: The use; two uses never share one.
+    """
+    return HKDF(SHA256(), 32, salt, _LABEL + label).derive(key)
+
+
+class Wrapping:
+    """What a master key gives: the cipher that wraps the data key, and the check value."""
+
+    __slots__ = ("check", "cipher")
+
+    def __init__(self, root: SecretValue, salt: bytes) -> None:
+        self.cipher = AESGCM(expand(root.reveal(), salt, b"wrap"))
+        self.check = expand(root.reveal(), salt, b"check")
+
+
+class StoreKeys:
+    """The keys of one store in one key epoch. It shows none of them.
+
+    Attributes:
+        epoch: The key epoch that the keys belong to.
+        header: The clear fields of the header that they came from.
+        record: Seals records.
+        name: Seals heads, which hold the names.
+        digest: Seals the digest.
+        lookup: Key of the HMAC that finds a name.
+        row: Key of the HMAC over each row, which the digest adds up.
+        key_id: The data key's number, in four bytes.
+    """
+
+    __slots__ = ("digest", "epoch", "header", "key_id", "lookup", "name", "record", "row")
+
+    def __init__(self, header: Header, data_key: bytes) -> None:
+        self.epoch = header.epoch
+        self.header = header
+        self.key_id = u32(header.key_id)
+        self.record = AESGCM(expand(data_key, header.store_id, b"record"))
+        self.name = AESGCM(expand(data_key, header.store_id, b"name"))
+        self.digest = AESGCM(expand(data_key, header.store_id, b"digest"))
+        self.lookup = expand(data_key, header.store_id, b"look-up")
+        self.row = expand(data_key, header.store_id, b"row")
+
+    def find(self, name: str) -> bytes:
+        """Return what a name is looked up by: 32 bytes that tell nothing about it."""
+        return hmac.digest(self.lookup, name.encode(), "sha256")
+
+
+class MasterKey:
+    """Where the master key comes from; it is read anew whenever it is needed.
+
+    Args:
+        source: The setting's source.
+        kind: Whether that holds a key or a passphrase.
+    """
+
+    def __init__(self, source: KeySource, kind: KeyKind) -> None:
+        self.source = source
+        self.kind = kind
+
+    @classmethod
+    def of(cls, master_key: KeySource | None, passphrase: KeySource | None) -> MasterKey:
+        """Return the one that the settings name.
+
+        Raises:
+            ConfigurationError: They name none or both.
+        """
+        if master_key is not None and passphrase is None:
+            return cls(master_key, KeyKind.KEY)
+        if passphrase is not None and master_key is None:
+            return cls(passphrase, KeyKind.PASSPHRASE)
+        raise ConfigurationError("the local store needs exactly one of master_key and passphrase")
+
+    def wrapping(self, salt: bytes, iterations: int) -> Wrapping:
+        """Read the key and derive what wraps the data key.
+
+        Args:
+            salt: The header's salt.
+            iterations: The header's number of PBKDF2 iterations.
+
+        Raises:
+            MasterKeyError: The key is not there or is not one.
+            BackendError: The key's file can be read by others (code ``insecure_permissions``).
+        """
+        return Wrapping(_stretched(self._read(), salt, iterations), salt)
+
+    def open(self, content: object, path: str) -> tuple[Header, bytes]:
+        """Return a stored header's clear fields and the data key that it wraps.
+
+        Args:
+            content: The header as it came from the database.
+            path: The store's file, for messages.
+
+        Raises:
+            StoreDamagedError: It is not a header.
+            MasterKeyError: The key is missing, malformed or not the store's.
+            TamperedError: The key is right and the header is not authentic.
+        """
+        header = parse_header(content, path)
+        if header.kind is not self.kind:
+            kind = "a master key" if header.kind is KeyKind.KEY else "a passphrase"
+            raise MasterKeyError(f"{path} opens with {kind}", hint="set that one in the configuration")
+        assert isinstance(content, bytes)  # noqa: S101  # parse_header has seen to it
+        return header, open_header(content, self.wrapping(header.salt, header.iterations), path)
+
+    def unlock(self, content: object, path: str) -> StoreKeys:
+        """Return the keys that a stored header leads to; errors are those of ``open``."""
+        return StoreKeys(*self.open(content, path))
+
+    def _read(self) -> SecretValue:
+        if self.source.path is not None:
+            check_key_file(self.source.path)
+        try:
+            value = self.source.read()
+        except ConfigurationError as error:
+            raise MasterKeyError(
+                f"the local store's master key is missing: {error.what}", code="master_key_missing", hint=error.hint
+            ) from error
+        key = _decoded(value) if self.kind is KeyKind.KEY else value
+        if key is None or not len(key):
+            raise MasterKeyError(
+                f"{self.source.describe()} holds no {'32 bytes in base64' if key is None else 'passphrase'}",
+                code="master_key_invalid",
+                hint="`strongroom init` makes a key; so does `openssl rand -base64 32`",
+            )
+        return key
+
+
+def _decoded(value: SecretValue) -> SecretValue | None:
+    """Return the key behind its base64; the error is raised elsewhere, away from the text."""
+    try:
+        key = binascii.a2b_base64(value.reveal().removesuffix(b"\n"), strict_mode=True)
+    except ValueError:
+        return None
+    return SecretValue(key) if len(key) == MASTER_KEY_SIZE else None
+
+
+def _stretched(key: SecretValue, salt: bytes, iterations: int) -> SecretValue:
+    """Run PBKDF2-HMAC-SHA256, once a process for each key, salt and number of iterations."""
+    if not _finder:
+        _finder.append(random_bytes(32))
+    finder = hmac.digest(_finder[0], salt + u32(iterations) + key.reveal(), "sha256")
+    root = _derived.get(finder)
+    if root is None:
+        # cryptography brings its own OpenSSL, which does this in half of hashlib's time.
+        root = SecretValue(PBKDF2HMAC(SHA256(), 32, salt, iterations).derive(key.reveal()))
+        if len(_derived) >= _MAX_DERIVED:
+            _derived.clear()
+        _derived[finder] = root
+    return root

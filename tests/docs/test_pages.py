@@ -1,0 +1,173 @@
+"""Each example in the documentation does what the page says."""
+
+import shutil
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from _workspace import ROOT
+from commandline import clean_environment
+from pages import RUN, Block, PageError, Session, blocks, commands, matches, problems, starts_empty
+from sources import tracked_files
+
+PAGES = [
+    file
+    for file in tracked_files()
+    if file.suffix == ".md"
+    and (file.is_relative_to(ROOT / "docs") or file.name in {"README.md", "CONTRIBUTING.md", "SECURITY.md"})
+]
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "page"
+
+
+@pytest.fixture
+def session(folder: Path, home: Path) -> Iterator[Callable[[str], Session]]:
+    """Make the session of a page by its name; all are closed when the test ends."""
+    opened: list[Session] = []
+    environment = clean_environment(home, COLUMNS="120")
+
+    def start(name: str) -> Session:
+        opened.append(Session(folder, environment, name))
+        return opened[-1]
+
+    yield start
+    for each in opened:
+        each.close()
+
+
+@each_page
+def test_the_examples_of_a_page_work(
+    page: Path, folder: Path, session: Callable[[str], Session], request: pytest.FixtureRequest
+) -> None:
+    """All of a page in one test: its examples build on each other."""
+    text = page.read_text()
+    if not any(block.language in RUN and block.remark != "not run" for block in blocks(text)):
+        return
+    if starts_empty(text):
+        folder.mkdir()
+    else:
+        shutil.copytree(request.getfixturevalue("ready_store"), folder)
+    reader = session(str(page.relative_to(ROOT)))
+    for block in blocks(text):
+        reader.run(block)
+
+
+@each_page
+def test_the_blocks_of_a_page_are_of_a_kind_that_is_run(page: Path) -> None:
+    assert problems(page.read_text()) == []
+
+
+def block(content: str, language: str = "console", remark: str = "") -> Block:
+    return Block(1, language, content, remark, "")
+
+
+class TestRunner:
+    """The runner itself: one that accepts anything would prove nothing."""
+
+    @pytest.fixture
+    def reader(self, folder: Path, session: Callable[[str], Session]) -> Session:
+        folder.mkdir()
+        return session("page.md")
+
+    def test_python_blocks_share_a_namespace(self, reader: Session) -> None:
+        reader.run(block("value = 3\n", "python"))
+        reader.run(block("assert value == 3\n", "python"))
+
+    def test_a_failing_python_block_is_reported_with_its_line(self, reader: Session) -> None:
+        with pytest.raises(PageError, match=r'page.md", line 3(.|\n)*ZeroDivisionError'):
+            reader.run(block("value = 1\nvalue / 0\n", "python"))
+
+    def test_shown_output_of_python_is_compared(self, reader: Session) -> None:
+        reader.run(block("print('one')\n", "python"))
+        reader.run(block("one\n", "text", "output"))
+        with pytest.raises(PageError):
+            reader.run(block("two\n", "text", "output"))
+
+    def test_output_of_a_command_is_compared(self, reader: Session) -> None:
+        reader.run(block("$ echo one\none\n$ echo two\ntwo\n"))
+        with pytest.raises(PageError, match="the page says"):
+            reader.run(block("$ echo one\ntwo\n"))
+
+    def test_output_that_the_page_does_not_show_is_reported(self, reader: Session) -> None:
+        with pytest.raises(PageError):
+            reader.run(block("$ echo one\n"))
+
+    def test_a_failing_command_is_reported_unless_its_status_is_shown(self, reader: Session) -> None:
+        reader.run(block("$ (exit 3)\n$ echo $?\n3\n"))
+        with pytest.raises(PageError, match="status 3"):
+            reader.run(block("$ (exit 3)\n"))
+
+    def test_variables_and_the_folder_outlast_a_block(self, reader: Session) -> None:
+        reader.run(block("$ mkdir inner; cd inner\n$ export GREETING='a b'\n"))
+        reader.run(block('$ basename "$PWD"\ninner\n$ echo "$GREETING"\na b\n'))
+
+    def test_a_shell_that_ends_early_is_reported(self, reader: Session) -> None:
+        with pytest.raises(PageError, match="ended here"):
+            reader.run(block("$ exit 0\n$ echo never\n"))
+
+    def test_a_file_block_is_written(self, reader: Session, folder: Path) -> None:
+        reader.run(Block(1, "toml", "a = 1\n", "file", "sub/x.toml"))
+        assert (folder / "sub/x.toml").read_text() == "a = 1\n"
+
+    def test_a_block_marked_not_run_is_left_alone(self, reader: Session) -> None:
+        reader.run(block("$ exit 1\n", remark="not run"))
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual"),
+    [
+        ("one", "one\n"),
+        ("one  ", "one"),
+        ("version ...", "version 1.2"),
+        ("a ... z", "a b z"),
+        ("first\n...\nlast", "first\nlast"),
+        ("first\n...\nlast", "first\n1\n2\nlast"),
+        ("...", ""),
+        ("", ""),
+    ],
+)
+def test_these_outputs_match(expected: str, actual: str) -> None:
+    assert matches(expected, actual)
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual"),
+    [("one", "two"), ("", "one"), ("one", ""), ("one", "one\ntwo"), ("a...", "b"), ("a.c", "abc")],
+)
+def test_these_outputs_differ(expected: str, actual: str) -> None:
+    assert not matches(expected, actual)
+
+
+def test_a_remark_belongs_to_the_block_right_after_it() -> None:
+    page = "<!-- not run: takes a cloud account -->\n\n```console\n$ x\n```\n\nText.\n\n```python\npass\n```\n"
+    first, second = blocks(page)
+    assert (first.remark, first.text, first.line) == ("not run", "takes a cloud account", 3)
+    assert second.remark == ""
+
+
+def test_a_remark_before_other_text_is_no_remark() -> None:
+    (only,) = blocks("<!-- not run: takes a cloud account -->\nText.\n```console\n$ x\n```\n")
+    assert only.remark == ""
+
+
+def test_a_block_in_a_list_loses_its_indent() -> None:
+    (only,) = blocks("1. Do this:\n\n   ```python\n   if True:\n       pass\n   ```\n")
+    assert only.content == "if True:\n    pass\n"
+
+
+def test_a_command_goes_on_in_lines_that_start_with_a_bracket() -> None:
+    (only,) = commands("$ cat <<END\n> a\n> END\na\n")
+    assert (only.text, only.output) == ("cat <<END\na\nEND", "a")
+
+
+@pytest.mark.parametrize(
+    "page", ["```bash\nls\n```\n", "<!-- not run -->\n```console\n$ x\n```\n", "<!-- file -->\n```toml\n```\n"]
+)
+def test_these_pages_are_refused(page: str) -> None:
+    assert problems(page)

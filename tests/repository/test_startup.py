@@ -1,0 +1,73 @@
+"""A command loads what its work needs and no more: every import costs each start."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+# What each of these costs is between 2 and 100 ms; the whole of a read has less than that.
+HEAVY = {
+    "asyncio",
+    "attr",
+    "attrs",
+    "boto3",
+    "click",
+    "cryptography",
+    "hvac",
+    "importlib.metadata",
+    "inspect",
+    "logging",
+    "opentelemetry",
+    "pluggy",
+    "sqlite3",
+    "strongroom_local",
+    "strongroom_vault",
+}
+
+WATCH = """
+import sys
+before = set(sys.modules)
+try:
+    {action}
+except SystemExit as error:
+    assert not error.code, error.code
+modules = sorted(set(sys.modules) - before)
+import json
+print(json.dumps(modules), file=sys.stderr)
+"""
+
+
+def loaded_by(action: str) -> set[str]:
+    """Run *action* in a new interpreter; return the modules that it imported."""
+    command = [sys.executable, "-I", "-c", WATCH.format(action=action)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def heavy(modules: set[str]) -> set[str]:
+    return {module for module in modules if module in HEAVY or module.partition(".")[0] in HEAVY}
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "import strongroom",
+        "import strongroom.contracts, strongroom.hookspecs, strongroom.model, strongroom.errors",
+        "from strongroom.cli import main; main(['--help'])",
+        "from strongroom.cli import main; main(['--version'])",
+    ],
+)
+def test_nothing_heavy_is_loaded_by(action: str) -> None:
+    assert heavy(loaded_by(action)) == set()
+
+
+def test_help_loads_no_plugin() -> None:
+    modules = loaded_by("from strongroom.cli import main; main(['--help'])")
+    assert not {module for module in modules if module.startswith("strongroom_") or module == "strongroom.discovery"}
+
+
+def test_the_watch_sees_what_is_loaded() -> None:
+    """Without this, a watch that sees nothing would pass all of the above."""
+    assert "logging" in heavy(loaded_by("import logging"))
