@@ -37,8 +37,8 @@ find_uv() {
         UV=.tools/boot/bin/uv
     elif "$PYTHON" -m pip --version >/dev/null 2>&1; then
         # --target also works where the system's Python refuses to be installed into.
-        PIP_REQUIRE_VIRTUALENV=0 PIP_USER=0 "$PYTHON" -m pip --quiet --disable-pip-version-check \
-            install --target .tools/boot "uv==$pinned"
+        PIP_REQUIRE_VIRTUALENV=0 PIP_USER=0 PIP_ROOT_USER_ACTION=ignore \
+            "$PYTHON" -m pip --quiet --disable-pip-version-check install --target .tools/boot "uv==$pinned"
         UV=.tools/boot/bin/uv
     else
         complain "One of uv, venv or pip is needed, and $PYTHON has none of them." \

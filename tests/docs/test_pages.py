@@ -167,7 +167,13 @@ def test_a_command_goes_on_in_lines_that_start_with_a_bracket() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["```bash\nls\n```\n", "<!-- not run -->\n```console\n$ x\n```\n", "<!-- file -->\n```toml\n```\n"]
+    "page",
+    [
+        "```bash\nls\n```\n",
+        "```\nls\n```\n",
+        "<!-- not run -->\n```console\n$ x\n```\n",
+        "<!-- file -->\n```toml\n```\n",
+    ],
 )
 def test_these_pages_are_refused(page: str) -> None:
     assert problems(page)

@@ -29,10 +29,12 @@ def without_slow(broken_plugins: dict[str, str]) -> None:
     (Path(broken_plugins["PYTHONPATH"]) / "slow_one.py").write_text("")
 
 
-def configured(store: Path, table: str) -> None:
-    """Add *table* to the end of the store's configuration."""
-    with (store / "strongroom.toml").open("a") as file:
-        file.write(f"\n{table}\n")
+def configured(store: Path, table: str, line: str) -> None:
+    """Add *line* to a table of the store's configuration, which gets the table if it has none."""
+    file = store / "strongroom.toml"
+    text = file.read_text()
+    single = not table.startswith("[[") and f"{table}\n" in text
+    file.write_text(text.replace(table, f"{table}\n{line}") if single else f"{text}\n{table}\n{line}\n")
 
 
 def plugins(cli: Cli, env: dict[str, str]) -> list[dict[str, Any]]:
@@ -86,16 +88,16 @@ def test_the_list_for_people_names_each_with_its_reason(cli: Cli, broken_plugins
 
 @each_fault
 @pytest.mark.parametrize(
-    "table",
-    ['[[anomaly]]\ntype = "{}"\naction = "block"', '[[audit]]\ntype = "{}"', '[cache]\npolicy = "{}"'],
+    ("table", "line"),
+    [("[[anomaly]]", 'type = "{}"'), ("[[audit]]", 'type = "{}"'), ("[cache]", 'policy = "{}"')],
     ids=["detector", "sink", "policy"],
 )
 def test_a_read_whose_configuration_needs_a_broken_one_is_refused(
-    cli: Cli, store: Path, broken_plugins: dict[str, str], fault: str, table: str
+    cli: Cli, store: Path, broken_plugins: dict[str, str], fault: str, table: str, line: str
 ) -> None:
     """Above all, a broken blocker does not mean that all is allowed."""
     assert cli("set", "db/password", stdin="s3cret").status == 0
-    configured(store, table.format(fault))
+    configured(store, table, line.format(fault))
     done = cli("get", "db/password", env=broken_plugins)
     assert done.status == 2
     assert done.stdout == ""
@@ -127,7 +129,7 @@ def test_a_slow_plugin_costs_only_who_asks_for_it(cli: Cli, broken_plugins: dict
 
 
 def test_a_missing_plugin_is_named_with_what_to_install(cli: Cli, store: Path) -> None:
-    configured(store, '[[anomaly]]\ntype = "nowhere-to-be-found"')
+    configured(store, "[[anomaly]]", 'type = "nowhere-to-be-found"')
     done = cli("get", "db/password")
     assert done.status == 2
     assert "nowhere-to-be-found" in done.stderr

@@ -3,6 +3,7 @@
 CONTRIBUTING.md says what a page may hold; this module is that text in code.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -69,6 +70,8 @@ def problems(page: str) -> list[str]:
     """Return what is wrong with the blocks of *page* before any is run."""
     found = []
     for block in blocks(page):
+        if not block.language:
+            found.append(f"line {block.line}: say what kind of block it is, `text` if nothing else")
         if block.language in OTHER_NAMES:
             found.append(f"line {block.line}: write `console` or `python` instead of `{block.language}`")
         if block.remark == "not run" and len(block.text.split()) < 3:
@@ -186,15 +189,11 @@ class Session:
         if self._python is not None:
             assert self._python.stdin is not None
             self._python.stdin.close()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._python.wait(10)
-            except subprocess.TimeoutExpired:
-                self._python.kill()
         for group in self._groups:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
 
     def _run_python(self, block: Block) -> str:
         if self._python is None:
@@ -205,7 +204,9 @@ class Session:
                 cwd=self._folder,
                 env=self._environment,
                 text=True,
+                start_new_session=True,
             )
+            self._groups.append(self._python.pid)
         assert self._python.stdin is not None
         assert self._python.stdout is not None
         request = {"line": block.line, "content": block.content, "page": self._page}

@@ -6,7 +6,9 @@ Names are imported on first use, so that a command pays for what it uses.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from strongroom._lazy import importer
 
 if TYPE_CHECKING:
     from strongroom.errors import StrongroomError as StrongroomError
@@ -20,23 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ABSENT", "Freshness", "Secret", "SecretManager", "SecretName", "SecretValue", "StrongroomError", "open"]
 
-_HOMES = {
-    "ABSENT": "model",
-    "Freshness": "model",
-    "Secret": "model",
-    "SecretManager": "manager",
-    "SecretName": "model",
-    "SecretValue": "model",
-    "StrongroomError": "errors",
-    "open": "manager",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = found
-    return found
+__getattr__ = importer(
+    __name__,
+    {
+        "errors": "StrongroomError",
+        "manager": "SecretManager open",
+        "model": "ABSENT Freshness Secret SecretName SecretValue",
+    },
+)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from strongroom._record import Record
-from strongroom.contracts import Access, AnomalyDetector, Decision, Verdict
+from strongroom.contracts.anomaly import Access, AnomalyDetector, Decision, Verdict
 from strongroom.errors import SuspiciousActivityError
 from strongroom.model import Principal, SecretName
 from strongroom.policy import Action

@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from strongroom._record import Record
-from strongroom.contracts import AuditSink, AuditWrite, Health, HealthState
+from strongroom.contracts.audit import AuditSink, AuditWrite
+from strongroom.contracts.health import Health, HealthState
 from strongroom.errors import AuditError, StrongroomError
 from strongroom.model import AuditEvent, Principal, current_user
 from strongroom.telemetry import Telemetry
@@ -165,6 +166,7 @@ class AuditStage:
     def _start_afresh(self) -> None:
         self._pid = os.getpid()
         self._opened = False
+        self._started = self._wall_clock()
         self._lock = threading.Lock()
         self._buffer: deque[tuple[int, Hit, str | None, str, str, str | None]] = deque()
         self._stuck: tuple[AuditEvent, ...] = ()
@@ -251,7 +253,7 @@ class AuditStage:
         self._pay_debts(durable=durable)
         self._awake = False
         hits = tuple(self._hit_event(self._buffer.popleft()) for _ in range(len(self._buffer)))
-        opening = () if self._opened else (self.event("opened"),)
+        opening = () if self._opened else (self.event("opened").replace(timestamp=timestamp(self._started)),)
         block = (*opening, *hits, *events)
         if not block:
             return

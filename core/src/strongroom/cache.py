@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
 from strongroom._record import Record
-from strongroom.contracts import CachePolicy, Lifetime, StoreRequest
+from strongroom.contracts.cache import CachePolicy, Lifetime, StoreRequest
 from strongroom.errors import SecretNotFoundError
 from strongroom.model import Secret, SecretName
 
@@ -104,6 +104,10 @@ class Flight(Generic[Loaded]):
         self.result: Loaded | None = None
         self.error: BaseException | None = None
         self.leader = threading.current_thread()
+
+    def may_be_joined(self) -> bool:
+        """Tell whether waiting for it can end: it has, or another thread is at it that still lives."""
+        return self.done.is_set() or (self.leader.is_alive() and self.leader is not threading.current_thread())
 
 
 class Cache:
@@ -235,7 +239,7 @@ class Cache:
         """
         with self._lock:
             flight = self._flights.get(key)
-            if flight is not None and (flight.done.is_set() or flight.leader.is_alive()):
+            if flight is not None and flight.may_be_joined():
                 return flight, False
             flight = self._flights[key] = Flight()
             return flight, True

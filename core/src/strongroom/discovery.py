@@ -18,7 +18,10 @@ from typing import Any, Final
 
 from strongroom import hookspecs
 from strongroom._record import Record
-from strongroom.contracts import BackendSpec, CachePolicySpec, DetectorSpec, SinkSpec
+from strongroom.contracts.anomaly import DetectorSpec
+from strongroom.contracts.audit import SinkSpec
+from strongroom.contracts.backend import BackendSpec
+from strongroom.contracts.cache import CachePolicySpec
 from strongroom.errors import PluginError
 from strongroom.hookspecs import MARKER
 

@@ -15,12 +15,9 @@ from typing import TYPE_CHECKING, Any, Self
 from strongroom._record import Record
 from strongroom.cache import CacheStats
 from strongroom.config.load import load
-from strongroom.contracts import (
-    AuditSink,
-    Backend,
-    Health,
-    HealthState,
-)
+from strongroom.contracts.audit import AuditSink
+from strongroom.contracts.backend import Backend
+from strongroom.contracts.health import Health, HealthState
 from strongroom.errors import (
     AccessDeniedError,
     StrongroomError,
@@ -37,10 +34,11 @@ from strongroom.reading import Batch as Batch
 from strongroom.reading import Reader
 from strongroom.rotation import DEFAULT_BYTES, Encoding
 from strongroom.wiring import Parts
-from strongroom.writing import Deleted, Writer, Written
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
+
+    from strongroom.writing import Deleted, Writer, Written
 
 
 class PartHealth(Record):
@@ -106,7 +104,16 @@ class SecretManager(Reader):
 
     def __init__(self, parts: Parts, principal: Principal, *, base: Principal | None = None) -> None:
         super().__init__(parts, principal, base=base)
-        self._writer = Writer(parts, self._gate, self._drop)
+        self._lazy_writer: Writer | None = None
+
+    @property
+    def _writer(self) -> Writer:
+        if self._lazy_writer is None:
+            # Imported here: a program that only reads has no need of it.
+            from strongroom.writing import Writer
+
+            self._lazy_writer = Writer(self._parts, self._gate, self._drop)
+        return self._lazy_writer
 
     def __enter__(self) -> Self:
         return self

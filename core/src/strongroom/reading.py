@@ -10,7 +10,7 @@ from typing import Any
 from strongroom._record import Record
 from strongroom.access import Gate
 from strongroom.cache import Entry, Flight
-from strongroom.contracts import ListRequest, ReadManyRequest, ReadRequest, ReadResult, VersionsRequest
+from strongroom.contracts.backend import ListRequest, ReadManyRequest, ReadRequest, ReadResult, VersionsRequest
 from strongroom.errors import (
     BackendError,
     BackendUnavailableError,
@@ -321,23 +321,29 @@ class Reader:
             names += [name for name in self.list(folder) if matches(pattern, name)] if "*" in pattern else [pattern]
         return self.get_many(names)
 
-    def refresh(self, name: str | None = None) -> Batch:
-        """Fetch from the backend at once, whatever the cache holds.
+    def refresh(self, name: str) -> Secret:
+        """Fetch a secret from its backend at once, whatever the cache holds.
 
         What is cached stays usable if the backend does not answer.
 
         Args:
-            name: One secret; all that are cached unless given.
+            name: The secret's name.
+
+        Raises:
+            StrongroomError: As :meth:`get`; a stale value is never returned.
         """
-        spellings = [name] if name is not None else [str(key) for key in self._cache.kept() if isinstance(key, str)]
+        grant = self._grants.get(name) or self._admit(name)
+        self._gate.judge(Action.READ, grant.name)
+        self._cache.abandon(grant.name)
+        return self._load(grant, None, refresh=True)
+
+    def refresh_all(self) -> Batch:
+        """Fetch every cached secret anew, with an error for each one that could not be fetched."""
         found: dict[str, Secret] = {}
         errors: dict[str, StrongroomError] = {}
-        for spelling in spellings:
-            with _collecting(spelling, errors):
-                grant = self._grants.get(spelling) or self._admit(spelling)
-                self._gate.judge(Action.READ, grant.name)
-                self._cache.abandon(grant.name)
-                found[spelling] = self._load(grant, None, refresh=True)
+        for name in [key for key in self._cache.kept() if isinstance(key, str)]:
+            with _collecting(name, errors):
+                found[name] = self.refresh(name)
         return Batch(found=found, errors=errors)
 
     def invalidate(self, name: str | None = None) -> None:
@@ -370,23 +376,14 @@ class Reader:
             InvalidNameError: The prefix is not a folder of names.
             UnsupportedOperationError: A backend that may hold such names cannot list.
         """
-        folder = str(SecretName(prefix.removesuffix("/"))) if prefix else ""
-        started = self._clock()
         names: set[SecretName] = set()
-        for backend in self._parts.routed_below(folder):
-            listed = self._parts.backend(backend).list(ListRequest(prefix=folder)).names
-            names.update(name for name in listed if self._parts.route(name) == backend and self._gate.may_list(name))
-        audit = self._parts.audit
-        audit.record(
-            audit.event(
-                "list",
-                principal=self.principal,
-                key=f"{folder}/" if folder else "",
-                source="backend",
-                count=len(names),
-                duration=self._clock() - started,
-            )
-        )
+        with self._recorded("list", prefix) as facts:
+            folder = str(SecretName(prefix.removesuffix("/"))) if prefix else ""
+            for backend in self._parts.routed_below(folder):
+                listed = self._parts.backend(backend).list(ListRequest(prefix=folder)).names
+                names.update(name for name in listed if self._parts.route(name) == backend)
+            names = {name for name in names if self._gate.may_list(name)}
+            facts["count"] = len(names)
         return sorted(names)
 
     def versions(self, name: str) -> tuple[SecretVersion, ...]:
@@ -399,14 +396,23 @@ class Reader:
         """
         grant = self._admit(name)
         self._gate.judge(Action.READ, grant.name)
-        found = grant.backend.versions(VersionsRequest(name=grant.name)).versions
-        audit = self._parts.audit
-        audit.record(
-            audit.event(
-                "versions", principal=self.principal, key=grant.name, backend=grant.backend.name, count=len(found)
-            )
-        )
+        with self._recorded("versions", grant.name, backend=grant.backend.name) as facts:
+            found = grant.backend.versions(VersionsRequest(name=grant.name)).versions
+            facts["count"] = len(found)
         return found
+
+    @contextmanager
+    def _recorded(self, event: str, key: str, **fields: Any) -> Iterator[dict[str, Any]]:
+        """Record a look at metadata, whether it succeeds or fails."""
+        audit = self._parts.audit
+        started = self._clock()
+        facts: dict[str, Any] = {"key": key[:512], **fields}
+        try:
+            yield facts
+        except StrongroomError as error:
+            audit.record(audit.event(event, principal=self.principal, result=error.code, **facts))
+            raise
+        audit.record(audit.event(event, principal=self.principal, duration=self._clock() - started, **facts))
 
 
 def _key(grant: Grant, version: str | None) -> SecretName | tuple[SecretName, str]:

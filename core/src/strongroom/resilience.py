@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from strongroom.contracts import (
+from strongroom.contracts.backend import (
     Backend,
     Capability,
     DeleteRequest,
     DeleteResult,
-    Health,
-    HealthState,
     ListRequest,
     ListResult,
     ReadManyRequest,
@@ -28,6 +26,7 @@ from strongroom.contracts import (
     WriteRequest,
     WriteResult,
 )
+from strongroom.contracts.health import Health, HealthState
 from strongroom.errors import (
     BackendError,
     InvalidValueError,

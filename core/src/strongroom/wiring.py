@@ -15,7 +15,8 @@ from strongroom.anomaly import Alert, AnomalyStage, ConfiguredDetector
 from strongroom.audit import AuditStage, GuardedSink, Hit
 from strongroom.cache import Cache
 from strongroom.config.load import Configuration
-from strongroom.contracts import AuditSink, Backend, Capability
+from strongroom.contracts.audit import AuditSink
+from strongroom.contracts.backend import Backend, Capability
 from strongroom.discovery import Catalogue, Kind
 from strongroom.errors import ClosedError
 from strongroom.events import Subscriptions
@@ -72,7 +73,8 @@ class Parts:
         self._catalogue = Catalogue()
         self._ready = dict(backends or {})
         self._backends: dict[str, GuardedBackend] = {}
-        self._lock = threading.Lock()
+        # Reentrant, since opening a backend may start a process, and forks take this lock.
+        self._lock = threading.RLock()
         self._grants: dict[Principal, dict[str, Grant]] = {}
         self._sweeper: threading.Thread | None = None
         self.closed = False
@@ -127,7 +129,7 @@ class Parts:
             BackendUnavailableError: It cannot be opened now.
         """
         opened = self._backends.get(name)
-        if opened is not None:
+        if opened is not None and not self.closed:
             return opened
         with self._lock:
             if self.closed:
@@ -200,7 +202,7 @@ class Parts:
 
     def after_fork_in_child(self) -> None:
         """Start with new locks, threads and connections, and an empty cache."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._sweeper = None
         self.audit.after_fork_in_child()
         self.cache.after_fork()

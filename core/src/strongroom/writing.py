@@ -9,7 +9,7 @@ from typing import Any
 
 from strongroom._record import Record
 from strongroom.access import Gate
-from strongroom.contracts import Capability, DeleteRequest, ReadRequest, WriteRequest
+from strongroom.contracts.backend import Capability, DeleteRequest, ReadRequest, WriteRequest
 from strongroom.errors import AccessDeniedError, AuditError, StrongroomError
 from strongroom.events import SecretUpdated
 from strongroom.model import ABSENT, Absent, SecretName, SecretValue
@@ -69,11 +69,16 @@ class Writer:
         try:
             self._gate.allow(Action.CREATE, name)
         except AccessDeniedError:
-            return name, self._current_version(name)
+            return name, self._current_version(Action.UPDATE, name)
         return name, None
 
-    def _current_version(self, name: SecretName) -> str:
-        return self._parts.backend(self._parts.route(name)).read(ReadRequest(name=name)).version
+    def _current_version(self, action: Action, name: SecretName) -> str:
+        """Return the version that a change builds on; that there is none is recorded as its outcome."""
+        try:
+            return self._parts.backend(self._parts.route(name)).read(ReadRequest(name=name)).version
+        except StrongroomError as error:
+            self._gate.refused(action, name, error)
+            raise
 
     def _write(self, event: str, request: WriteRequest) -> Written:
         backend = self._parts.backend(self._parts.route(request.name))
@@ -93,15 +98,16 @@ class Writer:
         started = self._clock()
         outcome: dict[str, Any] = {}
         try:
-            yield outcome
+            try:
+                yield outcome
+            finally:
+                # Even a failed change may have been applied, so no copy from before it is served.
+                self._drop(name)
         except StrongroomError as error:
             error.name = error.name or name
-            self._drop(name)
             with _keeping(error):
                 self._record_outcome(event, name, backend, attempt.id, started, {"result": error.code})
             raise
-        finally:
-            self._drop(name)
         try:
             self._record_outcome(event, name, backend, attempt.id, started, outcome)
         except AuditError as error:
@@ -155,7 +161,7 @@ class Writer:
         canonical = self._gate.check(Action.ROTATE, name)
         self._gate.judge(Action.ROTATE, canonical)
         backend = self._parts.backend(self._parts.route(canonical))
-        current = expect_version or self._current_version(canonical)
+        current = expect_version or self._current_version(Action.ROTATE, canonical)
         conditional = Capability.CHECK_AND_SET in backend.capabilities or expect_version is not None
         request = WriteRequest(name=canonical, value=value, expect_version=current if conditional else None)
         return self._write("rotate", request)

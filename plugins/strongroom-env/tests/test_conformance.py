@@ -18,7 +18,7 @@ PREFIX = "KIT_"
 
 class TestPlugin(PluginContract):
     module = "strongroom_env.plugin"
-    heavy = ("dotenv", "strongroom_env.backend", "hashlib")
+    heavy = ("dotenv", "strongroom_env.backend")
 
 
 class EnvContract(BackendContract):

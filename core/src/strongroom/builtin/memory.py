@@ -8,8 +8,9 @@ import threading
 from datetime import UTC, datetime
 from typing import Final
 
+from strongroom._record import Record
 from strongroom.builtin.settings import MemorySettings
-from strongroom.contracts import (
+from strongroom.contracts.backend import (
     Backend,
     DeleteRequest,
     DeleteResult,
@@ -17,7 +18,6 @@ from strongroom.contracts import (
     ListResult,
     ReadRequest,
     ReadResult,
-    Record,
     VersionsRequest,
     VersionsResult,
     WriteRequest,

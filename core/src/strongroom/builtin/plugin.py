@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from strongroom.builtin.settings import MemorySettings, NoneSettings, TtlSettings
-from strongroom.contracts import Backend, BackendSpec, CachePolicy, CachePolicySpec, Capability
+from strongroom.contracts.backend import Backend, BackendSpec, Capability
+from strongroom.contracts.cache import CachePolicy, CachePolicySpec
 from strongroom.hookspecs import hookimpl
 
 

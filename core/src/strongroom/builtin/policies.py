@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from strongroom.builtin.settings import NoneSettings, TtlSettings
-from strongroom.contracts import CachePolicy, Lifetime, StoreRequest
+from strongroom.contracts.cache import CachePolicy, Lifetime, StoreRequest
 
 
 class TtlPolicy(CachePolicy):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from strongroom.contracts import Record, Seconds
+from strongroom._record import Record
+from strongroom.contracts.settings import Seconds, Size
 
 
 class MemorySettings(Record):
@@ -10,7 +11,7 @@ class MemorySettings(Record):
 
     seed: dict[str, str] | None = None
     """Secrets that are there from the start, as name and text; for tests and examples only."""
-    max_value_bytes: int | None = None
+    max_value_bytes: Size | None = None
     """The most bytes a value may have; no limit unless set."""
     keep_versions: int = 20
     """How many versions of each secret are kept, the current one among them."""

@@ -17,7 +17,8 @@ from typing import Any, Final, get_args, get_origin
 from strongroom._record import Record
 from strongroom.config.references import is_reference, make_source
 from strongroom.config.units import parse_seconds, parse_size
-from strongroom.contracts import FilePath, KeySource, Seconds, SettingsCheck, Size
+from strongroom.contracts.keys import KeySource
+from strongroom.contracts.settings import FilePath, Seconds, SettingsCheck, Size
 from strongroom.errors import ConfigurationError
 from strongroom.model import SecretValue
 

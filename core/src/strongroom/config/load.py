@@ -11,7 +11,7 @@ from strongroom._record import Record
 from strongroom.config import files
 from strongroom.config.convert import Place, convert, suggestion
 from strongroom.config.merge import ENVIRONMENT, Item, Merged, environment_layer, merge
-from strongroom.contracts import Seconds
+from strongroom.contracts.settings import Seconds
 from strongroom.errors import ConfigurationError, InvalidNameError
 from strongroom.model import Principal, PrincipalSource, SecretName, SecretValue, current_user
 from strongroom.policy import Policy, Rule, name_pattern, parse_actions

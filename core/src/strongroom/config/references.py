@@ -11,7 +11,7 @@ import os
 
 from typing import Final
 
-from strongroom.contracts import KeySource
+from strongroom.contracts.keys import KeySource
 from strongroom.errors import ConfigurationError
 from strongroom.model import SecretValue
 

@@ -3,52 +3,78 @@
 Every method takes one frozen request and returns one frozen result, so that
 fields can be added without breaking a plugin. Abstract methods are the least
 that a plugin must have; everything else comes with a working default.
+
+A name is imported from its module when it is first used.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from strongroom._lazy import importer
 from strongroom._record import Record as Record
-from strongroom.contracts.anomaly import Access as Access
-from strongroom.contracts.anomaly import AnomalyDetector as AnomalyDetector
-from strongroom.contracts.anomaly import Decision as Decision
-from strongroom.contracts.anomaly import DetectorSpec as DetectorSpec
-from strongroom.contracts.anomaly import Verdict as Verdict
-from strongroom.contracts.audit import AuditSink as AuditSink
-from strongroom.contracts.audit import AuditWrite as AuditWrite
-from strongroom.contracts.audit import SinkSpec as SinkSpec
-from strongroom.contracts.audit import Trail as Trail
-from strongroom.contracts.audit import TrailFinding as TrailFinding
-from strongroom.contracts.audit import TrailHead as TrailHead
-from strongroom.contracts.audit import TrailQuery as TrailQuery
-from strongroom.contracts.audit import TrailReport as TrailReport
-from strongroom.contracts.backend import Backend as Backend
-from strongroom.contracts.backend import BackendSpec as BackendSpec
-from strongroom.contracts.backend import Capability as Capability
-from strongroom.contracts.backend import DeleteRequest as DeleteRequest
-from strongroom.contracts.backend import DeleteResult as DeleteResult
-from strongroom.contracts.backend import ListRequest as ListRequest
-from strongroom.contracts.backend import ListResult as ListResult
-from strongroom.contracts.backend import ReadManyRequest as ReadManyRequest
-from strongroom.contracts.backend import ReadManyResult as ReadManyResult
-from strongroom.contracts.backend import ReadRequest as ReadRequest
-from strongroom.contracts.backend import ReadResult as ReadResult
-from strongroom.contracts.backend import VersionsRequest as VersionsRequest
-from strongroom.contracts.backend import VersionsResult as VersionsResult
-from strongroom.contracts.backend import WriteRequest as WriteRequest
-from strongroom.contracts.backend import WriteResult as WriteResult
-from strongroom.contracts.cache import CachePolicy as CachePolicy
-from strongroom.contracts.cache import CachePolicySpec as CachePolicySpec
-from strongroom.contracts.cache import Lifetime as Lifetime
-from strongroom.contracts.cache import StoreRequest as StoreRequest
-from strongroom.contracts.health import Health as Health
-from strongroom.contracts.health import HealthState as HealthState
-from strongroom.contracts.keys import KeySource as KeySource
-from strongroom.contracts.maintenance import BackupRequest as BackupRequest
-from strongroom.contracts.maintenance import BackupResult as BackupResult
-from strongroom.contracts.maintenance import Maintenance as Maintenance
-from strongroom.contracts.maintenance import RekeyRequest as RekeyRequest
-from strongroom.contracts.maintenance import RekeyResult as RekeyResult
-from strongroom.contracts.maintenance import VerifyRequest as VerifyRequest
-from strongroom.contracts.maintenance import VerifyResult as VerifyResult
-from strongroom.contracts.settings import FilePath as FilePath
-from strongroom.contracts.settings import Seconds as Seconds
-from strongroom.contracts.settings import SettingsCheck as SettingsCheck
-from strongroom.contracts.settings import Size as Size
+
+if TYPE_CHECKING:
+    from strongroom.contracts.anomaly import Access as Access
+    from strongroom.contracts.anomaly import AnomalyDetector as AnomalyDetector
+    from strongroom.contracts.anomaly import Decision as Decision
+    from strongroom.contracts.anomaly import DetectorSpec as DetectorSpec
+    from strongroom.contracts.anomaly import Verdict as Verdict
+    from strongroom.contracts.audit import AuditSink as AuditSink
+    from strongroom.contracts.audit import AuditWrite as AuditWrite
+    from strongroom.contracts.audit import SinkSpec as SinkSpec
+    from strongroom.contracts.audit import Trail as Trail
+    from strongroom.contracts.audit import TrailFinding as TrailFinding
+    from strongroom.contracts.audit import TrailHead as TrailHead
+    from strongroom.contracts.audit import TrailQuery as TrailQuery
+    from strongroom.contracts.audit import TrailReport as TrailReport
+    from strongroom.contracts.backend import Backend as Backend
+    from strongroom.contracts.backend import BackendSpec as BackendSpec
+    from strongroom.contracts.backend import Capability as Capability
+    from strongroom.contracts.backend import DeleteRequest as DeleteRequest
+    from strongroom.contracts.backend import DeleteResult as DeleteResult
+    from strongroom.contracts.backend import ListRequest as ListRequest
+    from strongroom.contracts.backend import ListResult as ListResult
+    from strongroom.contracts.backend import ReadManyRequest as ReadManyRequest
+    from strongroom.contracts.backend import ReadManyResult as ReadManyResult
+    from strongroom.contracts.backend import ReadRequest as ReadRequest
+    from strongroom.contracts.backend import ReadResult as ReadResult
+    from strongroom.contracts.backend import VersionsRequest as VersionsRequest
+    from strongroom.contracts.backend import VersionsResult as VersionsResult
+    from strongroom.contracts.backend import WriteRequest as WriteRequest
+    from strongroom.contracts.backend import WriteResult as WriteResult
+    from strongroom.contracts.cache import CachePolicy as CachePolicy
+    from strongroom.contracts.cache import CachePolicySpec as CachePolicySpec
+    from strongroom.contracts.cache import Lifetime as Lifetime
+    from strongroom.contracts.cache import StoreRequest as StoreRequest
+    from strongroom.contracts.health import Health as Health
+    from strongroom.contracts.health import HealthState as HealthState
+    from strongroom.contracts.keys import KeySource as KeySource
+    from strongroom.contracts.maintenance import BackupRequest as BackupRequest
+    from strongroom.contracts.maintenance import BackupResult as BackupResult
+    from strongroom.contracts.maintenance import Maintenance as Maintenance
+    from strongroom.contracts.maintenance import RekeyRequest as RekeyRequest
+    from strongroom.contracts.maintenance import RekeyResult as RekeyResult
+    from strongroom.contracts.maintenance import VerifyRequest as VerifyRequest
+    from strongroom.contracts.maintenance import VerifyResult as VerifyResult
+    from strongroom.contracts.settings import FilePath as FilePath
+    from strongroom.contracts.settings import Seconds as Seconds
+    from strongroom.contracts.settings import SettingsCheck as SettingsCheck
+    from strongroom.contracts.settings import Size as Size
+
+__getattr__ = importer(
+    __name__,
+    {
+        "anomaly": "Access AnomalyDetector Decision DetectorSpec Verdict",
+        "audit": "AuditSink AuditWrite SinkSpec Trail TrailFinding TrailHead TrailQuery TrailReport",
+        "backend": (
+            "Backend BackendSpec Capability DeleteRequest DeleteResult ListRequest ListResult ReadManyRequest "
+            "ReadManyResult ReadRequest ReadResult VersionsRequest VersionsResult WriteRequest WriteResult"
+        ),
+        "cache": "CachePolicy CachePolicySpec Lifetime StoreRequest",
+        "health": "Health HealthState",
+        "keys": "KeySource",
+        "maintenance": "BackupRequest BackupResult Maintenance RekeyRequest RekeyResult VerifyRequest VerifyResult",
+        "settings": "FilePath Seconds SettingsCheck Size",
+    },
+)

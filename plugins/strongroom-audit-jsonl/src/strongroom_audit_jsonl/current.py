@@ -15,7 +15,7 @@ from strongroom_audit_jsonl.access import check_unwritable, open_private, sync_f
 from strongroom_audit_jsonl.keys import SealKey
 from strongroom_audit_jsonl.lines import Head, Start
 from strongroom_audit_jsonl.marks import Loss, continued, gap, pruned
-from strongroom_audit_jsonl.notes import Note, read_note, write_note
+from strongroom_audit_jsonl.notes import Note, note_content, parse_note, write_note
 from strongroom_audit_jsonl.tail import Tail, read_tail
 
 # Without the file's times, which nothing here depends on, one journal commit less.
@@ -141,7 +141,7 @@ class CurrentFile:
 
     def _catch_up(self, size: int, key: SealKey) -> None:
         """Read how the file ends, mend it, and compare it with what is known."""
-        note = read_note(f"{self._path}.head", key)
+        note = parse_note(note_content(f"{self._path}.head"), key)
         if note is not None and note.head.seq > self._known.seq:
             self._known = note.head
         tail = self._read(size)
@@ -164,7 +164,7 @@ class CurrentFile:
 
         first = first_line(descriptor)
         if first is None and not self._known.seq:
-            raise AuditError(f"{self._path} is not an audit file", hint="choose another path, or move it away")
+            raise foreign(self._path)
         # Somebody has written into it. It stays as it is, for verification to find, and the trail goes on elsewhere.
         self._put_aside(first.seq if first else 0, damaged=True)
         return Tail()
@@ -180,6 +180,8 @@ class CurrentFile:
 
         self._head, self._loss = self._known, Loss()
         found = furthest_tail(self._path)
+        if found is None and not self._known.seq:
+            found = furthest_tail(self._path, compressed=True)
         if found is None:
             return
         path, tail = found
@@ -225,6 +227,11 @@ class CurrentFile:
         if self._descriptor is None:
             raise AssertionError("the file has been opened before")
         return self._descriptor
+
+
+def foreign(path: str) -> AuditError:
+    """Return the error that refuses to touch a file that is none of ours."""
+    return AuditError(f"{path} is not an audit file", hint="choose another path, or move it away")
 
 
 def _loss(tail: Tail, known: Head) -> Loss:

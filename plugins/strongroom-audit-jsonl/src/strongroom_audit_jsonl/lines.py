@@ -12,8 +12,9 @@ import json
 
 from typing import Any, Final
 
-from strongroom.contracts import AuditEvent, Record
+from strongroom.contracts import Record
 from strongroom.errors import AuditError
+from strongroom.model import AuditEvent
 from strongroom_audit_jsonl.keys import SealKey
 
 FORMAT: Final = 1

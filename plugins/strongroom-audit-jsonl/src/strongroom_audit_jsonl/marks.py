@@ -29,7 +29,8 @@ def continued(seq: int) -> dict[str, Any]:
 def gap(loss: Loss) -> dict[str, Any]:
     """Return the mark that admits a loss."""
     unsealed = {"unsealed": loss.unsealed} if loss.unsealed else {}
-    return _mark("gap", "; ".join(loss.reasons), count=loss.skipped or None) | unsealed
+    result = "events_lost" if loss.skipped else "ok"
+    return _mark("gap", "; ".join(loss.reasons), count=loss.skipped or None, result=result) | unsealed
 
 
 def pruned(seq: int, files: int) -> dict[str, Any]:
@@ -37,11 +38,12 @@ def pruned(seq: int, files: int) -> dict[str, Any]:
     return _mark("pruned", f"keep_files removed all lines up to {seq}", count=files) | {"pruned": seq}
 
 
-def _mark(event: str, detail: str, count: int | None = None) -> dict[str, Any]:
+def _mark(event: str, detail: str, *, count: int | None = None, result: str = "ok") -> dict[str, Any]:
     mark = AuditEvent(
         id=os.urandom(16).hex(),
         timestamp=datetime.now(UTC).isoformat(timespec="microseconds"),
         event=event,
+        result=result,
         host=os.uname().nodename,
         pid=os.getpid(),
         count=count,

@@ -42,21 +42,25 @@ def write_note(path: str, note: Note, key: SealKey) -> None:
             os.close(descriptor)
 
 
-def read_note(path: str, key: SealKey | None) -> Note | None:
-    """Return what the head file says; ``None`` if it is missing, torn or not signed with the key.
-
-    Args:
-        path: The head file.
-        key: The trail's key; ``None`` to believe the file without it.
-    """
+def note_content(path: str) -> bytes:
+    """Return what the head file holds; nothing if it is missing or cannot be read."""
     try:
         descriptor = open_private(path, os.O_RDONLY)
         try:
-            content = os.read(descriptor, 4096)
+            return os.read(descriptor, 4096)
         finally:
             os.close(descriptor)
     except OSError:
-        return None
+        return b""
+
+
+def parse_note(content: bytes, key: SealKey | None) -> Note | None:
+    """Return what a head file says; ``None`` if it is empty, torn or not signed with the key.
+
+    Args:
+        content: What ``note_content`` returned.
+        key: The trail's key; ``None`` to believe the note without it.
+    """
     text, _, code = content.decode("ascii", "replace").strip().rpartition(" ")
     if key is not None and not hmac.compare_digest(code.encode(), key.sign_head(text.encode()).encode()):
         return None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
+import zlib
 
 from collections.abc import Iterator
-from io import BufferedReader
-from typing import IO, cast
 
 from strongroom.errors import AuditError
 from strongroom_audit_jsonl.access import open_private
@@ -14,6 +15,7 @@ from strongroom_audit_jsonl.lines import Line, parse
 from strongroom_audit_jsonl.siblings import is_named_as_rotated, sibling_paths
 
 _SEARCHED = 1 << 16
+_UNREADABLE = (OSError, EOFError, zlib.error)
 
 
 class OpenFile:
@@ -21,14 +23,16 @@ class OpenFile:
 
     Attributes:
         path: Where it was found.
-        size: How many bytes it had then; ``None`` for a compressed one.
         first: The first line found in it that has the format.
+        shortened: Whether it turned out to be shorter than when it was opened.
     """
 
-    def __init__(self, path: str, stream: BufferedReader, size: int | None) -> None:
+    def __init__(self, path: str, descriptor: int) -> None:
         self.path = path
-        self.size = size
-        self._stream = stream
+        self.shortened = False
+        self.size = os.fstat(descriptor).st_size
+        self._raw = os.fdopen(descriptor, "rb")
+        self._compressed = path.endswith(".gz")
         self.first = self._find_line()
 
     def lines(self) -> Iterator[bytes]:
@@ -37,28 +41,42 @@ class OpenFile:
         Raises:
             AuditError: The file cannot be read.
         """
-        rest = self.size
         try:
-            self._stream.seek(0)
-            while rest is None or rest > 0:
-                line = self._stream.readline(-1 if rest is None else rest)
-                if not line:
-                    return
-                rest = None if rest is None else rest - len(line)
-                yield line
-        except (OSError, EOFError) as error:
-            raise AuditError(f"the audit file {self.path} cannot be read: {error}") from error
+            yield from self._compressed_lines() if self._compressed else self._plain_lines()
+        except _UNREADABLE as error:
+            raise self._unreadable(error) from error
 
     def close(self) -> None:
         """Close the file."""
-        self._stream.close()
+        self._raw.close()
+
+    def _plain_lines(self) -> Iterator[bytes]:
+        self._raw.seek(0)
+        rest = self.size
+        while rest > 0:
+            line = self._raw.readline(rest)
+            if not line:
+                self.shortened = True
+                return
+            rest -= len(line)
+            yield line
+
+    def _compressed_lines(self) -> Iterator[bytes]:
+        self._raw.seek(0)
+        with gzip.GzipFile(fileobj=self._raw, mode="rb") as plain:
+            yield from io.BufferedReader(plain)
 
     def _find_line(self) -> Line | None:
-        try:
-            content = self._stream.read(_SEARCHED)
-        except (OSError, EOFError) as error:
-            raise AuditError(f"the audit file {self.path} cannot be read: {error}") from error
-        return next(filter(None, map(parse, content.split(b"\n"))), None)
+        searched = 0
+        for raw in self.lines():
+            line = parse(raw[:-1]) if raw.endswith(b"\n") else None
+            searched += len(raw)
+            if line is not None or searched > _SEARCHED:
+                return line
+        return None
+
+    def _unreadable(self, error: BaseException) -> AuditError:
+        return AuditError(f"the audit file {self.path} cannot be read: {error}", hint="check the file and its disk")
 
 
 def open_files(path: str) -> list[OpenFile]:
@@ -73,6 +91,7 @@ def open_files(path: str) -> list[OpenFile]:
         for name in [*siblings, path]:
             found += _open(name, expected=name == path or is_named_as_rotated(path, name))
     except OSError as error:
+        close_all(found)
         raise AuditError(
             f"the audit trail {path} cannot be read: {error.strerror}", hint="check the permissions"
         ) from error
@@ -80,20 +99,19 @@ def open_files(path: str) -> list[OpenFile]:
     return _without_copies(found)
 
 
+def close_all(files: list[OpenFile]) -> None:
+    """Close files."""
+    for file in files:
+        file.close()
+
+
 def _open(path: str, *, expected: bool) -> list[OpenFile]:
     """Return a file in a list, or an empty list if it is missing, empty or of another kind."""
     try:
-        descriptor = open_private(path, os.O_RDONLY)
+        file = OpenFile(path, open_private(path, os.O_RDONLY))
     except FileNotFoundError:
         return []
-    size = os.fstat(descriptor).st_size
-    stream: IO[bytes] = os.fdopen(descriptor, "rb")
-    if path.endswith(".gz"):
-        import gzip
-
-        stream = cast("IO[bytes]", gzip.GzipFile(fileobj=stream, mode="rb"))
-    file = OpenFile(path, cast("BufferedReader", stream), None if path.endswith(".gz") else size)
-    if size and (expected or file.first):
+    if file.size and (expected or file.first):
         return [file]
     file.close()
     return []
@@ -108,7 +126,10 @@ def _without_copies(files: list[OpenFile]) -> list[OpenFile]:
             kept.append(file)
         elif _begins_with(file, twin):
             kept[kept.index(twin)] = file
-        elif not _begins_with(twin, file):
+            twin.close()
+        elif _begins_with(twin, file):
+            file.close()
+        else:
             kept.append(file)
     return kept
 

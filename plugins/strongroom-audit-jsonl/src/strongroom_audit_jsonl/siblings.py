@@ -8,16 +8,12 @@ from typing import Final
 
 from strongroom_audit_jsonl.access import open_private
 from strongroom_audit_jsonl.lines import Line, parse
-from strongroom_audit_jsonl.tail import Tail, read_tail
+from strongroom_audit_jsonl.tail import Tail, read_tail, tail_of
 
 _OWN: Final = ".from-"
 _DAMAGED: Final = ".damaged-"
+_KEPT: Final = 1 << 20
 _AUXILIARY: Final = (".lock", ".key", ".key.new", ".head")
-
-
-def lock_path(path: str) -> str:
-    """Return where the lock file of a trail lies."""
-    return f"{path}.lock"
 
 
 def rotated_path(path: str, first_seq: int, *, damaged: bool = False) -> str:
@@ -79,6 +75,19 @@ def first_line(descriptor: int) -> Line | None:
     return parse(raw) if newline else None
 
 
+def begins_like_a_trail(path: str) -> bool:
+    """Tell whether a file's first line is one of a trail.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    descriptor = open_private(path, os.O_RDONLY)
+    try:
+        return first_line(descriptor) is not None
+    finally:
+        os.close(descriptor)
+
+
 def has_compressed(path: str) -> bool:
     """Tell whether a rotator has compressed files of the trail.
 
@@ -88,15 +97,18 @@ def has_compressed(path: str) -> bool:
     return any(sibling.endswith(".gz") for sibling in sibling_paths(path))
 
 
-def furthest_tail(path: str) -> tuple[str, Tail] | None:
+def furthest_tail(path: str, *, compressed: bool = False) -> tuple[str, Tail] | None:
     """Return the sibling with the highest line number, and how it ends.
 
-    Compressed files are passed over, because the writer's lock is held meanwhile.
+    Args:
+        path: The audit file.
+        compressed: Whether to look at compressed files instead, which takes a second or so each.
 
     Raises:
         OSError: The folder cannot be listed.
     """
-    tails = ((sibling, _tail_of(sibling)) for sibling in sibling_paths(path) if not sibling.endswith(".gz"))
+    paths = [sibling for sibling in sibling_paths(path) if sibling.endswith(".gz") == compressed]
+    tails = [(sibling, _tail_of_compressed(sibling) if compressed else _tail_of(sibling)) for sibling in paths]
     ours = [(tail.head.seq, sibling, tail) for sibling, tail in tails if tail is not None and tail.head is not None]
     return max(ours, key=lambda found: found[:2])[1:] if ours else None
 
@@ -110,3 +122,17 @@ def _tail_of(path: str) -> Tail | None:
         return read_tail(descriptor, os.fstat(descriptor).st_size, lenient=True)
     finally:
         os.close(descriptor)
+
+
+def _tail_of_compressed(path: str) -> Tail | None:
+    import gzip  # the one process that needs it has lost all other traces of the trail
+    import zlib
+
+    end = b""
+    try:
+        with gzip.open(path) as content:
+            while chunk := content.read(_KEPT):
+                end = (end + chunk)[-_KEPT:]
+    except (OSError, EOFError, zlib.error):
+        return None  # Verification will say that it cannot be read.
+    return tail_of(end)

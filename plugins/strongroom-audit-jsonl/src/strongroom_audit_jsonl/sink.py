@@ -21,7 +21,7 @@ from strongroom.contracts import (
 from strongroom.errors import AuditError
 from strongroom.model import AuditEvent
 from strongroom_audit_jsonl.access import make_folder, readable_by_others
-from strongroom_audit_jsonl.current import CurrentFile
+from strongroom_audit_jsonl.current import CurrentFile, foreign
 from strongroom_audit_jsonl.keys import SealKey, configured_key, key_from_file, make_key_file
 from strongroom_audit_jsonl.lines import encode
 from strongroom_audit_jsonl.lock import TrailLock
@@ -157,8 +157,13 @@ class JsonlSink(AuditSink, Trail):
         return key_from_file(f"{self._settings.path}.key")
 
     def _new_key(self) -> SealKey:
+        from strongroom_audit_jsonl.siblings import begins_like_a_trail  # once in a trail's life
+
         path = self._settings.path
-        if os.path.lexists(f"{path}.head") or (os.path.isfile(path) and os.path.getsize(path)):
+        has_content = os.path.isfile(path) and os.path.getsize(path) > 0
+        if has_content and not begins_like_a_trail(path):
+            raise foreign(path)
+        if has_content or os.path.lexists(f"{path}.head"):
             raise self._key_missing()
         return make_key_file(f"{path}.key")
 

@@ -58,6 +58,12 @@ def read_tail(descriptor: int, size: int, *, lenient: bool = False) -> Tail | No
         window *= 8
 
 
+def tail_of(content: bytes) -> Tail | None:
+    """Return how a file ends whose last part this is, passing over lines that are none of the trail's."""
+    lines, torn = _split(content, whole=True)
+    return _tail(_from_last_seal(lines, lenient=True), len(content) - len(torn), torn)
+
+
 def _split(content: bytes, *, whole: bool) -> tuple[list[bytes], bytes]:
     """Return the whole lines and what follows the last of them."""
     *lines, torn = content.split(b"\n")

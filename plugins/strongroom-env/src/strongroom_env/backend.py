@@ -69,7 +69,7 @@ class EnvBackend(Backend):
 
     def list(self, request: ListRequest) -> ListResult:
         """Return every name below a prefix that any source has a variable for."""
-        variables = {variable for source in self._sources for variable in source.read().content}
+        variables = {variable for source in self._sources for variable in source.read().values}
         names = (self._name_of(variable) for variable in variables)
         return ListResult(names=tuple(sorted(name for name in names if name and name.is_below(request.prefix))))
 
@@ -83,7 +83,7 @@ class EnvBackend(Backend):
 
     def _find(self, source: Source, variable: str) -> ReadResult | None:
         variables = source.read()
-        text = variables.content.get(variable)
+        text = variables.values.get(variable)
         if text is None:
             return None
         value = _value_of(text)

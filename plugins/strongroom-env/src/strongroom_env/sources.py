@@ -15,12 +15,12 @@ from strongroom.errors import BackendUnavailableError, ConfigurationError, Stron
 class Variables(Record):
     """The variables of one source at one moment."""
 
-    content: Mapping[str, str]
+    values: Mapping[str, str]
     stamp: str = ""
     """Changes whenever the source is written, if it can tell."""
 
     def __repr__(self) -> str:
-        return f"<{len(self.content)} variables>"
+        return f"<{len(self.values)} variables>"
 
 
 class Source(Protocol):
@@ -41,7 +41,7 @@ class Environment:
 
     def read(self) -> Variables:
         """Return the variables of the process as they are now."""
-        return Variables(content=os.environ)
+        return Variables(values=os.environ)
 
 
 class DotenvFile:
@@ -69,7 +69,7 @@ class DotenvFile:
             variables, problem = self._load()
         except FileNotFoundError as error:
             if self._optional:
-                return Variables(content={})
+                return Variables(values={})
             raise BackendUnavailableError(f"{self.place} is missing", hint="restore the file") from error
         except OSError as error:
             raise BackendUnavailableError(
@@ -102,12 +102,12 @@ class DotenvFile:
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError:
-            return Variables(content={}), " is not UTF-8 text"
+            return Variables(values={}), " is not UTF-8 text"
         stamp = f"{status.st_ino} {status.st_mtime_ns} {status.st_size}"
         line = _faulty_line(text)
         if line:
-            return Variables(content={}), f", line {line}, is not an assignment"
-        return Variables(content=_parsed(text, interpolate=self._interpolate), stamp=stamp), ""
+            return Variables(values={}), f", line {line}, is not an assignment"
+        return Variables(values=_parsed(text, interpolate=self._interpolate), stamp=stamp), ""
 
 
 def _faulty_line(text: str) -> int:

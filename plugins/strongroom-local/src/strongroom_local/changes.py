@@ -7,7 +7,6 @@ import time
 
 from strongroom.errors import BackendError, VersionConflictError
 from strongroom.model import ABSENT, Absent, SecretName, SecretValue
-
 from strongroom_local import schema
 from strongroom_local.digest import Digest
 from strongroom_local.faults import damaged

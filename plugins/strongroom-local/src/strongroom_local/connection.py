@@ -12,11 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from strongroom.errors import ClosedError, StrongroomError
-
+from strongroom_local.encoding import FORMAT
 from strongroom_local.faults import damaged, translate
 from strongroom_local.files import check_store_file
 from strongroom_local.header import other_format
-from strongroom_local.encoding import FORMAT
 from strongroom_local.schema import APPLICATION_ID, TABLES
 
 Result = TypeVar("Result")
@@ -67,7 +66,7 @@ def check_format(connection: sqlite3.Connection, path: str) -> None:
         raise other_format(path, version)
     if _single(connection, "PRAGMA journal_mode") != b"wal":
         raise damaged(path, "its journal mode was changed")
-    found = {name: text for name, text in connection.execute("SELECT name, sql FROM sqlite_master")}
+    found = dict(connection.execute("SELECT name, sql FROM sqlite_master"))
     if found != {name.encode(): text.encode() for name, text in TABLES.items()}:
         raise damaged(path, "its tables are not those of a store")
 

@@ -6,13 +6,11 @@ costs the same whatever the store's size, and is sealed with the change counter.
 
 from __future__ import annotations
 
-import hmac
 import struct
 
 from typing import Final
 
 from strongroom.errors import BackendError
-
 from strongroom_local.encoding import FORMAT_BYTES, listed, u64
 from strongroom_local.faults import tampered
 from strongroom_local.keys import StoreKeys
@@ -106,15 +104,15 @@ class Digest:
 
 
 def _associated(keys: StoreKeys, counter: int) -> bytes:
-    return _START + listed(keys.header.store_id, keys.key_id, u64(keys.epoch), u64(counter))
+    return _START + listed(*keys.identity, u64(keys.epoch), u64(counter))
 
 
 def head_mac(keys: StoreKeys, lookup: bytes, current: int | None, sealed: bytes) -> int:
     """Return the HMAC of a row of the index, as a number."""
     identity = _NO_RECORD if current is None else u64(current)
-    return int.from_bytes(hmac.digest(keys.row, b"H" + lookup + identity + sealed, "sha256"), "big")
+    return keys.row_mac(b"H" + lookup + identity + sealed)
 
 
 def record_mac(keys: StoreKeys, number: int, body: bytes) -> int:
     """Return the HMAC of a record's row, as a number."""
-    return int.from_bytes(hmac.digest(keys.row, b"R" + u64(number) + body, "sha256"), "big")
+    return keys.row_mac(b"R" + u64(number) + body)

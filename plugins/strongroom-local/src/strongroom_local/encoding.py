@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from datetime import UTC, datetime
 from typing import Final
 
 FORMAT: Final = 1
@@ -41,3 +42,8 @@ def random_bytes(size: int) -> bytes:
     from secrets import token_bytes
 
     return token_bytes(size)
+
+
+def moment(microseconds: int) -> datetime:
+    """Return a stored time, in microseconds since 1970, as a time in UTC."""
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)

@@ -14,9 +14,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import InvalidTag
+
 from strongroom.contracts import Record
 from strongroom.errors import MasterKeyError, StoreDamagedError
-
 from strongroom_local.encoding import FORMAT, NONCE_SIZE, random_bytes
 from strongroom_local.faults import damaged, tampered
 from strongroom_local.plugin import MAX_ITERATIONS, MIN_ITERATIONS
@@ -96,9 +96,7 @@ def parse_header(content: object, path: str) -> Header:
         raise damaged(path, "its header is not intact")
     if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
         raise damaged(path, f"its header asks for {iterations:,} iterations")
-    return Header(
-        store_id=store_id, kind=KeyKind(kind), salt=salt, iterations=iterations, epoch=epoch, key_id=key_id
-    )
+    return Header(store_id=store_id, kind=KeyKind(kind), salt=salt, iterations=iterations, epoch=epoch, key_id=key_id)
 
 
 def other_format(path: str, version: int) -> StoreDamagedError:

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+
 from strongroom.contracts import KeySource
 from strongroom.errors import ConfigurationError, MasterKeyError
 from strongroom.model import SecretValue
-
 from strongroom_local.encoding import random_bytes, u32
 from strongroom_local.files import check_key_file
 from strongroom_local.header import Header, KeyKind, open_header, parse_header
@@ -59,26 +59,33 @@ class StoreKeys:
         record: Seals records.
         name: Seals heads, which hold the names.
         digest: Seals the digest.
-        lookup: Key of the HMAC that finds a name.
-        row: Key of the HMAC over each row, which the digest adds up.
-        key_id: The data key's number, in four bytes.
+        identity: The store id and the key id, each in its own bytes.
     """
 
-    __slots__ = ("digest", "epoch", "header", "key_id", "lookup", "name", "record", "row")
+    __slots__ = ("_lookup", "_row", "digest", "epoch", "header", "identity", "name", "record")
 
     def __init__(self, header: Header, data_key: bytes) -> None:
         self.epoch = header.epoch
         self.header = header
-        self.key_id = u32(header.key_id)
+        self.identity = (header.store_id, u32(header.key_id))
         self.record = AESGCM(expand(data_key, header.store_id, b"record"))
         self.name = AESGCM(expand(data_key, header.store_id, b"name"))
         self.digest = AESGCM(expand(data_key, header.store_id, b"digest"))
-        self.lookup = expand(data_key, header.store_id, b"look-up")
-        self.row = expand(data_key, header.store_id, b"row")
+        # Copying a keyed state takes two thirds of the time of hmac.digest().
+        self._lookup = hmac.new(expand(data_key, header.store_id, b"look-up"), digestmod="sha256")
+        self._row = hmac.new(expand(data_key, header.store_id, b"row"), digestmod="sha256")
 
     def find(self, name: str) -> bytes:
         """Return what a name is looked up by: 32 bytes that tell nothing about it."""
-        return hmac.digest(self.lookup, name.encode(), "sha256")
+        state = self._lookup.copy()
+        state.update(name.encode())
+        return state.digest()
+
+    def row_mac(self, content: bytes) -> int:
+        """Return the HMAC of a row, which the digest adds up, as a number."""
+        state = self._row.copy()
+        state.update(content)
+        return int.from_bytes(state.digest(), "big")
 
 
 class MasterKey:
@@ -137,10 +144,6 @@ class MasterKey:
             raise MasterKeyError(f"{path} opens with {kind}", hint="set that one in the configuration")
         assert isinstance(content, bytes)  # noqa: S101  # parse_header has seen to it
         return header, open_header(content, self.wrapping(header.salt, header.iterations), path)
-
-    def unlock(self, content: object, path: str) -> StoreKeys:
-        """Return the keys that a stored header leads to; errors are those of ``open``."""
-        return StoreKeys(*self.open(content, path))
 
     def _read(self) -> SecretValue:
         if self.source.path is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from strongroom.contracts import Backend, BackendSpec, Capability, KeySource, Record
+from strongroom.contracts import Backend, BackendSpec, Capability, FilePath, KeySource, Record, Seconds
 from strongroom.hookspecs import hookimpl
 
 MIN_ITERATIONS: Final = 100_000
@@ -16,7 +16,7 @@ MAX_KEEP_VERSIONS: Final = 10_000
 class LocalSettings(Record):
     """The settings of one local store."""
 
-    path: str
+    path: FilePath
     """The store's file; a relative path counts from the folder of the configuration file."""
     master_key: KeySource | None = None
     """32 random bytes in base64; exactly one of this and ``passphrase``."""
@@ -28,7 +28,7 @@ class LocalSettings(Record):
     """How many of a secret's newest versions are kept."""
     verify_on_open: bool = False
     """Check the whole store whenever it is opened; takes time in proportion to its size."""
-    busy_timeout: float = 10.0
+    busy_timeout: Seconds = 10.0
     """How many seconds to wait for another writer."""
 
     def problems(self) -> list[str]:

@@ -17,28 +17,31 @@ TABLES: Final = {
 
 # Each statement that a transaction may start with returns the key epoch first,
 # beside whatever else it reads, so that both are of one moment.
-_LEFT: Final = "FROM store AS s LEFT JOIN head AS h"
-
 READ: Final = (
-    f"SELECT s.epoch, h.current, h.sealed, r.body {_LEFT} ON h.lookup = ?1 "
-    "LEFT JOIN record AS r ON r.id = h.current WHERE s.id = 1"
+    "SELECT s.epoch, h.current, h.sealed, r.body FROM store AS s "
+    "LEFT JOIN head AS h ON h.lookup = ?1 LEFT JOIN record AS r ON r.id = h.current WHERE s.id = 1"
 )
 READ_VERSION: Final = (
-    f"SELECT s.epoch, h.current, h.sealed, r.body {_LEFT} ON h.lookup = ?1 "
-    "LEFT JOIN record AS r ON r.id = ((h.current >> 32) << 32) + ?2 WHERE s.id = 1"
+    "SELECT s.epoch, h.current, h.sealed, r.body FROM store AS s "
+    "LEFT JOIN head AS h ON h.lookup = ?1 LEFT JOIN record AS r ON r.id = ((h.current >> 32) << 32) + ?2 "
+    "WHERE s.id = 1"
 )
 VERSIONS: Final = (
-    f"SELECT s.epoch, h.current, h.sealed, r.id, r.body {_LEFT} ON h.lookup = ?1 "
+    "SELECT s.epoch, h.current, h.sealed, r.id, r.body FROM store AS s "
+    "LEFT JOIN head AS h ON h.lookup = ?1 "
     "LEFT JOIN record AS r ON r.id BETWEEN ((h.current >> 32) << 32) AND ((h.current >> 32) << 32) + 4294967295 "
     "WHERE s.id = 1 ORDER BY r.id"
 )
 BEFORE: Final = (
-    f"SELECT s.epoch, h.lookup, h.current, h.sealed {_LEFT} "
-    "ON h.lookup = (SELECT max(lookup) FROM head WHERE lookup <= ?1) WHERE s.id = 1"
+    "SELECT s.epoch, h.lookup, h.current, h.sealed FROM store AS s "
+    "LEFT JOIN head AS h ON h.lookup = (SELECT max(lookup) FROM head WHERE lookup <= ?1) WHERE s.id = 1"
 )
-LIST: Final = f"SELECT s.epoch, h.lookup, h.current, h.sealed {_LEFT} WHERE s.id = 1 ORDER BY h.lookup"
+LIST: Final = (
+    "SELECT s.epoch, h.lookup, h.current, h.sealed FROM store AS s LEFT JOIN head AS h WHERE s.id = 1 ORDER BY h.lookup"
+)
 TARGET: Final = (
-    f"SELECT s.epoch, s.counter, s.digest, h.current, h.sealed {_LEFT} ON h.lookup = ?1 WHERE s.id = 1"
+    "SELECT s.epoch, s.counter, s.digest, h.current, h.sealed FROM store AS s "
+    "LEFT JOIN head AS h ON h.lookup = ?1 WHERE s.id = 1"
 )
 STATE: Final = "SELECT epoch, counter, digest FROM store WHERE id = 1"
 HEADER: Final = "SELECT header, epoch FROM store WHERE id = 1"

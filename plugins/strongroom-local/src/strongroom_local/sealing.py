@@ -12,10 +12,10 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from strongroom.errors import StoreDamagedError
 from strongroom.model import SecretName, SecretValue, ValueType
-
-from strongroom_local.encoding import FORMAT_BYTES, NONCE_SIZE, SEAL_SIZE, listed, random_bytes
+from strongroom_local.encoding import FORMAT_BYTES, NONCE_SIZE, SEAL_SIZE, random_bytes
 from strongroom_local.faults import tampered
 from strongroom_local.keys import StoreKeys
 
@@ -40,16 +40,15 @@ _TYPES: Final = {TEXT: ValueType.TEXT, BINARY: ValueType.BINARY}
 
 # number, version, first, generation, changed, state, next
 _HEAD: Final = struct.Struct(">QQQQqB32s")
+_HEAD_SIZE: Final = _HEAD.size
 
 # The clear part of a record as it stands in the associated data, each with its
 # length before it: version, key id, value type, created, state.
 _CLEAR: Final = struct.Struct(">HQHIHBHqHB")
 CLEAR_SIZE: Final = _CLEAR.size
-# Of the associated data's beginning only the record id differs: its length and it.
-_NUMBER_ITEM: Final = struct.Struct(">HQH")
-
-_RECORD_START: Final = listed(FORMAT_BYTES, b"record")
-_HEAD_START: Final = listed(FORMAT_BYTES, b"head")
+# What stands before it: format, kind, store id, record id, and the name's length.
+_RECORD: Final = struct.Struct(">H2sH6sH16sHQH")
+_HEAD_PLACE: Final = struct.Struct(">H2sH4sH16sH32sH4s")
 
 
 class Head:
@@ -131,14 +130,13 @@ def seal_head(keys: StoreKeys, lookup: bytes, head: Head) -> bytes:
         lookup: The look-up value of the head's name.
         head: What to seal.
     """
-    fields = _HEAD.pack(
-        head.number, head.version, head.first, head.generation, head.changed, head.state, head.next
-    )
+    fields = _HEAD.pack(head.number, head.version, head.first, head.generation, head.changed, head.state, head.next)
     return seal(keys.name, fields + head.name.encode(), _head_associated(keys, lookup))
 
 
 def _head_associated(keys: StoreKeys, lookup: bytes) -> bytes:
-    return _HEAD_START + listed(keys.header.store_id, lookup, keys.key_id)
+    store_id, key_id = keys.identity
+    return _HEAD_PLACE.pack(2, FORMAT_BYTES, 4, b"head", 16, store_id, LOOKUP_SIZE, lookup, 4, key_id)
 
 
 def open_head(keys: StoreKeys, lookup: object, current: object, sealed: object) -> Head:
@@ -156,14 +154,13 @@ def open_head(keys: StoreKeys, lookup: object, current: object, sealed: object) 
     content = None
     if type(sealed) is bytes and type(lookup) is bytes and len(lookup) == LOOKUP_SIZE:
         content = unseal(keys.name, sealed, 0, _head_associated(keys, lookup))
-    if content is None or len(content) < _HEAD.size:
+    if content is None or len(content) < _HEAD_SIZE:
         raise tampered("an entry of the local store's index is not authentic")
     number, version, first, generation, changed, state, following = _HEAD.unpack_from(content)
-    name = content[_HEAD.size :].decode()
-    head = Head(name, number, version, first, generation, changed, state, following)
-    if head.current != current:
-        raise tampered(f"the index of the local store leads {name} to another record", name or None)
-    return head
+    name = content[_HEAD_SIZE:].decode()
+    if current != ((number << VERSION_BITS) + version if state == LIVE else None):
+        raise tampered(f"the index of the local store leads {name} to another record", name)
+    return Head(name, number, version, first, generation, changed, state, following)
 
 
 def record_clear(keys: StoreKeys, version: int, value_type: ValueType, created: int) -> bytes:
@@ -181,9 +178,8 @@ def record_clear(keys: StoreKeys, version: int, value_type: ValueType, created: 
 
 def _record_associated(keys: StoreKeys, number: int, name: str, clear: bytes) -> bytes:
     spelled = name.encode()
-    return b"".join(
-        (_RECORD_START, listed(keys.header.store_id), _NUMBER_ITEM.pack(8, number, len(spelled)), spelled, clear)
-    )
+    store_id, _ = keys.identity
+    return _RECORD.pack(2, FORMAT_BYTES, 6, b"record", 16, store_id, 8, number, len(spelled)) + spelled + clear
 
 
 def seal_record(keys: StoreKeys, number: int, name: str, clear: bytes, value: SecretValue) -> bytes:

@@ -1,0 +1,100 @@
+"""What every command is made of."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from strongroom._record import Record
+from strongroom.errors import StrongroomError
+
+if TYPE_CHECKING:
+    from strongroom.manager import SecretManager
+
+
+class UsageError(StrongroomError):
+    """The command line itself is not usable."""
+
+    codes = ("usage",)
+    exit_status = 2
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports errors as strongroom does, and keeps the layout of examples."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(message, hint=f"see `{self.prog} --help`")
+
+
+class Session:
+    """What all commands of one call share: the global options."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.config: str | None = options.config
+        self.principal: str | None = options.principal
+
+    def open(self) -> SecretManager:
+        """Open the manager that the configuration describes, as the principal that was asked for."""
+        from strongroom.manager import open as open_manager
+
+        manager = open_manager(self.config)
+        return manager.as_principal(self.principal) if self.principal else manager
+
+
+class Command(Record):
+    """One command: how its arguments look, and what it does."""
+
+    summary: str
+    configure: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[Session, argparse.Namespace], int]
+    """Returns the exit status."""
+    examples: str = ""
+    """Lines for the end of ``--help``, each a command that works as it stands."""
+
+    def parser(self, name: str) -> Parser:
+        """Return the command's parser."""
+        parser = Parser(prog=f"strongroom {name}", description=self.summary, epilog=_epilog(self.examples))
+        self.configure(parser)
+        return parser
+
+
+def _epilog(examples: str) -> str:
+    lines = [f"  {line.strip()}" for line in examples.strip().splitlines()]
+    return "\n".join(["examples:", *lines]) if lines else ""
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Give a command the option ``--json``."""
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+
+
+def print_json(content: object) -> None:
+    """Print an answer for programs: one JSON document, in ASCII, with a final line feed."""
+    import json
+
+    sys.stdout.write(json.dumps(content, indent=2, default=str) + "\n")
+
+
+def note(text: str) -> None:
+    """Tell the person at the terminal something, on standard error."""
+    sys.stderr.write(text + "\n")
+
+
+def table(rows: Sequence[tuple[str, ...]], headings: tuple[str, ...]) -> None:
+    """Print rows in columns that are as wide as they need to be."""
+    shown = [headings, *rows]
+    widths = [max(len(row[column]) for row in shown) for column in range(len(headings))]
+    for row in shown:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")

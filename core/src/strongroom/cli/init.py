@@ -1,0 +1,163 @@
+"""``init``: a store, a key file and a commented configuration, in one step."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from typing import Final
+
+from strongroom.cli.command import Command, Session, add_json, note, print_json
+from strongroom.config.files import FILE
+from strongroom.errors import ConfigurationError
+
+CONFIGURATION: Final = """\
+# strongroom: see `strongroom config` for what is in force and where it came from.
+backend = "local"
+
+[backends.local]
+type = "local"
+path = "secrets.db"
+master_key = {{ file = "{key}" }}   # keep a copy elsewhere: without it nothing can be read
+
+[cache]
+ttl = "300s"
+
+# Every access is recorded. Verify the trail with `strongroom audit verify`.
+[[audit]]
+type = "jsonl"
+path = "audit.jsonl"
+required = true                # nothing happens that cannot be recorded
+
+# As soon as there is a policy, what no policy allows is denied.
+# [[policies]]
+# principal = "api-server"
+# effect = "allow"
+# actions = ["read"]
+# names = ["api/**"]
+"""
+KEY_FILE: Final = "master.key"
+IGNORED: Final = ("secrets.db*", "*.key", "*.key.new", "audit.jsonl*", "strongroom.local.toml")
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="where to make it (this folder)")
+    parser.add_argument(
+        "--passphrase-env",
+        metavar="VARIABLE",
+        help="open the store with the passphrase in this variable, without key file",
+    )
+    add_json(parser)
+
+
+def _run(_session: Session, options: argparse.Namespace) -> int:
+    folder = os.path.abspath(options.folder)
+    config, key = os.path.join(folder, FILE), os.path.join(folder, KEY_FILE)
+    store = os.path.join(folder, "secrets.db")
+    with_key = options.passphrase_env is None
+    _refuse_to_overwrite([config, store, *([key] if with_key else [])])
+    content = CONFIGURATION.format(key=KEY_FILE)
+    if not with_key:
+        reference = f'passphrase = {{ env = "{options.passphrase_env}" }}'
+        content = (
+            "\n".join(reference if line.startswith("master_key") else line for line in content.splitlines()) + "\n"
+        )
+    made = _make(folder, config, content, key if with_key else None)
+    if options.json:
+        print_json({"config": config, "key_file": key if with_key else None, "store": store, "made": made})
+    else:
+        for path in made:
+            note(f"made {path}")
+        note("next: printf %s VALUE | strongroom set my/first-secret")
+    return 0
+
+
+def _refuse_to_overwrite(paths: list[str]) -> None:
+    for path in paths:
+        if os.path.lexists(path):
+            raise ConfigurationError(
+                f"{path} is there already, and nothing was changed", hint="choose another folder, or remove it yourself"
+            )
+
+
+def _make(folder: str, config: str, content: str, key: str | None) -> list[str]:
+    """Make everything, or take back what was made."""
+    made: list[str] = []
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        if key is not None:
+            write_new(key, _new_key())
+            made.append(key)
+        write_new(config, content.encode())
+        made.append(config)
+        _create_store(config)
+        made.append(os.path.join(folder, "secrets.db"))
+        _ignore(os.path.join(folder, ".gitignore"))
+    except BaseException as error:
+        for path in made:
+            os.unlink(path)
+        if isinstance(error, OSError):
+            raise ConfigurationError(f"{folder} cannot be written to: {error.strerror}", hint="check it") from error
+        raise
+    return made
+
+
+def _new_key() -> bytes:
+    import base64
+    import secrets
+
+    return base64.b64encode(secrets.token_bytes(32)) + b"\n"
+
+
+def write_new(path: str, content: bytes) -> None:
+    """Make a private file that was not there, and have it on stable storage when this returns.
+
+    Raises:
+        FileExistsError: There is something at the path.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    folder = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _create_store(config: str) -> None:
+    from strongroom.config.load import load
+    from strongroom.discovery import Catalogue, Kind
+
+    table = load(config).backends["local"]
+    spec = Catalogue().load(Kind.BACKEND, table.type)
+    if spec.create is None:
+        raise ConfigurationError(
+            f"the backend {table.type!r} makes no store of its own", hint="there is nothing to make"
+        )
+    spec.create(table.settings(spec.settings))
+
+
+def _ignore(path: str) -> None:
+    """Keep git from taking up what is secret, unless the user has a list already."""
+    try:
+        write_new(path, ("\n".join(IGNORED) + "\n").encode())
+    except FileExistsError:
+        return
+
+
+COMMANDS: Final = {
+    "init": Command(
+        summary="Make an encrypted store, its key file and a commented strongroom.toml. Nothing is overwritten.",
+        configure=_configure,
+        run=_run,
+        examples="""
+            strongroom init
+            strongroom init secrets/
+        """,
+    ),
+}

@@ -1,0 +1,128 @@
+"""Finds the command that was called, runs it, and turns errors into exit statuses."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from importlib import import_module
+from typing import Final
+
+from strongroom.cli.command import Command, Parser, Session, UsageError
+from strongroom.errors import StrongroomError
+
+COMMANDS: Final = {
+    "init": ("init", "make a store, a key file and a commented configuration"),
+    "get": ("values", "print a secret"),
+    "set": ("values", "create or update a secret"),
+    "list": ("values", "list names"),
+    "versions": ("values", "list a secret's versions"),
+    "delete": ("values", "delete a secret"),
+    "rotate": ("values", "replace a secret's value by a random one"),
+    "run": ("run", "run a program with secrets in its environment"),
+    "import": ("transfer", "read secrets from a .env or JSON file"),
+    "export": ("transfer", "write secrets as .env lines, shell exports or JSON"),
+    "rekey": ("store", "change the key that opens the local store"),
+    "local": ("store", "verify or back up the local store"),
+    "audit": ("audit", "follow, verify and summarise the audit trail"),
+    "health": ("state", "show the state of every backend and audit sink"),
+    "stats": ("state", "show how reads have been served"),
+    "plugins": ("state", "list what installed distributions offer"),
+    "config": ("state", "show each setting and where it came from"),
+    "doctor": ("doctor", "find what is wrong here, and how to mend it"),
+}
+"""Each command's module and summary."""
+
+STATUSES: Final = """\
+exit status:
+  0 fine; 1 other; 2 usage or configuration; 3 not found; 4 denied;
+  5 authentication; 6 outage; 7 conflict; 8 damaged or wrong key;
+  9 suspicious; 10 audit; 11 queued.  `run`: 125, 126, 127 or the program's own."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: The command line without the program's name; the process's own unless given.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        return _dispatch(sys.argv[1:] if arguments is None else arguments)
+    except StrongroomError as error:
+        report(error)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output is gone. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def report(error: StrongroomError) -> None:
+    """Print an error as ``strongroom: what: what to do`` on standard error."""
+    sys.stderr.write(f"strongroom: {error}\n")
+    for line in getattr(error, "__notes__", ()):
+        sys.stderr.write(f"strongroom: {line}\n")
+
+
+def _dispatch(arguments: list[str]) -> int:
+    options = argparse.Namespace(config=None, principal=None, version=False, command=None, arguments=arguments)
+    if arguments[:1] and arguments[0] in COMMANDS:
+        # The usual case, in which the parser of the global options would only cost time.
+        options.command, options.arguments = arguments[0], arguments[1:]
+    else:
+        options = _root_parser().parse_args(arguments)
+    if options.version:
+        return _print_version()
+    if options.command is None:
+        _root_parser().print_help()
+        return 0
+    command = load(options.command)
+    return command.run(Session(options), command.parser(options.command).parse_args(options.arguments))
+
+
+def _print_version() -> int:
+    from importlib.metadata import version
+
+    sys.stdout.write(f"strongroom {version('strongroom')}\n")
+    return 0
+
+
+def load(name: str) -> Command:
+    """Import a command's module and return the command.
+
+    Args:
+        name: One of ``COMMANDS``.
+
+    Raises:
+        UsageError: There is no such command.
+    """
+    if name not in COMMANDS:
+        from strongroom.config.convert import suggestion
+
+        raise UsageError(f"there is no command {name!r}", hint=suggestion(name, COMMANDS))
+    module = import_module(f"strongroom.cli.{COMMANDS[name][0]}")
+    command: Command = module.COMMANDS[name]
+    return command
+
+
+def _root_parser() -> Parser:
+    width = max(map(len, COMMANDS))
+    listing = "\n".join(f"  {name.ljust(width)}  {summary}" for name, (_, summary) in COMMANDS.items())
+    parser = Parser(
+        prog="strongroom",
+        usage="strongroom [--config FILE] [--as PRINCIPAL] COMMAND ...",
+        description=f"One command for secrets, whatever keeps them.\n\ncommands:\n{listing}",
+        epilog=f"`strongroom COMMAND --help` shows a command's options with examples.\n\n{STATUSES}",
+    )
+    parser.add_argument("--config", metavar="FILE", help="the configuration file; searched for unless given")
+    parser.add_argument("--as", dest="principal", metavar="PRINCIPAL", help="act as this principal")
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser

@@ -1,0 +1,253 @@
+"""``get``, ``set``, ``list``, ``versions``, ``delete`` and ``rotate``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from typing import Any, Final
+
+from strongroom.cli.command import Command, Session, UsageError, add_json, note, print_json, table
+from strongroom.errors import ConfigurationError, InvalidValueError
+from strongroom.model import ABSENT, Secret, SecretValue, ValueType
+
+
+def _configure_get(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("--field", metavar="KEY", help="one member of a value that is a JSON object")
+    parser.add_argument("--version", metavar="VERSION", help="an older version; see `strongroom versions`")
+    parser.add_argument("--newline", action="store_true", help="end with a line feed even into a pipe or file")
+    add_json(parser)
+
+
+def _get(session: Session, options: argparse.Namespace) -> int:
+    with session.open() as manager:
+        secret = manager.get(options.name, version=options.version, field=options.field)
+        if options.json:
+            print_json(_described(secret) | _spelled_out(secret))
+            return 0
+        sys.stdout.flush()
+        sys.stdout.buffer.write(secret.reveal())
+        if options.newline or sys.stdout.isatty():
+            sys.stdout.buffer.write(b"\n")
+        sys.stdout.buffer.flush()
+    return 0
+
+
+def _described(secret: Secret) -> dict[str, Any]:
+    return {
+        "name": secret.name,
+        "version": secret.version,
+        "created": secret.created.isoformat() if secret.created else None,
+        "type": secret.value.type.value,
+        "backend": secret.backend,
+        "freshness": secret.freshness.value,
+        "age": secret.age,
+    }
+
+
+def _spelled_out(secret: Secret) -> dict[str, str]:
+    """Return the value in the one key that fits its type: JSON has no bytes."""
+    if secret.value.type is ValueType.TEXT:
+        return {"value": secret.reveal_text()}
+    import base64
+
+    return {"value_base64": base64.b64encode(secret.reveal()).decode()}
+
+
+def _configure_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME")
+    # Taken only to be refused in words: a value in the argument list is visible to every process.
+    parser.add_argument("value", nargs="?", metavar="@FILE", help="read the value from this file; - for standard input")
+    parser.add_argument("--file", metavar="FILE", help="read the value from this file, byte for byte")
+    parser.add_argument("--binary", action="store_true", help="store bytes; otherwise the value must be UTF-8 text")
+    parser.add_argument("--trim-newline", action="store_true", help="leave out one final line feed")
+    parser.add_argument("--expect-version", metavar="VERSION", help="write only over this version")
+    parser.add_argument("--if-absent", action="store_true", help="write only if there is no such secret")
+    add_json(parser)
+
+
+def _set(session: Session, options: argparse.Namespace) -> int:
+    if options.if_absent and options.expect_version:
+        raise UsageError("--if-absent and --expect-version exclude each other", hint="use one of them")
+    path = _value_path(options)
+    expected = ABSENT if options.if_absent else options.expect_version
+    with session.open() as manager:
+        value = _value(_content(options.name, path), binary=options.binary, trim=options.trim_newline)
+        written = manager.set(options.name, value, expect_version=expected)
+    _report_written(options, "stored", written)
+    return 0
+
+
+def _value_path(options: argparse.Namespace) -> str | None:
+    """Return the file to read the value from; ``None`` for standard input or the prompt."""
+    if options.value is None or options.value == "-":
+        path: str | None = options.file
+        return path
+    if options.value.startswith("@") and options.file is None:
+        return str(options.value[1:])
+    raise UsageError(
+        "the value must not stand on the command line, where every process and the shell's history can see it",
+        hint="pipe it in, name a file with @FILE, or leave it out to be asked for it",
+    )
+
+
+def _content(name: str, path: str | None) -> bytes:
+    if path is not None:
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except OSError as error:
+            raise ConfigurationError(f"{path} cannot be read: {error.strerror}", hint="check the path") from error
+    if not sys.stdin.isatty():
+        return sys.stdin.buffer.read()
+    import getpass
+
+    return getpass.getpass(f"Value of {name} (not shown): ").encode()
+
+
+def _value(content: bytes, *, binary: bool, trim: bool) -> SecretValue:
+    if trim:
+        content = content.removesuffix(b"\n").removesuffix(b"\r")
+    if binary:
+        return SecretValue(content)
+    value = SecretValue.of_bytes(content, ValueType.TEXT)
+    try:
+        value.reveal_text()
+    except InvalidValueError:
+        raise InvalidValueError(
+            "the value is not UTF-8 text", code="not_text", hint="add --binary to store the bytes as they are"
+        ) from None  # the same error with a hint that fits the command
+    return value
+
+
+def _report_written(options: argparse.Namespace, verb: str, written: Any) -> None:
+    if options.json:
+        print_json({"name": written.name, "version": written.version, "status": verb})
+    else:
+        note(f"{verb} {written.name} version {written.version}")
+
+
+def _configure_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prefix", nargs="?", default="", metavar="PREFIX", help="a folder such as db/")
+    add_json(parser)
+
+
+def _list(session: Session, options: argparse.Namespace) -> int:
+    with session.open() as manager:
+        names = manager.list(options.prefix)
+    if options.json:
+        print_json(names)
+    else:
+        sys.stdout.writelines(f"{name}\n" for name in names)
+    return 0
+
+
+def _configure_versions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME")
+    add_json(parser)
+
+
+def _versions(session: Session, options: argparse.Namespace) -> int:
+    with session.open() as manager:
+        versions = manager.versions(options.name)
+    if options.json:
+        print_json([version.as_dict() for version in versions])
+    else:
+        rows = [(found.version, found.state, str(found.created or "-")) for found in versions]
+        table(rows, ("VERSION", "STATE", "CREATED"))
+    return 0
+
+
+def _configure_delete(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME")
+    add_json(parser)
+
+
+def _delete(session: Session, options: argparse.Namespace) -> int:
+    with session.open() as manager:
+        deleted = manager.delete(options.name)
+    if options.json:
+        print_json(deleted.as_dict())
+    elif deleted.existed:
+        until = f", recoverable until {deleted.recoverable_until}" if deleted.recoverable_until else ""
+        note(f"deleted {deleted.name}{until}")
+    else:
+        note(f"there was no secret {deleted.name}")
+    return 0
+
+
+def _configure_rotate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("--bytes", type=int, default=32, metavar="N", help="how many random bytes (32)")
+    parser.add_argument(
+        "--encoding",
+        choices=("raw", "hex", "base64url"),
+        default="raw",
+        help="store the bytes themselves, or text that stands for them",
+    )
+    parser.add_argument("--expect-version", metavar="VERSION", help="rotate only this version")
+    add_json(parser)
+
+
+def _rotate(session: Session, options: argparse.Namespace) -> int:
+    with session.open() as manager:
+        written = manager.rotate(
+            options.name, size=options.bytes, encoding=options.encoding, expect_version=options.expect_version
+        )
+    _report_written(options, "rotated", written)
+    return 0
+
+
+COMMANDS: Final = {
+    "get": Command(
+        summary="Print a secret: its exact bytes into a pipe or file, with a line feed added on a terminal.",
+        configure=_configure_get,
+        run=_get,
+        examples="""
+            strongroom get db/password
+            strongroom get db/config --field user
+            strongroom get tls/key > key.pem
+        """,
+    ),
+    "set": Command(
+        summary="Create or update a secret. The value comes from standard input, a file or a hidden prompt.",
+        configure=_configure_set,
+        run=_set,
+        examples="""
+            printf %s "$VALUE" | strongroom set db/password
+            strongroom set tls/key @key.pem
+            strongroom set db/password --expect-version 3
+        """,
+    ),
+    "list": Command(
+        summary="List the names below a prefix, however deep.",
+        configure=_configure_list,
+        run=_list,
+        examples="""
+            strongroom list
+            strongroom list db/ --json
+        """,
+    ),
+    "versions": Command(
+        summary="List the versions of a secret that are kept.",
+        configure=_configure_versions,
+        run=_versions,
+        examples="strongroom versions db/password",
+    ),
+    "delete": Command(
+        summary="Delete a secret; deleting an absent one is no error.",
+        configure=_configure_delete,
+        run=_delete,
+        examples="strongroom delete db/password",
+    ),
+    "rotate": Command(
+        summary="Replace a secret's value by a random one.",
+        configure=_configure_rotate,
+        run=_rotate,
+        examples="""
+            strongroom rotate session/key
+            strongroom rotate db/password --encoding base64url
+        """,
+    ),
+}

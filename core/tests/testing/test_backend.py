@@ -1,0 +1,474 @@
+"""Each mistake in a backend makes the check fail that is about it, and no other."""
+
+from __future__ import annotations
+
+import textwrap
+
+from collections.abc import Callable
+
+import opentelemetry.sdk.trace.export.in_memory_span_exporter  # noqa: F401  # here once, not in each inner run
+import pytest
+
+import strongroom.testing  # noqa: F401  # the same
+
+pytest_plugins = ["pytester"]
+
+HEAD = """
+    import logging
+    import time
+    import unicodedata
+
+    import pytest
+
+    from opentelemetry import trace
+
+    from strongroom.builtin.memory import MemoryBackend
+    from strongroom.builtin.settings import MemorySettings
+    from strongroom.contracts import *
+    from strongroom.errors import *
+    from strongroom.model import ABSENT, SecretName, SecretValue, ValueType
+    from strongroom.testing import BackendContract
+
+    def changed(request, change):
+        return request.replace(name=SecretName(change(request.name)))
+
+    def cut(value, size):
+        return SecretValue.of_bytes(value.reveal()[:size], value.type)
+
+    def normalised(value):
+        if value.type is ValueType.BINARY:
+            return value
+        return SecretValue(unicodedata.normalize("NFC", value.reveal_text()))
+
+    class Broken(MemoryBackend):
+"""
+TAIL = """
+    class TestBroken(BackendContract):
+        capabilities = frozenset(Capability)
+
+        @pytest.fixture
+        def backend(self):
+            return Broken()
+"""
+# These take time, and run only where the mistake has to do with them.
+SLOW = ("fork", "thread", "concurrent", "child", "odd_name", "comes_back_exactly")
+
+MISTAKES = {
+    "trims text": (
+        """
+        def read(self, request):
+            result = super().read(request)
+            text = result.value.reveal().strip()
+            return result.replace(value=SecretValue.of_bytes(text, result.value.type))
+        """,
+        {"test_a_text_comes_back_exactly"},
+    ),
+    "guesses numbers": (
+        """
+        def read(self, request):
+            result = super().read(request)
+            text = result.value.reveal()
+            return result.replace(value=SecretValue(str(int(text)))) if text.isdigit() else result
+        """,
+        {"test_a_text_comes_back_exactly"},
+    ),
+    "normalises text": (
+        """
+        def write(self, request):
+            return super().write(request.replace(value=normalised(request.value)))
+        """,
+        {"test_a_text_comes_back_exactly"},
+    ),
+    "forgets the type": (
+        """
+        def read(self, request):
+            result = super().read(request)
+            return result.replace(value=SecretValue.of_bytes(result.value.reveal(), ValueType.TEXT))
+        """,
+        {"test_bytes_come_back_as_bytes", "test_an_overwrite_may_change_the_type"},
+    ),
+    "decodes bytes": (
+        """
+        def read(self, request):
+            result = super().read(request)
+            content = result.value.reveal().decode(errors="replace").encode()
+            return result.replace(value=SecretValue.of_bytes(content, result.value.type))
+        """,
+        {"test_every_byte_value_comes_back"},
+    ),
+    "takes empty for missing": (
+        """
+        def read(self, request):
+            result = super().read(request)
+            if not result.value.reveal():
+                raise SecretNotFoundError(f"{request.name} is not there")
+            return result
+        """,
+        {"test_an_empty_text_is_a_value"},
+    ),
+    "cuts large values": (
+        """
+        def write(self, request):
+            return super().write(request.replace(value=cut(request.value, 32_000)))
+        """,
+        {"test_a_large_value_comes_back"},
+    ),
+    "states a limit that is too high": (
+        """
+        def __init__(self):
+            super().__init__()
+            self.max_value_bytes = 100
+
+        def write(self, request):
+            return super().write(request.replace(value=cut(request.value, 99)))
+        """,
+        {"test_a_value_at_the_limit_is_kept", "test_a_large_value_comes_back", "test_every_byte_value_comes_back"},
+    ),
+    "says deleted of what never was": (
+        """
+        def read(self, request):
+            try:
+                return super().read(request)
+            except SecretNotFoundError:
+                raise SecretDeletedError(f"{request.name} was deleted") from None
+        """,
+        {"test_reading_a_missing_secret_raises"},
+    ),
+    "raises a foreign error for what is missing": (
+        """
+        def read(self, request):
+            return super().read(request) if request.name in self._histories else {}[request.name]
+        """,
+        {
+            "test_reading_a_missing_secret_raises",
+            "test_the_error_for_a_missing_secret_names_it",
+            "test_a_folder_is_not_a_secret",
+            "test_a_secret_is_not_a_folder",
+            "test_reading_many_answers_each_name",
+            "test_one_of_two_names_that_look_alike_is_missing",
+            "test_the_longest_name_is_kept_or_refused",
+        },
+    ),
+    "folds the case of names": (
+        """
+        def read(self, request):
+            return super().read(changed(request, str.lower))
+
+        def write(self, request):
+            return super().write(changed(request, str.lower))
+        """,
+        {
+            "test_an_odd_name_is_kept_or_refused",
+            "test_names_that_look_alike_reach_different_secrets",
+            "test_one_of_two_names_that_look_alike_is_missing",
+            "test_names_that_differ_in_case_are_kept_apart",
+        },
+    ),
+    "writes underscores for slashes": (
+        """
+        def read(self, request):
+            return super().read(changed(request, lambda name: name.replace("_", "/")))
+
+        def write(self, request):
+            return super().write(changed(request, lambda name: name.replace("_", "/").replace("//", "/").strip("/")))
+        """,
+        {
+            "test_an_odd_name_is_kept_or_refused",
+            "test_names_that_look_alike_reach_different_secrets",
+            "test_one_of_two_names_that_look_alike_is_missing",
+        },
+    ),
+    "cuts long names": (
+        """
+        def read(self, request):
+            return super().read(changed(request, lambda name: name[:100]))
+
+        def write(self, request):
+            return super().write(changed(request, lambda name: name[:100]))
+        """,
+        {"test_the_longest_name_is_kept_or_refused"},
+    ),
+    "deletes by prefix": (
+        """
+        def delete(self, request):
+            found = [name for name in self._histories if name.startswith(request.name)]
+            return [super(Broken, self).delete(DeleteRequest(name=name)) for name in sorted(found) or [request.name]][0]
+        """,
+        {"test_a_delete_spares_its_neighbours"},
+    ),
+    "deletes the folder of the same name": (
+        """
+        def delete(self, request):
+            for name in [name for name in self._histories if name.is_below(request.name)]:
+                super().delete(DeleteRequest(name=name))
+            return super().delete(request)
+        """,
+        {"test_a_delete_spares_its_neighbours"},
+    ),
+    "complains of deleting what is absent": (
+        """
+        def delete(self, request):
+            result = super().delete(request)
+            if not result.existed:
+                raise SecretNotFoundError(f"there is no {request.name}")
+            return result
+        """,
+        {"test_deleting_what_is_absent_is_silent", "test_deleting_twice_is_silent"},
+    ),
+    "uses versions again after a delete": (
+        """
+        def delete(self, request):
+            result = super().delete(request)
+            self._histories.pop(request.name, None)
+            return result
+        """,
+        {"test_a_write_after_a_delete_makes_a_new_secret"},
+    ),
+    "makes the version from the content": (
+        """
+        def read(self, request):
+            result = super().read(request)
+            return result.replace(version=f"size {len(result.value)}") if request.version is None else result
+
+        def write(self, request):
+            return super().write(request.replace(expect_version=None)).replace(version=f"size {len(request.value)}")
+        """,
+        {
+            "test_each_write_makes_a_new_version",
+            "test_versions_come_oldest_first",
+            "test_an_older_version_is_readable",
+            "test_another_version_than_expected_is_a_conflict",
+            "test_an_unknown_version_as_expected_is_a_conflict",
+            "test_a_version_expected_of_a_missing_secret_is_a_conflict",
+            "test_a_secret_that_exists_is_not_absent",
+            "test_a_write_after_a_delete_makes_a_new_secret",
+        },
+    ),
+    "returns the current value for an unknown version": (
+        """
+        def read(self, request):
+            try:
+                return super().read(request)
+            except SecretNotFoundError as error:
+                if error.code != "version_not_found":
+                    raise
+            return super().read(request.replace(version=None))
+        """,
+        {"test_an_unknown_version_is_not_found", "test_a_version_that_makes_no_sense_is_not_found"},
+    ),
+    "lists versions newest first": (
+        """
+        def versions(self, request):
+            return VersionsResult(versions=super().versions(request).versions[::-1])
+        """,
+        {"test_versions_come_oldest_first"},
+    ),
+    "ignores the expected version": (
+        """
+        def write(self, request):
+            return super().write(request.replace(expect_version=None))
+        """,
+        {
+            "test_another_version_than_expected_is_a_conflict",
+            "test_an_unknown_version_as_expected_is_a_conflict",
+            "test_a_version_expected_of_a_missing_secret_is_a_conflict",
+            "test_a_secret_that_exists_is_not_absent",
+        },
+    ),
+    "takes absent for any": (
+        """
+        def write(self, request):
+            return super().write(request.replace(expect_version=None) if request.expect_version is ABSENT else request)
+        """,
+        {"test_a_secret_that_exists_is_not_absent"},
+    ),
+    "lists by the beginning of the text": (
+        """
+        def list(self, request):
+            names = super().list(ListRequest()).names
+            return ListResult(names=tuple(name for name in names if name.startswith(request.prefix)))
+        """,
+        {"test_a_prefix_is_made_of_whole_segments"},
+    ),
+    "lists one level": (
+        """
+        def list(self, request):
+            names = super().list(request).names
+            depth = request.prefix.count("/") + 1
+            return ListResult(names=tuple(name for name in names if name.count("/") == depth))
+        """,
+        {
+            "test_a_listing_goes_into_every_depth",
+            "test_a_prefix_is_made_of_whole_segments",
+            "test_a_listing_of_everything_holds_every_name",
+            "test_listed_names_are_canonical_and_readable",
+            "test_an_odd_name_is_kept_or_refused",
+        },
+    ),
+    "lists without order": (
+        """
+        def list(self, request):
+            return ListResult(names=super().list(request).names[::-1])
+        """,
+        {
+            "test_a_listing_is_complete_and_sorted",
+            "test_a_listing_goes_into_every_depth",
+            "test_a_prefix_is_made_of_whole_segments",
+            "test_a_listing_of_everything_holds_every_name",
+            "test_a_deleted_secret_is_not_listed",
+        },
+    ),
+    "lists what was deleted": (
+        """
+        def list(self, request):
+            return ListResult(names=tuple(sorted(name for name in self._histories if name.is_below(request.prefix))))
+        """,
+        {"test_a_deleted_secret_is_not_listed"},
+    ),
+    "lists only the first page": (
+        """
+        def list(self, request):
+            return ListResult(names=super().list(request).names[:5])
+        """,
+        {"test_a_listing_is_complete_and_sorted"},
+    ),
+    "shows values in its repr": (
+        """
+        def __repr__(self):
+            return repr([version.value.reveal() for history in self._histories.values() for version in history])
+        """,
+        {"test_no_value_in_the_backend_itself"},
+    ),
+    "shows the value in an error": (
+        """
+        def write(self, request):
+            try:
+                return super().write(request)
+            except VersionConflictError as error:
+                error.add_note(f"while writing {request.value.reveal()}")
+                raise
+        """,
+        {"test_no_value_in_errors", "test_no_value_in_local_variables"},
+    ),
+    "keeps the value in a local variable": (
+        """
+        def write(self, request):
+            payload = {"data": request.value.reveal().hex()}
+            return super().write(request)
+        """,
+        {"test_no_value_in_local_variables"},
+    ),
+    "logs the value": (
+        """
+        def write(self, request):
+            logging.getLogger("acme").debug("writing %r", request.value.reveal())
+            return super().write(request)
+        """,
+        {"test_no_value_in_the_log"},
+    ),
+    "puts the name into a span": (
+        """
+        def read(self, request):
+            trace.get_current_span().set_attribute("acme.name", request.name)
+            return super().read(request)
+        """,
+        {"test_no_value_and_no_name_in_spans", "test_spans_of_the_core_hold_known_attributes_only"},
+    ),
+    "cannot be closed twice": (
+        """
+        def close(self):
+            self._lock.release() if self.__dict__.pop("_open", None) else self.__dict__.pop("address")
+        """,
+        {"test_closing_twice_is_no_error"},
+    ),
+    "has its password in the address": (
+        """
+        def __init__(self):
+            super().__init__()
+            self.address = "https://user:hunter2@vault.example"
+        """,
+        {"test_the_address_holds_no_credentials"},
+    ),
+    "says that it is down": (
+        """
+        def health(self):
+            return Health(state=HealthState.DOWN, reason="always")
+        """,
+        {"test_health_says_that_it_is_up"},
+    ),
+}
+
+
+def module(body: str, tail: str = TAIL) -> str:
+    return textwrap.dedent(HEAD) + textwrap.indent(textwrap.dedent(body), "    ") + textwrap.dedent(tail)
+
+
+def quick(expected: set[str]) -> tuple[str, ...]:
+    """Return the arguments that leave out slow checks, apart from those that are expected to fail."""
+    left_out = [word for word in SLOW if not any(word in name for name in expected)]
+    return ("-k", " and ".join(f"not {word}" for word in left_out))
+
+
+@pytest.mark.parametrize(("body", "expected"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_fails_its_checks(failed_checks: Callable[..., set[str]], body: str, expected: set[str]) -> None:
+    assert failed_checks(module(body), *quick(expected)) == expected
+
+
+def test_writes_that_are_not_atomic_are_found(failed_checks: Callable[..., set[str]]) -> None:
+    body = """
+        def write(self, request):
+            if request.expect_version not in (None, ABSENT):
+                current = self.read(ReadRequest(name=request.name)).version
+                if current != request.expect_version:
+                    raise VersionConflictError("conflict", expected=request.expect_version, found=current)
+                time.sleep(0.02)  # the gap that a lock would close
+                request = request.replace(expect_version=None)
+            return super().write(request)
+    """
+    assert failed_checks(module(body), "-k", "concurrent") == {"test_concurrent_increments_lose_nothing"}
+
+
+def test_a_capability_that_is_not_stated_must_not_work(failed_checks: Callable[..., set[str]]) -> None:
+    tail = TAIL.replace("frozenset(Capability)", "frozenset({Capability.WRITE})")
+    expected = {
+        "test_listing_without_the_capability_is_refused",
+        "test_listing_versions_without_the_capability_is_refused",
+        "test_an_expected_version_without_the_capability_is_refused",
+    }
+    assert failed_checks(module("    pass", tail), *quick(expected)) == expected
+
+
+def test_an_error_without_its_cause_is_found(failed_checks: Callable[..., set[str]]) -> None:
+    body = """
+        def read(self, request):
+            raise BackendUnavailableError("no answer")
+    """
+    tail = TAIL.replace("return Broken()", "return MemoryBackend()") + textwrap.indent(
+        "\n    @pytest.fixture\n    def failing(self):\n        return Broken()\n", "    "
+    )
+    checks = ("-k", "failure or foreign")
+    assert failed_checks(module(body, tail), *checks) == {"test_a_foreign_exception_is_kept_as_the_cause"}
+
+
+def test_a_lock_that_a_fork_leaves_taken_is_found(failed_checks: Callable[..., set[str]]) -> None:
+    body = """
+        def after_fork(self):
+            raise RuntimeError("a lock is held by a thread that is not here")
+    """
+    found = failed_checks(module(body), "-k", "fork or child")
+    assert {"test_a_forked_child_can_read", "test_a_fork_in_the_middle_of_calls_blocks_nobody"} <= found
+
+
+def test_a_forgotten_fixture_is_named(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        "from strongroom.testing import BackendContract\n\n\nclass TestForgotten(BackendContract):\n    pass\n"
+    )
+    outcome = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-k", "health")
+    outcome.stdout.fnmatch_lines(["*TestForgotten must override the fixture `backend`*"])
+
+
+def test_a_failure_shows_both_sides(pytester: pytest.Pytester) -> None:
+    """The kit's assertions are rewritten, so an author sees what came back instead of AssertionError."""
+    pytester.makepyfile(module(MISTAKES["trims text"][0]))
+    outcome = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-k", "comes_back_exactly")
+    outcome.stdout.fnmatch_lines(["E *assert 'line' == 'line\\n'*"])

@@ -1,0 +1,192 @@
+"""Every access to an open store runs here: under keys of the store's present epoch, or not at all."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from strongroom.errors import MasterKeyError, SecretDeletedError, SecretNotFoundError
+from strongroom.model import SecretName
+from strongroom_local import schema
+from strongroom_local.changes import Change, EpochChanged
+from strongroom_local.connection import Pool
+from strongroom_local.encoding import moment
+from strongroom_local.faults import damaged
+from strongroom_local.header import Header
+from strongroom_local.keys import MasterKey, StoreKeys
+from strongroom_local.sealing import LIVE, Head, check_link, open_head
+
+Result = TypeVar("Result")
+
+_KEY_PATIENCE: Final = 2.0
+_KEY_PAUSE: Final = 0.02
+_ATTEMPTS: Final = 3
+
+
+class Session:
+    """An open store: its connections and its keys. Threads share it.
+
+    Args:
+        pool: The connections to the store's file.
+        master: Where the master key comes from.
+
+    Raises:
+        MasterKeyError: The master key is missing, malformed or not the store's.
+        StoreDamagedError: The file is not a store of this format.
+        TamperedError: The header is not authentic.
+    """
+
+    def __init__(self, pool: Pool, master: MasterKey) -> None:
+        self.pool = pool
+        self.master = master
+        self._configured = master
+        self.keys = self._loaded()
+
+    def adopt(self, master: MasterKey, keys: StoreKeys) -> None:
+        """Go on with the keys that this session has just given the store.
+
+        The configured key is still tried where the new one does not fit any more.
+        """
+        self.master = master
+        self.keys = keys
+
+    def unwrap(self, content: object) -> tuple[Header, bytes]:
+        """Return a stored header's clear fields and the data key; errors are those of ``MasterKey.open``."""
+        try:
+            return self.master.open(content, self.pool.path)
+        except MasterKeyError:
+            if self.master is self._configured:
+                raise
+        return self._configured.open(content, self.pool.path)
+
+    def _loaded(self) -> StoreKeys:
+        rows = self.pool.fetch(schema.HEADER)
+        if not rows:
+            raise damaged(self.pool.path, "its header is missing")
+        content, epoch = rows[0]
+        keys = StoreKeys(*self.unwrap(content))
+        if keys.epoch != epoch:
+            raise damaged(self.pool.path, "its key epoch is not that of its header")
+        return keys
+
+    def reload(self, stale: StoreKeys) -> None:
+        """Load the keys anew; a new key file may follow the change of keys by a moment.
+
+        Args:
+            stale: The keys that are not the store's any more.
+
+        Raises:
+            MasterKeyError: The configured key does not open the store any more.
+        """
+        deadline = time.monotonic() + _KEY_PATIENCE
+        while self.keys is stale:
+            try:
+                self.keys = self._loaded()
+            except MasterKeyError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_KEY_PAUSE)
+
+    def fetch(
+        self, statement: str, name: SecretName | None = None, *more: object
+    ) -> tuple[StoreKeys, bytes, list[Any]]:
+        """Run a statement whose first column is the key epoch.
+
+        Args:
+            statement: One of ``schema``.
+            name: The secret whose look-up value is the first parameter, if one is.
+            more: Further parameters.
+
+        Returns:
+            The keys, the look-up value and the rows, all of one epoch.
+        """
+        while True:
+            keys = self.keys
+            lookup = b"" if name is None else keys.find(name)
+            rows = self.pool.fetch(statement, () if name is None else (lookup, *more))
+            if rows and rows[0][0] == keys.epoch:
+                return keys, lookup, rows
+            if not rows:
+                raise damaged(self.pool.path, "its header is missing")
+            self.reload(keys)
+
+    def find(self, statement: str, name: SecretName, *more: object) -> tuple[StoreKeys, Head, list[Any]]:
+        """Return what a statement finds of a secret that is there.
+
+        Args:
+            statement: One of ``schema`` that selects epoch, current and sealed first.
+            name: The secret's name.
+            more: Further parameters.
+
+        Raises:
+            SecretNotFoundError: There is no such name.
+            SecretDeletedError: It is deleted.
+            TamperedError: The head is not authentic.
+        """
+        for _ in range(_ATTEMPTS):
+            keys, lookup, rows = self.fetch(statement, name, *more)
+            _, current, sealed, *_ = rows[0]
+            if sealed is not None:
+                head = open_head(keys, lookup, current, sealed)
+                if head.state != LIVE:
+                    raise _deleted(head)
+                return keys, head, rows
+            self._prove_absent(name)
+        raise damaged(self.pool.path, f"its index has {name} and does not find it")
+
+    def _prove_absent(self, name: SecretName) -> None:
+        """Raise that a name is absent, having proved it; return if it came into being meanwhile."""
+        keys, lookup, rows = self.fetch(schema.BEFORE, name)
+        _, place, current, sealed = rows[0]
+        before = open_head(keys, place, current, sealed)
+        if place == lookup:
+            return
+        check_link(lookup, place, before)
+        raise SecretNotFoundError(f"the local store has no secret {name}", name=name, hint="check the name's spelling")
+
+    def change(self, name: SecretName, act: Callable[[Change], Result]) -> Result:
+        """Run an act on one name as one writing transaction."""
+        return self.patiently(
+            lambda: self.pool.change(lambda connection: act(Change(connection, self.keys, name, self.pool.path)))
+        )
+
+    def snapshot(self, act: Callable[[sqlite3.Connection, StoreKeys], Result]) -> Result:
+        """Run an act on the whole store as it is at one moment."""
+
+        def step(connection: sqlite3.Connection) -> Result:
+            check_epoch(connection, self.keys)
+            return act(connection, self.keys)
+
+        return self.patiently(lambda: self.pool.snapshot(step))
+
+    def patiently(self, attempt: Callable[[], Result]) -> Result:
+        """Repeat an attempt that found the keys changed, with the new ones."""
+        while True:
+            keys = self.keys
+            try:
+                return attempt()
+            except EpochChanged:
+                self.reload(keys)
+
+
+def check_epoch(connection: sqlite3.Connection, keys: StoreKeys) -> None:
+    """Refuse to go on within a transaction if the keys are not the store's any more.
+
+    Raises:
+        EpochChanged: They are not.
+    """
+    row = connection.execute(schema.STATE).fetchone()
+    if row is None or row[0] != keys.epoch:
+        raise EpochChanged
+
+
+def _deleted(head: Head) -> SecretDeletedError:
+    return SecretDeletedError(
+        f"{head.name} was deleted",
+        when=moment(head.changed).isoformat(),
+        name=head.name,
+        hint="set it again to make a new version",
+    )

@@ -1,0 +1,107 @@
+"""The whole of a store checked, row by row and as a sum."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from collections.abc import Iterator
+
+from strongroom.contracts import VerifyResult
+from strongroom.errors import StrongroomError
+from strongroom_local import schema
+from strongroom_local.digest import Digest
+from strongroom_local.keys import StoreKeys
+from strongroom_local.sealing import LIVE, MAX_VERSION, ORIGIN, VERSION_BITS, Head, open_head, open_record
+
+
+def examine(connection: sqlite3.Connection, keys: StoreKeys, at_least: int | None = None) -> VerifyResult:
+    """Check everything that a store holds, within the transaction that is open.
+
+    Args:
+        connection: The connection on which the transaction is open.
+        keys: The store's keys.
+        at_least: The change counter must not be below this.
+    """
+    _, counter, sealed = connection.execute(schema.STATE).fetchone()
+    examination = _Examination(connection, keys)
+    problems = [*_file_problems(connection), *examination.head_problems(), *examination.record_problems()]
+    problems += examination.sum_problems(counter, sealed)
+    if at_least is not None and counter < at_least:
+        problems.append(f"the store has had {counter} changes, not {at_least}: it is an old copy")
+    return VerifyResult(
+        secrets=sum(head.state == LIVE for head in examination.heads.values()),
+        records=examination.counted.records,
+        counter=counter,
+        problems=tuple(problems),
+    )
+
+
+def _file_problems(connection: sqlite3.Connection) -> Iterator[str]:
+    for (line,) in connection.execute("PRAGMA integrity_check(20)").fetchall():
+        if line != b"ok":
+            yield f"SQLite finds that {line.decode(errors='replace')}"
+
+
+class _Examination:
+    """One pass over a store. The rows are counted as the digest counts them."""
+
+    def __init__(self, connection: sqlite3.Connection, keys: StoreKeys) -> None:
+        self._connection = connection
+        self._keys = keys
+        self.counted = Digest(keys)
+        self.heads: dict[int, Head] = {}
+
+    def head_problems(self) -> Iterator[str]:
+        """Check each entry of the index and the chain."""
+        expected = ORIGIN
+        for lookup, current, sealed in self._connection.execute(schema.HEADS):
+            try:
+                head = open_head(self._keys, lookup, current, sealed)
+            except StrongroomError as error:
+                yield error.what
+                continue
+            self.counted.add_head(lookup, current, sealed)
+            if lookup != expected:
+                yield f"the index does not have each entry that it should before {head.name}"
+            expected = head.next
+            self.heads[head.number] = head
+        if expected != ORIGIN:
+            yield "the index does not have each entry that it should at its end"
+
+    def record_problems(self) -> Iterator[str]:
+        """Check each record, and that each version that is kept has one."""
+        missing = {number: _kept(head) for number, head in self.heads.items()}
+        for identity, body in self._connection.execute(schema.RECORDS):
+            self.counted.add_record(identity, body)
+            head, version = self.heads.get(identity >> VERSION_BITS), identity & MAX_VERSION
+            if head is None or not head.first <= version <= head.version:
+                yield f"there is a record {identity} that no secret has"
+                continue
+            missing[head.number] -= 1
+            try:
+                open_record(self._keys, head, version, body)
+            except StrongroomError as error:
+                yield error.what
+        for number, count in missing.items():
+            if count:
+                yield f"{count} versions of {self.heads[number].name} are missing"
+
+    def sum_problems(self, counter: int, sealed: bytes) -> Iterator[str]:
+        """Compare what was counted with the digest."""
+        try:
+            digest = Digest.open(self._keys, counter, sealed)
+        except StrongroomError as error:
+            yield error.what
+            return
+        counted = self.counted
+        if (digest.heads, digest.records, digest.total) != (counted.heads, counted.records, counted.total):
+            yield (
+                f"the rows are not those that were written: {counted.heads} entries and {counted.records} records, "
+                f"where the digest has {digest.heads} and {digest.records}, or others of the same number"
+            )
+        if any(head.generation > counter for head in self.heads.values()):
+            yield "a secret is newer than the store's change counter"
+
+
+def _kept(head: Head) -> int:
+    return head.version - head.first + 1 if head.state == LIVE else 0
