@@ -4,7 +4,11 @@ import json
 import subprocess
 import sys
 
+from pathlib import Path
+
 import pytest
+
+from commandline import Cli
 
 # What each of these costs is between 2 and 100 ms; the whole of a read has less than that.
 HEAVY = {
@@ -15,7 +19,6 @@ HEAVY = {
     "click",
     "cryptography",
     "hvac",
-    "importlib.metadata",
     "inspect",
     "logging",
     "opentelemetry",
@@ -24,6 +27,10 @@ HEAVY = {
     "strongroom_local",
     "strongroom_vault",
 }
+
+# What a read of the local store needs is its library and its file's.
+FOR_THE_LOCAL_STORE = {"cryptography", "sqlite3", "strongroom_local"}
+AVOIDABLE = {"dataclasses", "importlib.metadata", "pathlib", "shutil", "subprocess", "tempfile", "uuid"}
 
 WATCH = """
 import sys
@@ -65,6 +72,15 @@ def test_nothing_heavy_is_loaded_by(action: str) -> None:
 def test_help_loads_no_plugin() -> None:
     modules = loaded_by("from strongroom.cli.main import main; main(['--help'])")
     assert not {module for module in modules if module.startswith("strongroom_") or module == "strongroom.discovery"}
+
+
+def test_a_read_loads_what_its_configuration_names_and_no_more(store: Path, cli: Cli) -> None:
+    assert cli("set", "db/password", stdin="s3cret").status == 0
+    config = str(store / "strongroom.toml")
+    modules = loaded_by(f"from strongroom.cli.main import main; main(['--config', {config!r}, 'get', 'db/password'])")
+    assert heavy(modules) <= {module for module in modules if module.partition(".")[0] in FOR_THE_LOCAL_STORE}
+    assert modules & AVOIDABLE == set()
+    assert "strongroom_local.backend" in modules
 
 
 def test_the_watch_sees_what_is_loaded() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from strongroom.errors import AccessDeniedError, ClosedError, InvalidNameError, StrongroomError
 from strongroom.model import Principal, SecretName
-from strongroom.policy import Action, denied
+from strongroom.policy import Action, Ruling, denied, name_pattern
 from strongroom.wiring import Parts
+
+_EVENTS: Final = {Action.READ: "get", Action.CREATE: "set", Action.UPDATE: "set"}
 
 
 class Gate:
@@ -14,15 +18,29 @@ class Gate:
     Args:
         parts: The stages of the manager.
         principal: Who asks.
-        base: On whose behalf the principal was taken on; its rights limit the
-            principal's, unless it may impersonate.
+        base: The gate of the view from which the principal was taken on; what that one
+            may do limits the principal, unless that one may impersonate it.
     """
 
-    def __init__(self, parts: Parts, principal: Principal, base: Principal | None) -> None:
+    def __init__(self, parts: Parts, principal: Principal, base: Gate | None = None) -> None:
         self.principal = principal
         self.base = base
         self.judges = bool(parts.anomaly.detectors)
         self._parts = parts
+
+    @property
+    def chain(self) -> tuple[Principal, ...]:
+        """The principal, then the one it was taken on from, and so on; its rights depend on them all."""
+        return (self.principal, *(self.base.chain if self.base is not None else ()))
+
+    def ensure_open(self) -> None:
+        """Refuse an operation on a manager that is done.
+
+        Raises:
+            ClosedError: The manager is closed.
+        """
+        if self._parts.closed:
+            raise ClosedError("the manager is closed", hint="open a new one")
 
     def check(self, action: Action, spelling: str) -> SecretName:
         """Return the canonical name if this principal may do this to it, and record it if not.
@@ -32,37 +50,64 @@ class Gate:
             AccessDeniedError: The policy does not allow it.
             ClosedError: The manager is closed.
         """
-        if self._parts.closed:
-            raise ClosedError("the manager is closed", hint="open a new one")
+        name = self.canonical(action, spelling)
         try:
-            name = SecretName(spelling)
             self.allow(action, name)
-        except (InvalidNameError, AccessDeniedError) as error:
-            self.refused(action, spelling, error)
+        except AccessDeniedError as error:
+            self.refused(action, name, error)
             raise
         return name
 
-    def allow(self, action: Action, name: SecretName) -> None:
-        """Check this principal's right, and the base's too unless it may act as this one.
+    def canonical(self, action: Action, spelling: str) -> SecretName:
+        """Return the canonical name whatever the rights to it, and record it if there is none.
 
         Raises:
-            AccessDeniedError: One of the two has not got it.
+            InvalidNameError: The name is not one that a secret can have.
+            ClosedError: The manager is closed.
         """
-        policy = self._parts.policy
-        ruling = policy.decide(self.principal.name, action, name)
-        if ruling.allowed and self.base is not None and not self.impersonates():
-            ruling = policy.decide(self.base.name, action, name)
+        self.ensure_open()
+        try:
+            return SecretName(spelling)
+        except InvalidNameError as error:
+            self.refused(action, _printable(spelling), error)
+            raise
+
+    def check_pattern(self, action: Action, pattern: str) -> None:
+        """Refuse a malformed name pattern, and record it.
+
+        Raises:
+            InvalidNameError: The pattern is malformed.
+            ClosedError: The manager is closed.
+        """
+        self.ensure_open()
+        try:
+            name_pattern(pattern)
+        except InvalidNameError as error:
+            self.refused(action, _printable(pattern), error)
+            raise
+
+    def allow(self, action: Action, name: SecretName) -> None:
+        """Check this principal's right, and show the detectors what is denied.
+
+        Raises:
+            AccessDeniedError: The principal, or the one that limits it, has not got it.
+        """
+        ruling = self.ruling(action, name)
         if not ruling.allowed:
             # The detectors see what was denied, too; whether they block it as well changes nothing.
             self._parts.anomaly.observe(self.principal, action, name)
             raise denied(self.principal.name, action, name, ruling.rule)
 
-    def impersonates(self) -> bool:
-        """Tell whether the base may act as this principal with all of its rights."""
-        base = self.base
-        return (
-            base is not None and self._parts.policy.decide(base.name, Action.IMPERSONATE, self.principal.name).allowed
-        )
+    def permits(self, action: Action, name: str) -> bool:
+        """Tell whether the principal has a right, without anybody noticing the question."""
+        return self.ruling(action, name).allowed
+
+    def ruling(self, action: Action, name: str) -> Ruling:
+        """Return the decision on this principal, limited by the base unless that may act as this one."""
+        ruling = self._parts.policy.decide(self.principal.name, action, name)
+        if not ruling.allowed or self.base is None or self.base.permits(Action.IMPERSONATE, self.principal.name):
+            return ruling
+        return self.base.ruling(action, name)
 
     def judge(self, action: Action, name: SecretName) -> None:
         """Let the detectors see an access, and record it if one of them blocks it.
@@ -76,20 +121,27 @@ class Gate:
             self.refused(action, name, error)
             raise
 
-    def refused(self, action: Action, spelling: object, error: StrongroomError) -> None:
-        """Record that an access was refused; the name is kept as it was spelled."""
+    def refused(self, action: Action, key: str, error: StrongroomError) -> None:
+        """Record that an access was refused.
+
+        Args:
+            action: What was asked for.
+            key: The canonical name, or a printable form of what is none.
+            error: Why.
+        """
         self._parts.audit.record(
             self._parts.audit.event(
-                "get" if action is Action.READ else action.value,
+                _EVENTS.get(action, action.value),
                 principal=self.principal,
-                key=str(spelling)[:512],
+                key=key,
                 result=error.code,
                 rule=getattr(error, "rule", None),
             )
         )
 
-    def may_list(self, name: SecretName) -> bool:
-        """Tell whether the principal may see that there is such a secret."""
-        policy = self._parts.policy
-        principals = [self.principal] + ([self.base] if self.base is not None and not self.impersonates() else [])
-        return all(policy.decide(principal.name, Action.LIST, name).allowed for principal in principals)
+
+def _printable(spelling: object) -> str:
+    """Return a refused name as ASCII: it may hold what breaks a line, a terminal or an encoder."""
+    if not isinstance(spelling, str):
+        return f"<{type(spelling).__name__}>"
+    return spelling[:512].encode("unicode_escape").decode("ascii")[:512]

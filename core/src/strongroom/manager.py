@@ -102,7 +102,7 @@ class SecretManager(Reader):
     It is safe to use from several threads and across a fork.
     """
 
-    def __init__(self, parts: Parts, principal: Principal, *, base: Principal | None = None) -> None:
+    def __init__(self, parts: Parts, principal: Principal, *, base: Gate | None = None) -> None:
         super().__init__(parts, principal, base=base)
         self._lazy_writer: Writer | None = None
 
@@ -139,7 +139,12 @@ class SecretManager(Reader):
             VersionConflictError: The current version is not the expected one.
             AuditError: It could not be recorded; ``applied`` tells whether it was written.
         """
-        return self._writer.set(name, value, expect_version=expect_version)
+        content = SecretValue.wrap(value)
+        # No local variable of ours holds the value from here on: a traceback may show them.
+        del value
+        if isinstance(content, StrongroomError):
+            raise content
+        return self._writer.set(name, content, expect_version=expect_version)
 
     def delete(self, name: str) -> Deleted:
         """Delete a secret; deleting an absent one is no error.
@@ -196,12 +201,10 @@ class SecretManager(Reader):
         """
 
         def permitted(event: SecretUpdated) -> None:
-            try:
-                self._gate.allow(Action.READ, event.name)
-            except AccessDeniedError:
-                return
-            callback(event)
+            if self._gate.permits(Action.READ, event.name):
+                callback(event)
 
+        self._gate.check_pattern(Action.READ, name)
         permitted.__qualname__ = getattr(callback, "__qualname__", type(callback).__qualname__)
         return self._parts.subscriptions.add(name, permitted)
 
@@ -215,7 +218,7 @@ class SecretManager(Reader):
             name: The principal's name.
         """
         principal = Principal(name=name, source=PrincipalSource.AS_PRINCIPAL)
-        return SecretManager(self._parts, principal, base=self._gate.base or self.principal)
+        return SecretManager(self._parts, principal, base=self._gate)
 
     def stats(self) -> CacheStats:
         """Return how the cache has served since the manager was opened."""
@@ -237,6 +240,14 @@ class SecretManager(Reader):
             return self._parts.backend(name).health()
         except StrongroomError as error:
             return Health(state=HealthState.DOWN, reason=error.what, hint=error.hint)
+
+    def flush(self) -> None:
+        """Record the cache hits that wait, and have every record on stable storage.
+
+        Raises:
+            AuditError: A required sink could not record them; they are kept.
+        """
+        self._parts.flush()
 
     def close(self) -> None:
         """Record what waits, and close every backend and sink; twice is no error.

@@ -150,17 +150,31 @@ class SecretValue:
     type: ValueType
 
     def __init__(self, content: str | bytes | bytearray | memoryview) -> None:
-        if isinstance(content, str):
-            self._buffer = bytearray(_encoded(content))
-            self.type = ValueType.TEXT
-        elif isinstance(content, bytes | bytearray | memoryview):
-            self._buffer = bytearray(content)
-            self.type = ValueType.BINARY
-        else:
+        self.type = ValueType.TEXT if isinstance(content, str) else ValueType.BINARY
+        kind = type(content).__name__
+        buffer = _bytes_of(content)
+        # From here on no local variable holds the content: a traceback may show them.
+        del content
+        if buffer is None:
             raise InvalidValueError(
-                f"a value is text or bytes, not {content.__class__.__name__}",
-                hint="encode structured data yourself, for example with json.dumps",
+                "the text holds half of a surrogate pair, which UTF-8 cannot write"
+                if self.type is ValueType.TEXT
+                else f"a value is text or bytes, not {kind}",
+                hint="encode it yourself, for example with json.dumps",
             )
+        self._buffer = buffer
+
+    @classmethod
+    def wrap(cls, content: str | bytes | bytearray | memoryview | SecretValue) -> SecretValue | InvalidValueError:
+        """Return a value, or the error that says why it cannot be one.
+
+        A caller that then drops its own reference raises the error without the
+        content in any of its local variables.
+        """
+        try:
+            return content if isinstance(content, SecretValue) else cls(content)
+        except InvalidValueError as error:
+            return error.with_traceback(None)
 
     @classmethod
     def of_bytes(cls, content: bytes, value_type: ValueType) -> Self:
@@ -228,13 +242,14 @@ class SecretValue:
             buffer[:] = bytes(len(buffer))
 
 
-def _encoded(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        pass
-    # Raised outside the handler: the encoding error carries the text in its arguments.
-    raise InvalidValueError("the text cannot be written as UTF-8: it holds half of a surrogate pair")
+def _bytes_of(content: object) -> bytearray | None:
+    """Return a content's bytes, or nothing if it has none; it raises nothing that would hold it."""
+    if isinstance(content, str):
+        try:
+            return bytearray(content.encode())
+        except UnicodeEncodeError:
+            return None
+    return bytearray(content) if isinstance(content, bytes | bytearray | memoryview) else None
 
 
 class Freshness(enum.Enum):
@@ -367,28 +382,35 @@ class Secret:
 
 
 def _member(secret: Secret, field: str) -> SecretValue:
-    import json
-
-    try:
-        content = json.loads(secret.reveal_text())
-    except ValueError:
-        content = None  # the decoder's error carries the whole document
-    if not isinstance(content, dict):
+    state, value = _look_up(secret.value, field)
+    if value is not None:
+        return value
+    if state == "not_json":
         raise InvalidValueError(
             f"{secret.name} is not a JSON object, so it has no field {field!r}",
-            code="not_json",
+            code=state,
             name=secret.name,
             hint="read the whole value",
         )
+    raise SecretNotFoundError(
+        f"{secret.name} has no field {field!r}", code=state, name=secret.name, hint="check the field's spelling"
+    )
+
+
+def _look_up(value: SecretValue, field: str) -> tuple[str, SecretValue | None]:
+    """Return a member, or the code of the error: raised elsewhere, away from the parsed document."""
+    import json
+
+    try:
+        content = json.loads(value.reveal_text())
+    except (ValueError, InvalidValueError):
+        return "not_json", None
+    if not isinstance(content, dict):
+        return "not_json", None
     if field not in content:
-        raise SecretNotFoundError(
-            f"{secret.name} has no field {field!r}",
-            code="field_not_found",
-            name=secret.name,
-            hint="check the field's spelling",
-        )
+        return "field_not_found", None
     member = content[field]
-    return SecretValue(member if isinstance(member, str) else json.dumps(member, ensure_ascii=False))
+    return "", SecretValue(member if isinstance(member, str) else json.dumps(member, ensure_ascii=False))
 
 
 class PrincipalSource(enum.Enum):

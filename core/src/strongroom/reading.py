@@ -33,14 +33,14 @@ class Batch(Record):
 class Reader:
     """Reads secrets as one principal; what a :class:`~strongroom.SecretManager` is besides a writer."""
 
-    def __init__(self, parts: Parts, principal: Principal, *, base: Principal | None = None) -> None:
+    def __init__(self, parts: Parts, principal: Principal, *, base: Gate | None = None) -> None:
         self.principal = principal
         self._parts = parts
         self._gate = Gate(parts, principal, base)
         self._cache = parts.cache
         self._entries = parts.cache.entries
         self._clock = parts.clock
-        self._grants = parts.grants(principal)
+        self._grants = parts.grants(self._gate.chain)
         self._judged = self._gate.judges
 
     def get(self, name: str, *, version: str | None = None, field: str | None = None) -> Secret:
@@ -91,7 +91,7 @@ class Reader:
     def _admit(self, spelling: str) -> Grant:
         """Lead a name that is new to this principal through name check and policy."""
         name = self._gate.check(Action.READ, spelling)
-        return self._parts.remember(self.principal, spelling, name)
+        return self._parts.remember(self._gate.chain, spelling, name)
 
     def _load(self, grant: Grant, version: str | None, *, refresh: bool = False) -> Secret:
         """Get a secret from its backend, once for all who want it at the same time."""

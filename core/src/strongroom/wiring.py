@@ -14,11 +14,11 @@ from strongroom import lifecycle
 from strongroom.anomaly import Alert, AnomalyStage, ConfiguredDetector
 from strongroom.audit import AuditStage, GuardedSink, Hit
 from strongroom.cache import Cache
-from strongroom.config.load import Configuration
+from strongroom.config.load import Configuration, PluginTable, SinkTable
 from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend, Capability
 from strongroom.discovery import Catalogue, Kind
-from strongroom.errors import ClosedError
+from strongroom.errors import ClosedError, PluginError, StrongroomError
 from strongroom.events import Subscriptions
 from strongroom.model import Principal, SecretName
 from strongroom.policy import matches
@@ -75,7 +75,7 @@ class Parts:
         self._backends: dict[str, GuardedBackend] = {}
         # Reentrant, since opening a backend may start a process, and forks take this lock.
         self._lock = threading.RLock()
-        self._grants: dict[Principal, dict[str, Grant]] = {}
+        self._grants: dict[tuple[Principal, ...], dict[str, Grant]] = {}
         self._sweeper: threading.Thread | None = None
         self.closed = False
         self.cache = self._open_cache()
@@ -101,10 +101,7 @@ class Parts:
 
     def _open_sinks(self, ready: tuple[AuditSink, ...]) -> tuple[GuardedSink, ...]:
         opened = [GuardedSink(sink, type=type(sink).__name__, telemetry=self.telemetry) for sink in ready]
-        for table in self.configuration.sinks:
-            spec = self._catalogue.load(Kind.AUDIT_SINK, table.type)
-            sink = spec.open(table.settings(spec.settings))
-            opened.append(GuardedSink(sink, type=table.type, required=table.required, telemetry=self.telemetry))
+        opened += [open_sink(table, self._catalogue, self.telemetry) for table in self.configuration.sinks]
         return tuple(opened)
 
     def _alert(self, alert: Alert) -> None:
@@ -140,14 +137,15 @@ class Parts:
 
     def _open_backend(self, name: str) -> GuardedBackend:
         table = self.configuration.backends[name]
-        capabilities = frozenset(Capability)
-        if name in self._ready:
-            backend = self._ready[name]
-        else:
-            spec = self._catalogue.load(Kind.BACKEND, table.type)
-            backend = spec.open(table.settings(spec.settings))
-            capabilities = spec.capabilities
-        return GuardedBackend(backend, name=name, type=table.type, capabilities=capabilities, telemetry=self.telemetry)
+        if name not in self._ready:
+            return open_backend(table, self._catalogue, self.telemetry)
+        return GuardedBackend(
+            self._ready[name],
+            name=name,
+            type=table.type,
+            capabilities=frozenset(Capability),
+            telemetry=self.telemetry,
+        )
 
     def route(self, name: str) -> str:
         """Return the configured name of the backend that keeps a secret: the longest prefix wins."""
@@ -164,19 +162,31 @@ class Parts:
                 found.append(backend)
         return list(dict.fromkeys(found))
 
-    def grants(self, principal: Principal) -> dict[str, Grant]:
-        """Return the memo of what a principal has been found allowed to read."""
-        return self._grants.setdefault(principal, {})
+    def grants(self, chain: tuple[Principal, ...]) -> dict[str, Grant]:
+        """Return the memo of what a principal has been found allowed to read.
 
-    def remember(self, principal: Principal, spelling: str, name: SecretName) -> Grant:
-        """Note that a principal may read a name, so that the next read need not decide again."""
-        memo = self.grants(principal)
+        Args:
+            chain: The principal, and those whose rights limit it.
+        """
+        return self._grants.setdefault(chain, {})
+
+    def remember(self, chain: tuple[Principal, ...], spelling: str, name: SecretName) -> Grant:
+        """Note that a principal may read a name, so that the next read need not decide again.
+
+        Raises:
+            ClosedError: The manager is closed.
+        """
+        memo = self.grants(chain)
         if len(memo) >= 4 * self.configuration.max_entries:
             memo.clear()
         backend = self.backend(self.route(name))
-        hit = Hit(principal=principal, key=name, backend=backend.name)
+        hit = Hit(principal=chain[0], key=name, backend=backend.name)
         immediate = any(matches(pattern, name) for pattern in self.configuration.immediate)
         memo[spelling] = grant = Grant(name, backend, hit, immediate=immediate)
+        if self.closed:
+            # Closed meanwhile: the memo has been emptied, and must stay so.
+            memo.clear()
+            raise ClosedError("the manager is closed", hint="open a new one")
         return grant
 
     def start_sweeper(self) -> None:
@@ -234,6 +244,59 @@ class Parts:
             self.anomaly.close()
             for backend in self._backends.values():
                 backend.close()
+
+
+def open_backend(table: PluginTable, catalogue: Catalogue, telemetry: Telemetry | None = None) -> GuardedBackend:
+    """Open one configured backend by itself.
+
+    Args:
+        table: Its table.
+        catalogue: Where its plugin is found.
+        telemetry: Opens the spans.
+
+    Raises:
+        PluginError: No plugin offers it, or the one that does is broken.
+        ConfigurationError: Its settings are not usable.
+        StrongroomError: Whatever the backend reports; it cannot be opened now.
+    """
+    spec = catalogue.load(Kind.BACKEND, table.type)
+    backend = _open_part(spec, table, Kind.BACKEND)
+    return GuardedBackend(
+        backend, name=table.name, type=table.type, capabilities=spec.capabilities, telemetry=telemetry
+    )
+
+
+def open_sink(table: SinkTable, catalogue: Catalogue, telemetry: Telemetry | None = None) -> GuardedSink:
+    """Open one configured audit sink by itself; nothing is recorded by that.
+
+    Args:
+        table: Its ``[[audit]]`` table.
+        catalogue: Where its plugin is found.
+        telemetry: Opens the spans.
+
+    Raises:
+        PluginError: No plugin offers it, or the one that does is broken.
+        ConfigurationError: Its settings are not usable.
+        StrongroomError: Whatever the sink reports; it cannot be opened now.
+    """
+    spec = catalogue.load(Kind.AUDIT_SINK, table.type)
+    sink = _open_part(spec, table, Kind.AUDIT_SINK)
+    return GuardedSink(sink, type=table.type, required=table.required, telemetry=telemetry)
+
+
+def _open_part(spec: Any, table: PluginTable, kind: Kind) -> Any:
+    settings = table.settings(spec.settings)
+    try:
+        return spec.open(settings)
+    except StrongroomError:
+        raise
+    # The plugin boundary: whatever else a plugin raises is its own failure. Its text may hold what was configured.
+    except Exception as error:
+        raise PluginError(
+            f"the {kind.label} {table.type!r} could not be opened: it failed with {type(error).__name__}",
+            code="plugin_broken",
+            hint="upgrade or uninstall the distribution that offers it; `strongroom plugins` names it",
+        ) from error
 
 
 def _random() -> float:

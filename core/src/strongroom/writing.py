@@ -10,7 +10,7 @@ from typing import Any
 from strongroom._record import Record
 from strongroom.access import Gate
 from strongroom.contracts.backend import Capability, DeleteRequest, ReadRequest, WriteRequest
-from strongroom.errors import AccessDeniedError, AuditError, StrongroomError
+from strongroom.errors import AuditError, ClosedError, StrongroomError
 from strongroom.events import SecretUpdated
 from strongroom.model import ABSENT, Absent, SecretName, SecretValue
 from strongroom.policy import Action
@@ -51,26 +51,23 @@ class Writer:
         self._drop = drop
         self._clock = parts.clock
 
-    def set(self, name: str, value: str | bytes | SecretValue, *, expect_version: str | Absent | None) -> Written:
+    def set(self, name: str, value: SecretValue, *, expect_version: str | Absent | None) -> Written:
         """Create or update a secret; see :meth:`SecretManager.set`."""
-        content = value if isinstance(value, SecretValue) else SecretValue(value)
         canonical, expected = self._writable(name, expect_version)
         self._gate.judge(Action.CREATE if expected is ABSENT else Action.UPDATE, canonical)
-        return self._write("set", WriteRequest(name=canonical, value=content, expect_version=expected))
+        return self._write("set", WriteRequest(name=canonical, value=value, expect_version=expected))
 
     def _writable(self, spelling: str, expected: str | Absent | None) -> tuple[SecretName, str | Absent | None]:
         """Check the rights to create and to update, and narrow a write to the one that is there."""
         if expected is not None:
             return self._gate.check(Action.CREATE if expected is ABSENT else Action.UPDATE, spelling), expected
-        try:
-            name = self._gate.check(Action.UPDATE, spelling)
-        except AccessDeniedError:
-            return self._gate.check(Action.CREATE, spelling), ABSENT
-        try:
-            self._gate.allow(Action.CREATE, name)
-        except AccessDeniedError:
-            return name, self._current_version(Action.UPDATE, name)
-        return name, None
+        name = self._gate.canonical(Action.UPDATE, spelling)
+        may_create = self._gate.permits(Action.CREATE, name)
+        # Only a write that may neither create nor update is a refusal for the trail and the detectors to see.
+        if self._gate.permits(Action.UPDATE, name) or not may_create:
+            self._gate.check(Action.UPDATE, name)
+            return name, None if may_create else self._current_version(Action.UPDATE, name)
+        return name, ABSENT
 
     def _current_version(self, action: Action, name: SecretName) -> str:
         """Return the version that a change builds on; that there is none is recorded as its outcome."""
@@ -110,7 +107,7 @@ class Writer:
             raise
         try:
             self._record_outcome(event, name, backend, attempt.id, started, outcome)
-        except AuditError as error:
+        except (AuditError, ClosedError) as error:
             raise AuditError(
                 f"the {event} of {name} was made, but its outcome could not be recorded: {error.what}",
                 applied=True,
@@ -172,5 +169,5 @@ def _keeping(first: StrongroomError) -> Iterator[None]:
     """Let an error that is about to be raised win over a failure to record it."""
     try:
         yield
-    except AuditError as error:
+    except (AuditError, ClosedError) as error:
         first.add_note(f"its outcome could not be recorded either: {error.what}")

@@ -51,7 +51,7 @@ class TrailFolder:
     def fill(self, blocks: int = 4, size: int = 2) -> list[str]:
         """Write some blocks with a sink that is closed afterwards; return the ids."""
         sink = self.open()
-        return [id for _ in range(blocks) for id in self.write(sink, size)]
+        return [written for _ in range(blocks) for written in self.write(sink, size)]
 
     def beside(self, suffix: str) -> Path:
         """Return the path of a file that belongs to the trail."""

@@ -180,18 +180,18 @@ def test_a_head_file_that_cannot_be_written_stops_nothing(trail: Any) -> None:
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(data=st.data())
-def test_a_file_cut_anywhere_is_mended_and_never_called_sealed_before(trail: Any, data: st.DataObject) -> None:
+@given(place=st.integers(min_value=0))
+def test_a_file_cut_anywhere_is_mended_and_never_called_sealed_before(trail: Any, place: int) -> None:
     """As a crash may leave it: each line parses after the next write, and nothing is broken then."""
     for path in trail.folder.iterdir():
         path.unlink()
     trail.fill(blocks=2, size=3)
     content = trail.path.read_bytes()
-    size = data.draw(st.integers(min_value=1, max_value=len(content) - 1))
+    size = place % (len(content) - 1) + 1
     os.truncate(trail.path, size)
     trail.beside(".head").unlink()
     sealed_before = content[:size].endswith(b'"}\n') and b'"seal"' in content[:size].splitlines()[-1]
     assert (trail.verify().state == "sealed") == sealed_before
     trail.write(JsonlSink(trail.settings()))
     assert trail.lines()
-    assert trail.verify().state in ({"sealed"} if sealed_before else {"gap"})
+    assert trail.verify().state == ("sealed" if sealed_before else "gap")

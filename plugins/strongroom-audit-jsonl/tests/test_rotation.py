@@ -172,7 +172,7 @@ def test_files_moved_elsewhere_are_missed_at_the_beginning_only(trail: Any) -> N
 def test_a_file_that_is_full_is_put_aside(trail: Any) -> None:
     """By its size, under a name that no rotator makes; nothing is lost."""
     sink = trail.open(max_bytes=2048)
-    written = [id for _ in range(10) for id in trail.write(sink, 2)]
+    written = [one_id for _ in range(10) for one_id in trail.write(sink, 2)]
     aside = sorted(trail.folder.glob("audit.jsonl.from-*"))
     assert len(aside) >= 2
     assert all(2048 <= path.stat().st_size < 4096 for path in aside)
@@ -197,7 +197,7 @@ def test_both_kinds_of_rotation_together(trail: Any) -> None:
 def test_only_so_many_files_are_kept_and_the_trail_says_so(trail: Any) -> None:
     """What the configuration had removed is no gap: a sealed record tells of it."""
     sink = trail.open(max_bytes=1024, keep_files=2)
-    written = [id for _ in range(12) for id in trail.write(sink, 2)]
+    written = [one_id for _ in range(12) for one_id in trail.write(sink, 2)]
     assert len(list(trail.folder.glob("audit.jsonl.from-*"))) == 2
     kept = ids(sink)
     assert 0 < len(kept) < len(written)
@@ -217,7 +217,7 @@ def test_removing_more_files_than_that_is_a_gap(trail: Any) -> None:
 def test_two_processes_agree_on_rotation(trail: Any) -> None:
     """Each finds that the other has put the file aside."""
     one, other = trail.open(max_bytes=1024), trail.open(max_bytes=1024)
-    written = [id for _ in range(8) for sink in (one, other) for id in trail.write(sink, 1)]
+    written = [one_id for _ in range(8) for sink in (one, other) for one_id in trail.write(sink, 1)]
     assert ids(one) == written
     assert other.verify().state == "sealed"
 
@@ -254,3 +254,25 @@ def test_a_damaged_compressed_file_is_an_error_that_names_it(trail: Any) -> None
     trail.beside(".1.gz").write_bytes(content[: len(content) // 2])
     with pytest.raises(AuditError, match=r"audit\.jsonl\.1\.gz cannot be read"):
         trail.verify()
+
+
+def test_a_file_emptied_and_filled_to_the_same_size_is_noticed(trail: Any) -> None:
+    """By what it ends in; its size and its place say that nothing has happened."""
+
+    def refill(name: str, padding: int) -> tuple[JsonlSink, int]:
+        """Let another process bring an emptied file to some size; return how much is lacking."""
+        trail.path = trail.folder / name
+        one, other = trail.open(), trail.open()
+        trail.write(one, id="1")
+        trail.write(one, id="2", detail=" " * 100)
+        size = trail.path.stat().st_size
+        copy_and_truncate(trail)
+        trail.write(other, id="3", detail=" " * padding)
+        return one, size - trail.path.stat().st_size
+
+    _, lacking = refill("probe.jsonl", 0)
+    sink, difference = refill("audit.jsonl", lacking)
+    assert difference == 0
+    trail.write(sink, id="4")
+    assert ids(sink) == ["1", "2", "3", "4"]
+    assert sink.verify().state == "sealed"

@@ -169,7 +169,7 @@ def test_another_users_key_is_refused(trail: Any, forked: Any) -> None:
 
     def write_as_other() -> None:
         os.setuid(1234)
-        with pytest.raises(AuditError, match="another user|Permission denied"):
+        with pytest.raises(AuditError, match=r"another user|Permission denied"):
             trail.write(trail.open())
 
     for parent in list(trail.folder.parents)[:3]:

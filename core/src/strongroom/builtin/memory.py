@@ -66,8 +66,8 @@ class MemoryBackend(Backend):
         self._keep = settings.keep_versions
         self._histories: dict[SecretName, _History] = {}
         self._lock = threading.Lock()
-        for name, text in (settings.seed or {}).items():
-            self.write(WriteRequest(name=SecretName(name), value=SecretValue(text)))
+        for name, value in (settings.seed or {}).items():
+            self.write(WriteRequest(name=SecretName(name), value=value))
 
     def read(self, request: ReadRequest) -> ReadResult:
         """Return the current version of a secret, or the one asked for.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from strongroom._record import Record
 from strongroom.contracts.settings import Seconds, Size
+from strongroom.model import SecretValue
 
 
 class MemorySettings(Record):
     """Settings of the backend ``memory``."""
 
-    seed: dict[str, str] | None = None
-    """Secrets that are there from the start, as name and text; for tests and examples only."""
+    seed: dict[str, SecretValue] | None = None
+    """Secrets that are there from the start, by name; for tests and examples only."""
     max_value_bytes: Size | None = None
     """The most bytes a value may have; no limit unless set."""
     keep_versions: int = 20

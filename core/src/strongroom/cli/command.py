@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ class Parser(argparse.ArgumentParser):
     """A parser that reports errors as strongroom does, and keeps the layout of examples."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+        super().__init__(formatter_class=_formatter, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing.
@@ -35,6 +36,16 @@ class Parser(argparse.ArgumentParser):
             UsageError: Always.
         """
         raise UsageError(message, hint=f"see `{self.prog} --help`")
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    # argparse makes a formatter for each argument it is given. Left to find the width by itself, it imports
+    # shutil, and with that three compression libraries, before any command has begun.
+    try:
+        width = os.get_terminal_size().columns - 2
+    except OSError:
+        width = 98
+    return argparse.RawDescriptionHelpFormatter(prog, width=max(width, 40))
 
 
 class Session:

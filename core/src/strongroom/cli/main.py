@@ -26,10 +26,10 @@ COMMANDS: Final = {
     "rekey": ("store", "change the key that opens the local store"),
     "local": ("store", "verify or back up the local store"),
     "audit": ("audit", "follow, verify and summarise the audit trail"),
-    "health": ("state", "show the state of every backend and audit sink"),
-    "stats": ("state", "show how reads have been served"),
-    "plugins": ("state", "list what installed distributions offer"),
-    "config": ("state", "show each setting and where it came from"),
+    "health": ("health", "show the state of every backend and audit sink"),
+    "stats": ("stats", "show how reads have been served"),
+    "plugins": ("plugins", "list what installed distributions offer"),
+    "config": ("settings", "show each setting and where it came from"),
     "doctor": ("doctor", "find what is wrong here, and how to mend it"),
 }
 """Each command's module and summary."""

@@ -69,7 +69,7 @@ def convert(settings: type[Any], table: dict[str, Any], place: Place, *, text_or
         ConfigurationError: A key is unknown, missing or of the wrong type, or the
             class's own check complains.
     """
-    kinds, defaults = _fields(settings)
+    kinds, defaults = fields(settings)
     for key in table:
         if key not in kinds:
             raise ConfigurationError(f"{place.key(key)} is not a setting", hint=suggestion(key, kinds))
@@ -85,8 +85,15 @@ def convert(settings: type[Any], table: dict[str, Any], place: Place, *, text_or
     return made
 
 
-def _fields(settings: type[Any]) -> tuple[dict[str, Any], frozenset[str]]:
-    """Return the fields' types, and the names of those that have a default."""
+def fields(settings: type[Any]) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return a settings class's fields.
+
+    Args:
+        settings: A record or an attrs class.
+
+    Returns:
+        Each field's type by its name, and the names of those that have a default.
+    """
     if issubclass(settings, Record):
         names = settings._fields
         optional = frozenset(settings._defaults)

@@ -52,14 +52,18 @@ def find(explicit: str | None) -> str:
                 f"{path} does not exist ({origin})", hint="check the path, or run `strongroom init`"
             )
         return path
-    for folder in (*_upwards(os.getcwd()), user_folder(), SYSTEM_FOLDER):
-        path = os.path.join(folder, FILE)
+    for path in search_path():
         if os.path.isfile(path):
             return path
     raise ConfigurationError(
         f"there is no {FILE} in this folder or above it, nor in {user_folder()}",
         hint="run `strongroom init` to make one, or name one with --config",
     )
+
+
+def search_path() -> list[str]:
+    """Return where a configuration file is looked for if none is named; the first that exists counts."""
+    return [os.path.join(folder, FILE) for folder in (*_upwards(os.getcwd()), user_folder(), SYSTEM_FOLDER)]
 
 
 def _upwards(folder: str) -> list[str]:

@@ -59,7 +59,13 @@ class Origin(Record):
 
     setting: str
     value: Any
+    """As it stands in the file, secrets included: show it only after :func:`strongroom.config.shown.shown`."""
     source: str
+    section: str
+    """The table's or list's name, such as ``backends``; empty for what stands at the top."""
+    key: str
+    type: str = ""
+    """Of which plugin it is a setting; empty for the core's own."""
 
 
 class TelemetrySettings(Record):
@@ -69,23 +75,31 @@ class TelemetrySettings(Record):
     """The HMAC key that turns names into ids in spans and metrics; random for each process unless given."""
 
 
-class _SinkKeys(Record):
+class SinkKeys(Record):
+    """The core's own keys of an ``[[audit]]`` table, but for ``type`` and ``immediate``."""
+
     required: bool = True
 
 
-class _DetectorKeys(Record):
+class DetectorKeys(Record):
+    """The core's own keys of an ``[[anomaly]]`` table, but for ``type``."""
+
     action: str = "alert"
     required: bool = False
 
 
-class _PolicyKeys(Record):
+class PolicyKeys(Record):
+    """A ``[[policies]]`` table."""
+
     principal: str
     effect: str
     actions: list[str]
     names: list[str]
 
 
-class _CacheKeys(Record):
+class CacheKeys(Record):
+    """The core's own keys of the table ``[cache]``."""
+
     policy: str = "ttl"
     max_entries: int = 10000
     sweep_every: Seconds = 60.0
@@ -228,13 +242,13 @@ def _routes(merged: Merged, backends: dict[str, PluginTable]) -> tuple[tuple[str
     return tuple(sorted(routes, key=lambda route: -len(route[0])))
 
 
-def _cache(merged: Merged) -> tuple[PluginTable, _CacheKeys]:
+def _cache(merged: Merged) -> tuple[PluginTable, CacheKeys]:
     """Split ``[cache]`` into the core's keys and the policy's."""
     table = merged.table("cache")
     place = _place(merged, "cache")
     from_text = _from_text(merged, "cache")
-    own = {key: value for key, value in table.items() if key in _CacheKeys._fields}
-    keys = convert(_CacheKeys, own, place, text_origin=from_text)
+    own = {key: value for key, value in table.items() if key in CacheKeys._fields}
+    keys = convert(CacheKeys, own, place, text_origin=from_text)
     if keys.max_entries < 1:
         raise ConfigurationError(f"{place.key('max_entries')} is not usable", hint="expected at least 1")
     rest = {key: value for key, value in table.items() if key not in own}
@@ -264,7 +278,7 @@ def _sinks(source: str, merged: Merged) -> tuple[SinkTable, ...]:
         )
     found = []
     for item in items:
-        rest, keys, place = _split(item, "audit", _SinkKeys)
+        rest, keys, place = _split(item, "audit", SinkKeys)
         kind = item.table["type"]
         found.append(SinkTable(name=kind, type=kind, table=rest, place=place, required=keys.required))
     return tuple(found)
@@ -294,7 +308,7 @@ def _checked_pattern(pattern: str, where: str) -> None:
 def _detectors(merged: Merged) -> tuple[DetectorTable, ...]:
     found = []
     for item in merged.lists["anomaly"]:
-        rest, keys, place = _split(item, "anomaly", _DetectorKeys)
+        rest, keys, place = _split(item, "anomaly", DetectorKeys)
         if keys.action not in {"alert", "block"}:
             raise ConfigurationError(f"{place.key('action')} is not usable", hint='expected "alert" or "block"')
         kind = item.table["type"]
@@ -310,7 +324,7 @@ def _policy(merged: Merged) -> Policy:
     rules = []
     for item in merged.lists["policies"]:
         place = Place(file=item.layer.path, table=f"policies[{item.position}]", folder=item.layer.folder)
-        keys = convert(_PolicyKeys, item.table, place)
+        keys = convert(PolicyKeys, item.table, place)
         if keys.effect not in {"allow", "deny"}:
             raise ConfigurationError(f"{place.key('effect')} is not usable", hint='expected "allow" or "deny"')
         for pattern in keys.names:
@@ -335,17 +349,42 @@ def _principal(merged: Merged) -> Principal:
 
 
 def _origins(merged: Merged) -> tuple[Origin, ...]:
-    found = []
-    for path, value in merged.settings.items():
-        layer = merged.origins[path]
-        variable = "STRONGROOM_" + "__".join(path).upper()
-        source = f"{ENVIRONMENT} {variable}" if layer.text else layer.path
-        found.append(Origin(setting=".".join(path), value=value, source=source))
+    found = [_single_origin(merged, path, value) for path, value in merged.settings.items()]
     for section, items in sorted(merged.lists.items()):
-        for item in items:
-            source = f"{item.layer.path} (locked)" if item.locked else item.layer.path
-            for key, value in item.table.items():
-                found.append(Origin(setting=f"{section}[{item.position}].{key}", value=value, source=source))
+        found += [origin for item in items for origin in _item_origins(section, item)]
     if merged.audit_off is not None:
-        found.append(Origin(setting="audit", value="none", source=merged.audit_off.path))
+        found.append(Origin(setting="audit", value="none", source=merged.audit_off.path, section="", key="audit"))
     return tuple(found)
+
+
+def _single_origin(merged: Merged, path: tuple[str, ...], value: Any) -> Origin:
+    layer = merged.origins[path]
+    variable = "STRONGROOM_" + "__".join(path).upper()
+    kind = ""
+    if path[0] == "backends" and len(path) > 2:
+        kind = str(merged.settings.get((*path[:2], "type"), ""))
+    elif path[0] == "cache":
+        kind = str(merged.settings.get(("cache", "policy"), CacheKeys.policy))
+    return Origin(
+        setting=".".join(path),
+        value=value,
+        source=f"{ENVIRONMENT} {variable}" if layer.text else layer.path,
+        section=path[0] if len(path) > 1 else "",
+        key=path[-1] if len(path) < 3 else path[2],
+        type=kind,
+    )
+
+
+def _item_origins(section: str, item: Item) -> list[Origin]:
+    source = f"{item.layer.path} (locked)" if item.locked else item.layer.path
+    return [
+        Origin(
+            setting=f"{section}[{item.position}].{key}",
+            value=value,
+            source=source,
+            section=section,
+            key=key,
+            type=str(item.table.get("type", "")),
+        )
+        for key, value in item.table.items()
+    ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from strongroom.errors import AuditError
 from strongroom_audit_jsonl.access import check_unwritable, open_private, sync_folder, write_all
@@ -17,6 +17,9 @@ from strongroom_audit_jsonl.lines import Head, Start
 from strongroom_audit_jsonl.marks import Loss, continued, gap, pruned
 from strongroom_audit_jsonl.notes import Note, note_content, parse_note, write_note
 from strongroom_audit_jsonl.tail import Tail, read_tail
+
+# More than the chain value and the seal of a line.
+_COMPARED: Final = 160
 
 # Without the file's times, which nothing here depends on, one journal commit less.
 _sync = getattr(os, "fdatasync", os.fsync)
@@ -37,6 +40,7 @@ class CurrentFile:
         self._keep_files = keep_files
         self._descriptor: int | None = None
         self._end: int | None = None
+        self._ending = b""
         self._head = Head()
         # What this process has seen written. It outlives failures, forks and the file itself.
         self._known = Head()
@@ -55,7 +59,7 @@ class CurrentFile:
             OSError: The file cannot be opened, read or mended.
         """
         size = self._open()
-        if size != self._end:
+        if not self._is_as_left(size):
             self._catch_up(size, key)
         if self._max_bytes is not None and self._end is not None and self._end >= self._max_bytes:
             self._rotate()
@@ -85,13 +89,20 @@ class CurrentFile:
             if not done:
                 self._take_back(self._descriptor, self._end)
         self._end += len(block)
+        self._ending = block[-_COMPARED:]
         self._settle(note, key)
 
     def forget(self) -> None:
         """Let go of the file; the next ``start`` looks at everything again."""
-        descriptor, self._descriptor, self._end = self._descriptor, None, None
+        descriptor, self._descriptor, self._end, self._ending = self._descriptor, None, None, b""
         if descriptor is not None:
             os.close(descriptor)
+
+    def _is_as_left(self, size: int) -> bool:
+        """Tell whether nobody has written since the last block; the size alone may be the same by chance."""
+        if self._end != size:
+            return False
+        return os.pread(self._opened(), len(self._ending), size - len(self._ending)) == self._ending
 
     def _sync(self, descriptor: int) -> None:
         _sync(descriptor)
@@ -147,7 +158,7 @@ class CurrentFile:
         tail = self._read(size)
         if tail.torn:
             self._cut(tail)
-        self._end = tail.end
+        self._end, self._ending = tail.end, b""
         if tail.head is None:
             self._follow_sibling()
         else:

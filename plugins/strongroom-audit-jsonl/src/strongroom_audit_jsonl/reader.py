@@ -124,6 +124,8 @@ class _Reader:
         self._seq = 0
         self._descriptor: int | None = None
         self._offset = 0
+        # What stood before the offset: a file that was emptied may have grown beyond it since.
+        self._ending = b""
 
     def rescan(self) -> Iterator[AuditEvent]:
         """Yield what is new in any of the files."""
@@ -139,7 +141,7 @@ class _Reader:
 
     def news(self) -> Iterator[AuditEvent]:
         """Yield what has been added since the last look."""
-        if self._descriptor is not None:
+        if self._descriptor is not None and self._is_as_left(self._descriptor):
             yield from self._events(self._drain(self._descriptor))
         if self._has_moved():
             yield from self.rescan()
@@ -152,7 +154,7 @@ class _Reader:
 
     def _attach(self) -> None:
         self.close()
-        self._offset = 0
+        self._offset, self._ending = 0, b""
         try:
             self._descriptor = open_private(self._path, os.O_RDONLY)
         except OSError:
@@ -165,7 +167,11 @@ class _Reader:
             return False
         if self._descriptor is None:
             return True
-        return not os.path.samestat(status, os.fstat(self._descriptor)) or status.st_size < self._offset
+        is_same = os.path.samestat(status, os.fstat(self._descriptor))
+        return not is_same or not self._is_as_left(self._descriptor)
+
+    def _is_as_left(self, descriptor: int) -> bool:
+        return os.pread(descriptor, len(self._ending), self._offset - len(self._ending)) == self._ending
 
     def _drain(self, descriptor: int) -> Iterator[bytes]:
         """Yield the lines up to the last sealed one, and remember where it ends."""
@@ -175,6 +181,7 @@ class _Reader:
         while lines and not _is_sealed(lines[-1]):
             lines.pop()
         self._offset += sum(map(len, lines))
+        self._ending = lines[-1] if lines else self._ending
         yield from lines
 
     def _events(self, lines: Iterator[bytes]) -> Iterator[AuditEvent]:

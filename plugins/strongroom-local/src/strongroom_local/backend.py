@@ -93,11 +93,9 @@ class LocalBackend(Backend, Maintenance):
 
     def read(self, request: ReadRequest) -> ReadResult:
         """Return a version of a secret: one statement and two decryptions, unless it is absent."""
-        if request.version is not None:
-            return self._read_version(request.name, request.version)
-        keys, head, rows = self._session.find(schema.READ, request.name)
-        value, created = open_record(keys, head, head.version, rows[0][3])
-        return ReadResult(value=value, version=str(head.version), created=moment(created))
+        if request.version is None:
+            return self._session.current(request.name)
+        return self._read_version(request.name, request.version)
 
     def _read_version(self, name: SecretName, version: str) -> ReadResult:
         # Only the canonical spelling names a version; int() alone would take others.

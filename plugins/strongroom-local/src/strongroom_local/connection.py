@@ -92,30 +92,30 @@ class Pool:
         self.path = path
         self._timeout = timeout
         self._trace = trace
-        self._idle: list[sqlite3.Connection] = []
+        self._idle: list[sqlite3.Cursor] = []
         self._all: list[sqlite3.Connection] = []
         self._gate = threading.RLock()
         self._closed = False
         self._wrote = False
         _watch_forks(self)
 
-    def take(self) -> sqlite3.Connection:
-        """Return a connection for the calling thread alone; it must come back by ``give``.
+    def take(self) -> sqlite3.Cursor:
+        """Return the cursor of a connection for the calling thread alone; it must come back by ``give``.
 
         Raises:
             ClosedError: The pool is closed.
             StrongroomError: The file cannot be opened, or is not a store.
         """
-        if self._closed:
-            raise ClosedError("the local store is closed", hint="open it again")
         try:
             return self._idle.pop()
         except IndexError:
             pass
+        if self._closed:
+            raise ClosedError("the local store is closed", hint="open it again")
         with self._gate:
             connection = self._open()
             self._all.append(connection)
-        return connection
+        return connection.cursor()
 
     def _open(self) -> sqlite3.Connection:
         check_store_file(self.path)
@@ -135,12 +135,12 @@ class Pool:
             connection.set_trace_callback(self._trace)
         return connection
 
-    def give(self, connection: sqlite3.Connection) -> None:
+    def give(self, cursor: sqlite3.Cursor) -> None:
         """Take a connection back."""
-        if connection.in_transaction:
-            self._discard(connection)  # its rollback failed, so its next user could not begin
+        if cursor.connection.in_transaction:
+            self._discard(cursor.connection)  # its rollback failed, so its next user could not begin
             return
-        self._idle.append(connection)
+        self._idle.append(cursor)
         if self._closed:
             self._close_idle()
 
@@ -150,13 +150,19 @@ class Pool:
         Raises:
             StrongroomError: SQLite refused; see ``faults.translate``.
         """
-        connection = self.take()
+        # What nearly every read does: take() and give() without their rare cases.
         try:
-            return connection.execute(statement, parameters).fetchall()
+            cursor = self._idle.pop()
+        except IndexError:
+            cursor = self.take()
+        try:
+            return cursor.execute(statement, parameters).fetchall()
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
         finally:
-            self.give(connection)
+            self._idle.append(cursor)
+            if self._closed:
+                self._close_idle()
 
     def change(self, step: Callable[[sqlite3.Connection], Result]) -> Result:
         """Run a step as one writing transaction: all of it is durable, or none has happened."""
@@ -168,7 +174,8 @@ class Pool:
         return self._transaction("BEGIN", step)
 
     def _transaction(self, begin: str, step: Callable[[sqlite3.Connection], Result]) -> Result:
-        connection = self.take()
+        cursor = self.take()
+        connection = cursor.connection
         try:
             connection.execute(begin)
             try:
@@ -181,7 +188,7 @@ class Pool:
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
         finally:
-            self.give(connection)
+            self.give(cursor)
         return result
 
     def checkpoint(self) -> None:
@@ -201,10 +208,10 @@ class Pool:
     def _close_idle(self) -> None:
         while True:
             try:
-                connection = self._idle.pop()
+                cursor = self._idle.pop()
             except IndexError:
                 return
-            self._discard(connection)
+            self._discard(cursor.connection)
 
     def _discard(self, connection: sqlite3.Connection) -> None:
         connection.close()

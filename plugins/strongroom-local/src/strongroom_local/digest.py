@@ -11,7 +11,7 @@ import struct
 from typing import Final
 
 from strongroom.errors import BackendError
-from strongroom_local.encoding import FORMAT_BYTES, listed, u64
+from strongroom_local.encoding import listed, u64
 from strongroom_local.faults import tampered
 from strongroom_local.keys import StoreKeys
 from strongroom_local.sealing import seal, unseal
@@ -23,7 +23,6 @@ REFUSE_AT: Final = 1 << 32
 _CONTENT: Final = struct.Struct(">QQQ32s")
 _NO_RECORD: Final = bytes(8)
 _MODULUS: Final = 1 << 256
-_START: Final = listed(FORMAT_BYTES, b"digest")
 
 
 class Digest:
@@ -104,7 +103,7 @@ class Digest:
 
 
 def _associated(keys: StoreKeys, counter: int) -> bytes:
-    return _START + listed(*keys.identity, u64(keys.epoch), u64(counter))
+    return keys.digest_start + listed(u64(counter))
 
 
 def head_mac(keys: StoreKeys, lookup: bytes, current: int | None, sealed: bytes) -> int:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import struct
 
-from typing import Final
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from strongroom.contracts import ReadResult
 from strongroom.errors import StoreDamagedError
 from strongroom.model import SecretName, SecretValue, ValueType
-from strongroom_local.encoding import FORMAT_BYTES, NONCE_SIZE, SEAL_SIZE, random_bytes
+from strongroom_local.encoding import NONCE_SIZE, SEAL_SIZE, random_bytes
 from strongroom_local.faults import tampered
 from strongroom_local.keys import StoreKeys
 
@@ -40,15 +42,18 @@ _TYPES: Final = {TEXT: ValueType.TEXT, BINARY: ValueType.BINARY}
 
 # number, version, first, generation, changed, state, next
 _HEAD: Final = struct.Struct(">QQQQqB32s")
+_HEAD_BRIEF: Final = struct.Struct(">QQ24xB")  # number, version, state
 _HEAD_SIZE: Final = _HEAD.size
 
 # The clear part of a record as it stands in the associated data, each with its
 # length before it: version, key id, value type, created, state.
 _CLEAR: Final = struct.Struct(">HQHIHBHqHB")
+_CLEAR_BRIEF: Final = struct.Struct(">2xQ8xB2xq3x")  # version, value type, created
 CLEAR_SIZE: Final = _CLEAR.size
-# What stands before it: format, kind, store id, record id, and the name's length.
-_RECORD: Final = struct.Struct(">H2sH6sH16sHQH")
-_HEAD_PLACE: Final = struct.Struct(">H2sH4sH16sH32sH4s")
+_VALUE_AT: Final = CLEAR_SIZE + NONCE_SIZE
+# Between the beginning of the associated data and the name: record id and the name's length.
+_PLACE: Final = struct.Struct(">HQH")
+_LOOKUP_LENGTH: Final = LOOKUP_SIZE.to_bytes(2, "big")
 
 
 class Head:
@@ -135,8 +140,7 @@ def seal_head(keys: StoreKeys, lookup: bytes, head: Head) -> bytes:
 
 
 def _head_associated(keys: StoreKeys, lookup: bytes) -> bytes:
-    store_id, key_id = keys.identity
-    return _HEAD_PLACE.pack(2, FORMAT_BYTES, 4, b"head", 16, store_id, LOOKUP_SIZE, lookup, 4, key_id)
+    return keys.head_start + _LOOKUP_LENGTH + lookup
 
 
 def open_head(keys: StoreKeys, lookup: object, current: object, sealed: object) -> Head:
@@ -178,8 +182,7 @@ def record_clear(keys: StoreKeys, version: int, value_type: ValueType, created: 
 
 def _record_associated(keys: StoreKeys, number: int, name: str, clear: bytes) -> bytes:
     spelled = name.encode()
-    store_id, _ = keys.identity
-    return _RECORD.pack(2, FORMAT_BYTES, 6, b"record", 16, store_id, 8, number, len(spelled)) + spelled + clear
+    return keys.record_start + _PLACE.pack(8, number, len(spelled)) + spelled + clear
 
 
 def seal_record(keys: StoreKeys, number: int, name: str, clear: bytes, value: SecretValue) -> bytes:
@@ -219,9 +222,47 @@ def open_record(keys: StoreKeys, head: Head, version: int, body: object) -> tupl
 
 def _opened_value(keys: StoreKeys, kind: int, body: bytes, associated: bytes) -> SecretValue | None:
     """Open a value in a frame of its own, which no traceback shows."""
-    content = unseal(keys.record, body, CLEAR_SIZE, associated)
-    value_type = _TYPES.get(kind)
-    return None if content is None or value_type is None else SecretValue.of_bytes(content, value_type)
+    try:
+        return SecretValue.of_bytes(
+            keys.record.decrypt(body[CLEAR_SIZE:_VALUE_AT], body[_VALUE_AT:], associated), _TYPES[kind]
+        )
+    except (InvalidTag, KeyError):
+        return None
+
+
+def open_current(keys: StoreKeys, lookup: bytes, row: tuple[Any, ...]) -> ReadResult | None:
+    """Open head and current record of one name at once: what nearly every read does.
+
+    Args:
+        keys: The store's keys.
+        lookup: The name's look-up value.
+        row: Key epoch, current, sealed and the record's body, as ``schema.READ`` returns them.
+
+    Returns:
+        The read's result; ``None`` if anything is unusual, which ``open_head``
+        and ``open_record`` then find the words for.
+    """
+    _, current, sealed, body = row
+    # Bytes only: a damaged file may hold any type in any column.
+    if type(sealed) is not bytes or type(body) is not bytes or len(body) < CLEAR_SIZE + SEAL_SIZE:
+        return None
+    try:
+        head = keys.name.decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], keys.head_start + _LOOKUP_LENGTH + lookup)
+        number, version, state = _HEAD_BRIEF.unpack_from(head)
+        if state != LIVE or current != (number << VERSION_BITS) + version:
+            return None
+        clear, name = body[:CLEAR_SIZE], head[_HEAD_SIZE:]
+        found, kind, created = _CLEAR_BRIEF.unpack(clear)
+        associated = keys.record_start + _PLACE.pack(8, current, len(name)) + name + clear
+        # The opened bytes get no name, so that no traceback can show them.
+        value = SecretValue.of_bytes(
+            keys.record.decrypt(body[CLEAR_SIZE:_VALUE_AT], body[_VALUE_AT:], associated), _TYPES[kind]
+        )
+    except (InvalidTag, KeyError, ValueError, struct.error):
+        return None
+    if found != version:
+        return None
+    return ReadResult(value=value, version=str(version), created=datetime.fromtimestamp(created / 1_000_000, UTC))
 
 
 def check_link(lookup: bytes, before: bytes, head: Head) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from strongroom.contracts import ReadResult
 from strongroom.errors import MasterKeyError, SecretDeletedError, SecretNotFoundError
 from strongroom.model import SecretName
 from strongroom_local import schema
@@ -17,7 +18,7 @@ from strongroom_local.encoding import moment
 from strongroom_local.faults import damaged
 from strongroom_local.header import Header
 from strongroom_local.keys import MasterKey, StoreKeys
-from strongroom_local.sealing import LIVE, Head, check_link, open_head
+from strongroom_local.sealing import LIVE, Head, check_link, open_current, open_head, open_record
 
 Result = TypeVar("Result")
 
@@ -89,6 +90,26 @@ class Session:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(_KEY_PAUSE)
+
+    def current(self, name: SecretName) -> ReadResult:
+        """Return the current version of a secret.
+
+        Raises:
+            SecretNotFoundError: There is no such name.
+            SecretDeletedError: It is deleted.
+            TamperedError: Head or record is not authentic.
+        """
+        keys = self.keys
+        lookup = keys.find(name)
+        rows = self.pool.fetch(schema.READ, (lookup,))
+        if rows and rows[0][0] == keys.epoch:
+            result = open_current(keys, lookup, rows[0])
+            if result is not None:
+                return result
+        # Step by step, for the reason why not.
+        keys, head, rows = self.find(schema.READ, name)
+        value, created = open_record(keys, head, head.version, rows[0][3])
+        return ReadResult(value=value, version=str(head.version), created=moment(created))
 
     def fetch(
         self, statement: str, name: SecretName | None = None, *more: object

@@ -1,0 +1,148 @@
+"""The environment of the program that ``run`` starts; the process's own is never changed.
+
+It is made of bytes: that is what POSIX has, and a value is handed over exactly.
+"""
+
+from __future__ import annotations
+
+import os
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from strongroom.cli.selection import Choice
+from strongroom.config.load import Configuration
+from strongroom.config.merge import ENVIRONMENT
+from strongroom.config.references import is_reference
+from strongroom.discovery import Catalogue, Kind
+from strongroom.errors import InvalidValueError, PluginError
+from strongroom.model import Secret
+
+Environment = dict[bytes, bytes]
+
+MASTER_KEY: Final = "STRONGROOM_MASTER_KEY"
+PRISTINE: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "TZ", "TMPDIR")
+"""What ``--pristine`` keeps, besides ``LC_*``."""
+_SECRET_SECTIONS: Final = ("backends.", "telemetry.", "audit")
+
+
+def inherited() -> Environment:
+    """Return a copy of the process's environment."""
+    if os.supports_bytes_environ:
+        return dict(os.environb)
+    return {name.encode(): value.encode("utf-8", "surrogatepass") for name, value in os.environ.items()}
+
+
+def native(environment: Environment) -> dict[str, str]:
+    """Return an environment as Windows takes it.
+
+    Raises:
+        InvalidValueError: A value is not text, and that is all that Windows has.
+    """
+    made = {}
+    for name, value in environment.items():
+        try:
+            made[name.decode()] = value.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            wrong = name
+        else:
+            continue
+        # Raised outside the handler: the decoding error carries the value.
+        raise InvalidValueError(f"the value for {wrong.decode()} is not text", code="not_text")
+    return made
+
+
+def own_credentials(configuration: Configuration) -> set[str]:
+    """Return the variables that hold strongroom's own secrets.
+
+    These are all that the configuration refers to, those whose value is itself a
+    setting of a backend, of telemetry or of an audit sink, and those that open a
+    configured backend without being mentioned.
+
+    Args:
+        configuration: The configuration in force.
+
+    Raises:
+        PluginError: A configured backend is missing or broken, so nobody knows
+            which variables open it.
+    """
+    found = {MASTER_KEY}
+    for origin in configuration.origins:
+        found.update(_referred(origin.value))
+        place, _, variable = origin.source.partition(f"{ENVIRONMENT} ")
+        if not place and variable and origin.setting.startswith(_SECRET_SECTIONS):
+            found.add(variable)
+    for kind in {table.type for table in configuration.backends.values()}:
+        found.update(_credential_variables(kind))
+    return found
+
+
+def _referred(value: object) -> Iterator[str]:
+    """Yield the variables of all ``{env = "X"}`` in a setting, however deep."""
+    if isinstance(value, dict):
+        if is_reference(value) and isinstance(value.get("env"), str):
+            yield value["env"]
+        for inner in value.values():
+            yield from _referred(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _referred(inner)
+
+
+def _credential_variables(kind: str) -> tuple[str, ...]:
+    try:
+        variables: tuple[str, ...] = Catalogue().load(Kind.BACKEND, kind).credential_variables
+    except PluginError as error:
+        raise PluginError(
+            f"{error.what}, so it is not known which variables open it",
+            code=error.code,
+            hint=f"{error.hint}; or let the program have all of them with --pass-credentials",
+        ) from error
+    return variables
+
+
+def without(environment: Environment, credentials: Iterable[str], kept: Iterable[str]) -> Environment:
+    """Return an environment without strongroom's own secrets.
+
+    Args:
+        environment: What the process has inherited.
+        credentials: What to leave out.
+        kept: What to leave in nevertheless.
+    """
+    out = {os.fsencode(name) for name in credentials} - {os.fsencode(name) for name in kept}
+    return {name: value for name, value in environment.items() if name not in out}
+
+
+def pristine(environment: Environment, kept: Iterable[str]) -> Environment:
+    """Return only what a program needs to find its way.
+
+    Args:
+        environment: What the process has inherited.
+        kept: Further variables to keep.
+    """
+    names = {os.fsencode(name) for name in (*PRISTINE, *kept)}
+    return {name: value for name, value in environment.items() if name in names or name.startswith(b"LC_")}
+
+
+def with_secrets(environment: Environment, secrets: dict[str, Secret], chosen: dict[str, Choice]) -> Environment:
+    """Return an environment with secrets in it; they win over what it had.
+
+    Args:
+        environment: What the program gets besides.
+        secrets: Each secret under its variable.
+        chosen: What each variable stands for, for errors.
+
+    Raises:
+        InvalidValueError: A value holds a NUL, with which an environment cannot deal.
+    """
+    made = dict(environment)
+    for variable, secret in secrets.items():
+        value = secret.reveal()
+        if b"\0" in value:
+            del value  # a report on the error may show local variables
+            raise InvalidValueError(
+                f"{chosen[variable].label} holds a NUL, so it cannot be the variable {variable}",
+                hint="hand the program a file instead: strongroom get NAME > FILE",
+            )
+        made[variable.encode()] = value
+    return made

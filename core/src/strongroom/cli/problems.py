@@ -1,0 +1,21 @@
+"""Several problems reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from strongroom.errors import StrongroomError
+
+
+def raise_all(problems: Sequence[StrongroomError]) -> None:
+    """Raise the first problem, with the others as its notes; do nothing if there is none.
+
+    Args:
+        problems: In the order in which they are to be read.
+    """
+    if not problems:
+        return
+    first, *others = problems
+    for other in others:
+        first.add_note(str(other))
+    raise first

@@ -1,0 +1,225 @@
+"""Which secrets ``run`` and ``export`` hand out, and under which variable each goes."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from strongroom._record import Record
+from strongroom.cli.command import UsageError
+from strongroom.cli.problems import raise_all
+from strongroom.errors import SecretNotFoundError, StrongroomError
+from strongroom.model import Secret, SecretName
+
+if TYPE_CHECKING:
+    from strongroom.manager import SecretManager
+
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SEPARATORS: Final = re.compile(r"[/.-]")
+
+SPECIAL: Final = frozenset(
+    [
+        "PATH",
+        "HOME",
+        "SHELL",
+        "IFS",
+        "ENV",
+        "BASH_ENV",
+        "SHELLOPTS",
+        "BASHOPTS",
+        "CDPATH",
+        "GLOBIGNORE",
+        "PROMPT_COMMAND",
+        "PS4",
+        "TMPDIR",
+        "PERL5LIB",
+        "PERL5OPT",
+        "PERL5DB",
+        "PERLLIB",
+        "RUBYLIB",
+        "RUBYOPT",
+        "NODE_OPTIONS",
+        "NODE_PATH",
+        "CLASSPATH",
+        "JAVA_TOOL_OPTIONS",
+        "JDK_JAVA_OPTIONS",
+        "_JAVA_OPTIONS",
+        "GCONV_PATH",
+        "LOCPATH",
+        "NLSPATH",
+        "HOSTALIASES",
+        "RES_OPTIONS",
+        "GIT_SSH",
+        "GIT_SSH_COMMAND",
+        "GIT_EXEC_PATH",
+        "GIT_PROXY_COMMAND",
+        "GIT_ASKPASS",
+        "SSH_ASKPASS",
+        "EDITOR",
+        "VISUAL",
+        "PAGER",
+        "COMSPEC",
+        "PATHEXT",
+        "SYSTEMROOT",
+        "WINDIR",
+    ]
+)
+"""Variables that decide which code runs."""
+SPECIAL_PREFIXES: Final = ("LD_", "DYLD_", "PYTHON", "BASH_FUNC_")
+
+MAPPING_HELP: Final = """\
+names and variables:
+  app/db-password becomes APP_DB_PASSWORD: letters in upper case (as they are with
+  --keep-case), and / - . as _. With --strip-prefix, a --prefix is left out first:
+  DB_PASSWORD. VARIABLE=NAME sets the variable, NAME#FIELD and VARIABLE=NAME#FIELD
+  take one member of a JSON object; a name that itself holds = or # is reached with
+  --prefix. Two secrets for one variable, or a name that
+  cannot become one, stop the command before anything is read. So do variables that
+  decide which code runs, such as PATH, LD_*, DYLD_*, PYTHON*, BASH_ENV and IFS,
+  unless --allow-special names them."""
+
+
+class Choice(Record):
+    """One secret to hand out, as it was asked for."""
+
+    name: SecretName
+    field: str | None = None
+    variable: str | None = None
+    """The variable that was asked for by name."""
+    short: str = ""
+    """The name without the prefix that is to be left out."""
+
+    @property
+    def label(self) -> str:
+        """The secret in words."""
+        return f"{self.name}#{self.field}" if self.field else str(self.name)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Give a command the options that select secrets and name variables."""
+    parser.add_argument(
+        "--prefix", action="append", default=[], metavar="FOLDER", help="all secrets below this folder; '' for all; repeatable"
+    )
+    parser.add_argument("--strip-prefix", action="store_true", help="leave the prefix out of the variables' names")
+    parser.add_argument("--keep-case", action="store_true", help="do not turn names into upper case")
+    parser.add_argument(
+        "--allow-special",
+        action="append",
+        default=[],
+        metavar="VARIABLE",
+        help="let a secret set this variable although it decides which code runs; repeatable",
+    )
+
+
+def choose(manager: SecretManager, wanted: Iterable[str], options: argparse.Namespace) -> list[Choice]:
+    """Return what was asked for by name and by prefix, in that order, each once.
+
+    Args:
+        manager: Lists what is below a prefix.
+        wanted: ``NAME``, ``NAME#FIELD``, ``VARIABLE=NAME`` or ``VARIABLE=NAME#FIELD``.
+        options: The command line, with what ``configure`` has added.
+
+    Raises:
+        UsageError: Nothing was asked for.
+        InvalidNameError: A name or prefix is not one.
+        SecretNotFoundError: There is nothing below a prefix.
+    """
+    choices = [parse(text) for text in wanted]
+    if not choices and not options.prefix:
+        raise UsageError("no secret was chosen", hint="name secrets, or a folder with --prefix")
+    for prefix in options.prefix:
+        names = manager.list(prefix)
+        if not names:
+            raise SecretNotFoundError(f"there is no secret below {prefix!r}", hint="see `strongroom list`")
+        choices += [Choice(name=name) for name in names]
+    folders = [prefix.removesuffix("/") for prefix in options.prefix if options.strip_prefix and prefix]
+    return list(dict.fromkeys(choice.replace(short=_short(choice.name, folders)) for choice in choices))
+
+
+def parse(text: str) -> Choice:
+    """Return what one argument asks for.
+
+    Raises:
+        InvalidNameError: There is no name in it that a secret can have.
+    """
+    variable, equals, rest = text.partition("=")
+    if not equals or not _VARIABLE.fullmatch(variable):
+        variable, rest = "", text
+    name, _, field = rest.partition("#")
+    return Choice(name=SecretName(name), field=field or None, variable=variable or None)
+
+
+def _short(name: SecretName, folders: list[str]) -> str:
+    found = [folder for folder in folders if name.is_below(folder)]
+    return name[len(max(found, key=len)) + 1 :] if found else str(name)
+
+
+def variables(choices: Iterable[Choice], options: argparse.Namespace) -> dict[str, Choice]:
+    """Return each choice under its variable.
+
+    Args:
+        choices: What was asked for.
+        options: The command line, with what ``configure`` has added.
+
+    Raises:
+        UsageError: Two choices have one variable, one has none, or one has a
+            variable that decides which code runs; all such problems are named.
+    """
+    found: dict[str, Choice] = {}
+    problems: list[StrongroomError] = []
+    for choice in choices:
+        variable = choice.variable or _mapped(choice, keep_case=options.keep_case)
+        problem = _problem(variable, choice, found.get(variable), options.allow_special)
+        if problem is not None:
+            problems.append(problem)
+        found.setdefault(variable, choice)
+    raise_all(problems)
+    return found
+
+
+def _mapped(choice: Choice, *, keep_case: bool) -> str:
+    text = f"{choice.short}_{choice.field}" if choice.field else choice.short
+    mapped = _SEPARATORS.sub("_", text)
+    # Only letters that ASCII has: "ß".upper() would be two others.
+    return mapped if keep_case or not mapped.isascii() else mapped.upper()
+
+
+def _problem(variable: str, choice: Choice, other: Choice | None, allowed: list[str]) -> UsageError | None:
+    if not _VARIABLE.fullmatch(variable):
+        return UsageError(
+            f"{choice.label} cannot become a variable", hint=f"choose one: VARIABLE={choice.label}, of A-Z, 0-9 and _"
+        )
+    if other is not None:
+        return UsageError(
+            f"{other.label} and {choice.label} would both be {variable}",
+            hint=f"choose another for one of them: VARIABLE={choice.label}",
+        )
+    if is_special(variable) and variable not in allowed:
+        return UsageError(
+            f"{choice.label} would set {variable}, which decides which code runs",
+            hint=f"add --allow-special {variable} if that is meant",
+        )
+    return None
+
+
+def is_special(variable: str) -> bool:
+    """Tell whether a variable decides which code runs, so that a secret must not set it unasked."""
+    return variable in SPECIAL or variable.startswith(SPECIAL_PREFIXES)
+
+
+def fetch(manager: SecretManager, choices: Iterable[Choice]) -> dict[Choice, Secret]:
+    """Read what was chosen; all or nothing.
+
+    Raises:
+        StrongroomError: At least one cannot be read; the notes name the others that cannot.
+    """
+    chosen = list(choices)
+    batch = manager.get_many(choice.name for choice in chosen)
+    raise_all(list(batch.errors.values()))
+    return {
+        choice: batch.found[choice.name].field(choice.field) if choice.field else batch.found[choice.name]
+        for choice in chosen
+    }

@@ -1,0 +1,207 @@
+"""The audit trail as commands read it: one configured sink, opened without anything else."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypeVar
+
+from strongroom.audit import GuardedSink
+from strongroom.cli.command import UsageError, note
+from strongroom.config.load import Configuration, SinkTable
+from strongroom.config.units import parse_seconds
+from strongroom.contracts import Trail, TrailHead, TrailQuery, TrailReport
+from strongroom.discovery import Catalogue
+from strongroom.errors import AuditError, ConfigurationError, StrongroomError
+from strongroom.model import AuditEvent
+from strongroom.wiring import open_sink
+
+Result = TypeVar("Result")
+
+REACH: Final = 10_000
+"""How many of the newest events are compared when following takes over from reading."""
+
+
+class OpenTrail:
+    """A sink's trail, with whatever its plugin raises turned into an error of ours.
+
+    Args:
+        sink: The sink; its plugin's object must implement ``Trail``.
+    """
+
+    def __init__(self, sink: GuardedSink) -> None:
+        if not isinstance(sink.wrapped, Trail):
+            raise TypeError(f"{sink.type} has no trail")
+        self.type = sink.type
+        self._sink = sink
+        self._trail = sink.wrapped
+
+    def read(self, query: TrailQuery) -> Iterator[AuditEvent]:
+        """Yield the matching events, oldest first; see :meth:`Trail.read`.
+
+        Raises:
+            AuditError: The trail cannot be read.
+        """
+        try:
+            yield from self._trail.read(query)
+        except StrongroomError:
+            raise
+        # The plugin boundary: whatever a sink raises means that its trail cannot be read.
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def head(self) -> TrailHead:
+        """Return where the trail stands; see :meth:`Trail.head`.
+
+        Raises:
+            AuditError: The trail cannot be read.
+        """
+        return self._call(self._trail.head)
+
+    def verify(self, head: TrailHead | None = None) -> TrailReport:
+        """Check the trail; see :meth:`Trail.verify`.
+
+        Raises:
+            AuditError: The trail cannot be read.
+        """
+        return self._call(lambda: self._trail.verify(head))
+
+    def close(self) -> None:
+        """Close the sink."""
+        self._call(self._sink.close)
+
+    def _call(self, function: Callable[[], Result]) -> Result:
+        try:
+            return function()
+        except StrongroomError:
+            raise
+        # The plugin boundary, as above.
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> AuditError:
+        return AuditError(
+            f"the trail of the audit sink {self.type!r} cannot be read: {type(error).__name__}",
+            hint="see `strongroom doctor`",
+        )
+
+
+def open_trail(configuration: Configuration, chosen: str | None = None) -> OpenTrail:
+    """Open the one audit sink whose trail a command is to read.
+
+    No backend is opened, nothing is recorded, and a sink that cannot be opened
+    does not stand in the way of another one.
+
+    Args:
+        configuration: Names the sinks.
+        chosen: A sink's type, or its number in the order of the configuration,
+            from 1; it is needed only where several have a trail.
+
+    Raises:
+        UsageError: Several sinks have a trail, or none is the chosen one.
+        ConfigurationError: No sink has a trail that can be read back.
+        StrongroomError: The only sink that may have one cannot be opened.
+    """
+    found: list[tuple[int, OpenTrail]] = []
+    failed: list[StrongroomError] = []
+    catalogue = Catalogue()
+    for number, table in _chosen(configuration.sinks, chosen):
+        try:
+            sink = open_sink(table, catalogue)
+        except StrongroomError as error:
+            failed.append(error)
+            continue
+        if isinstance(sink.wrapped, Trail):
+            found.append((number, OpenTrail(sink)))
+        else:
+            sink.close()
+    if len(found) > 1:
+        raise _several(found)
+    for failure in failed:
+        if not found:
+            raise failure
+        note(f"strongroom: warning: {failure}")
+    if not found:
+        raise _none(configuration)
+    return found[0][1]
+
+
+def _chosen(sinks: tuple[SinkTable, ...], chosen: str | None) -> list[tuple[int, SinkTable]]:
+    numbered = list(enumerate(sinks, start=1))
+    if chosen is None:
+        return numbered
+    matching = [(number, table) for number, table in numbered if chosen in {table.type, str(number)}]
+    if not matching:
+        known = ", ".join(f"{table.type} ({number})" for number, table in numbered) or "none"
+        raise UsageError(f"no audit sink {chosen!r} is configured", hint=f"use the type or number of one: {known}")
+    return matching
+
+
+def _several(found: list[tuple[int, OpenTrail]]) -> UsageError:
+    known = ", ".join(f"{trail.type} ({number})" for number, trail in found)
+    return UsageError("several audit sinks have a trail", hint=f"choose one by type or number with --sink: {known}")
+
+
+def _none(configuration: Configuration) -> ConfigurationError:
+    types = ", ".join(table.type for table in configuration.sinks)
+    what = f"no audit sink of {configuration.source} keeps a trail that can be read back ({types})"
+    if not types:
+        what = f"nothing is recorded: {configuration.source} has no audit sink"
+    return ConfigurationError(what, hint='add an [[audit]] table with type = "jsonl" and a path')
+
+
+def moment(text: str) -> str:
+    """Return a point in time as an audit trail writes it.
+
+    Args:
+        text: ISO 8601, in UTC unless it has an offset; or a duration back from
+            now, such as ``90s``, ``2h`` or ``7d``.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    try:
+        found = datetime.now(UTC) - timedelta(seconds=parse_seconds(text))
+    except (ValueError, OverflowError):
+        found = datetime.fromisoformat(text)
+    found = found if found.tzinfo else found.replace(tzinfo=UTC)
+    return found.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def select(trail: OpenTrail, query: TrailQuery, keep: Callable[[AuditEvent], bool] | None) -> Iterator[AuditEvent]:
+    """Yield the events that match a query and a condition that no query can express.
+
+    Args:
+        trail: The trail.
+        query: The query; ``last`` counts the events that match the condition as well.
+        keep: The condition; ``None`` for none.
+
+    Raises:
+        AuditError: The trail cannot be read.
+    """
+    if keep is None or query.last is None:
+        yield from filter(keep or _anything, trail.read(query))
+        return
+    newest: deque[tuple[str, ...]] = deque(maxlen=REACH)
+    past = _watched(trail.read(query.replace(last=None, follow=False)), newest)
+    yield from deque(filter(keep, past), maxlen=query.last)
+    if query.follow:
+        # The sink cannot count for us, so what comes after is found as what was not there a moment ago.
+        seen = set(newest)
+        later = (event for event in trail.read(query.replace(last=REACH)) if _identity(event) not in seen)
+        yield from filter(keep, later)
+
+
+def _anything(_event: AuditEvent) -> bool:
+    return True
+
+
+def _watched(events: Iterable[AuditEvent], newest: deque[tuple[str, ...]]) -> Iterator[AuditEvent]:
+    for event in events:
+        newest.append(_identity(event))
+        yield event
+
+
+def _identity(event: AuditEvent) -> tuple[str, ...]:
+    return (event.id, event.event, event.phase, event.timestamp)

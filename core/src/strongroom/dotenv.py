@@ -1,0 +1,193 @@
+"""Reads ``.env`` files strictly, and writes lines that readers and shells take back exactly.
+
+Readers of such files differ in what they make of the odd ones. This one refuses
+what it cannot be sure about and names the line, never its content:
+
+* ``NAME=VALUE`` with an optional ``export`` in front and blanks around the ``=``.
+* An unquoted value is the rest of its line without blanks at both ends and
+  without a comment, which starts at a ``#`` after a blank.
+* ``'...'`` is literal and may span lines.
+* ``"..."`` may span lines and knows ``\\n \\r \\t \\" \\\\ \\$`` and the escaped
+  backtick; any other backslash is refused.
+* Nothing is interpolated: ``$HOME`` and ``%s`` stand for themselves.
+"""
+
+from __future__ import annotations
+
+import re
+
+from typing import Final
+
+from strongroom.errors import ConfigurationError, InvalidValueError, StrongroomError
+from strongroom.model import SecretValue
+
+_BOM: Final = b"\xef\xbb\xbf"
+_ASSIGNMENT: Final = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*=")
+_BLANKS: Final = re.compile(r"[ \t]*")
+_COMMENT: Final = re.compile(r"[ \t]#")
+_QUOTED: Final = {"'": re.compile(r"'([^']*)'"), '"': re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)}
+_ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$", "`": "`"}
+_AFTER_QUOTE: Final = re.compile(r"[ \t]*(?:[ \t]#.*)?\r?")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,-]+")
+
+
+def parse(content: bytes, source: str) -> dict[str, SecretValue]:
+    """Return the variables of a ``.env`` file in their order.
+
+    Args:
+        content: The file's bytes: UTF-8, with or without byte order mark, lines
+            ended by LF or CRLF.
+        source: The file's name, for errors.
+
+    Raises:
+        ConfigurationError: It is no such file. The message names the first line
+            that is wrong, the error's notes name all others.
+    """
+    reader = _Reader(_text(content, source))
+    reader.run()
+    if reader.problems:
+        raise _error(source, reader.problems)
+    return reader.found
+
+
+def dotenv_line(variable: str, value: SecretValue) -> str:
+    """Return a variable as a line of a ``.env`` file, with its line feed.
+
+    Quotes are single unless the value needs an escape, as more readers agree on those.
+
+    Args:
+        variable: The variable's name.
+        value: What it holds.
+
+    Raises:
+        InvalidValueError: The value is not text, or holds a NUL.
+    """
+    text = _expressible(variable, value)
+    if _PLAIN.fullmatch(text):
+        return f"{variable}={text}\n"
+    if not any(character in text for character in "'\\\r"):
+        return f"{variable}='{text}'\n"
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "\\r").replace("\n", "\\n")
+    return f'{variable}="{escaped}"\n'
+
+
+def shell_line(variable: str, value: SecretValue) -> str:
+    """Return a variable as an ``export`` command for any POSIX shell, with its line feed.
+
+    Args:
+        variable: The variable's name.
+        value: What it holds.
+
+    Raises:
+        InvalidValueError: The value is not text, or holds a NUL.
+    """
+    quoted = _expressible(variable, value).replace("'", "'\\''")
+    return f"export {variable}='{quoted}'\n"
+
+
+def _expressible(variable: str, value: SecretValue) -> str:
+    try:
+        text = value.reveal_text()
+    except InvalidValueError:
+        text = "\0"
+    if "\0" in text:
+        raise InvalidValueError(
+            f"the value for {variable} is binary, which this format cannot express",
+            hint="export it with --format json, or read it with `strongroom get`",
+        )
+    return text
+
+
+def _text(content: bytes, source: str) -> str:
+    content = content.removeprefix(_BOM)
+    wrong = content.find(b"\0")
+    if wrong < 0:
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            wrong = error.start
+    # Raised outside the handler: the decoding error carries the content.
+    line = content.count(b"\n", 0, wrong) + 1
+    raise _error(source, [f"line {line} is not UTF-8 text, or holds a NUL"])
+
+
+def _error(source: str, problems: list[str]) -> StrongroomError:
+    error = ConfigurationError(f"{source} {problems[0]}", hint="mend the file; nothing of it was used")
+    for problem in problems[1:]:
+        error.add_note(f"{source} {problem}")
+    return error
+
+
+class _Reader:
+    """One pass over a text; it goes on after a problem so that all are found at once."""
+
+    def __init__(self, text: str) -> None:
+        self.found: dict[str, SecretValue] = {}
+        self.problems: list[str] = []
+        self._text = text
+        self._at = 0
+        self._line = 1
+        self._lines: dict[str, int] = {}
+
+    def run(self) -> None:
+        while self._at < len(self._text):
+            self._statement(self._line_end(self._at))
+
+    def _line_end(self, start: int) -> int:
+        end = self._text.find("\n", start)
+        return len(self._text) if end < 0 else end
+
+    def _statement(self, end: int) -> None:
+        """Read what starts on the present line, and go on to the line after it."""
+        line = self._text[self._at : end].strip(" \t\r")
+        if not line or line.startswith("#"):
+            return self._go_on(end)
+        match = _ASSIGNMENT.match(self._text, self._at, end)
+        if match is None:
+            self.problems.append(f"line {self._line} is not NAME=VALUE")
+            return self._go_on(end)
+        start = _BLANKS.match(self._text, match.end()).end()  # type: ignore[union-attr]  # it matches anywhere
+        quote = _QUOTED.get(self._text[start : start + 1])
+        if quote is None:
+            self._keep(match[1], self._unquoted(self._text[match.end() : end]))
+            return self._go_on(end)
+        return self._quoted(match[1], quote, start)
+
+    def _go_on(self, end: int) -> None:
+        self._line += self._text.count("\n", self._at, end + 1)
+        self._at = end + 1
+
+    def _unquoted(self, rest: str) -> str:
+        rest = rest.removesuffix("\r")
+        if "\r" in rest:
+            self.problems.append(f"line {self._line} holds a carriage return that does not end it: quote the value")
+        comment = _COMMENT.search(rest)
+        return (rest[: comment.start()] if comment else rest).strip(" \t")
+
+    def _quoted(self, name: str, quote: re.Pattern[str], start: int) -> None:
+        match = quote.match(self._text, start)
+        if match is None:
+            self.problems.append(f"line {self._line} opens a quote that nothing closes")
+            return self._go_on(len(self._text))
+        value = match[1] if match[0][0] == "'" else self._unescaped(match[1])
+        self._keep(name, value)
+        end = self._line_end(match.end())
+        if not _AFTER_QUOTE.fullmatch(self._text, match.end(), end):
+            self.problems.append(f"line {self._line} has a quoted value with something behind it")
+        return self._go_on(end)
+
+    def _unescaped(self, text: str) -> str:
+        if any(found not in _ESCAPES for found in _ESCAPE.findall(text)):
+            self.problems.append(
+                f'line {self._line} has a backslash in double quotes that is not one of \\n \\r \\t \\" \\\\ \\$ \\`: '
+                "write two, or use single quotes"
+            )
+            return ""
+        return _ESCAPE.sub(lambda match: _ESCAPES[match[1]], text)
+
+    def _keep(self, name: str, value: str) -> None:
+        if name in self._lines:
+            self.problems.append(f"line {self._line} sets the same variable as line {self._lines[name]}")
+        self._lines.setdefault(name, self._line)
+        self.found[name] = SecretValue(value)

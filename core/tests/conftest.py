@@ -1,0 +1,199 @@
+"""What the core's own tests share: a manager on a fake clock, a sink that can be waited for, throw-away plugins."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import strongroom
+
+from strongroom.builtin.memory import MemoryBackend
+from strongroom.builtin.settings import MemorySettings
+from strongroom.contracts import AuditWrite, Backend
+from strongroom.model import AuditEvent
+from strongroom.testing import FakeClock, FaultyBackend, MemorySink
+
+TIME_LIMIT = 10.0
+
+
+class WaitingSink(MemorySink):
+    """A sink in memory whose next events a test can wait for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed = threading.Condition()
+        self.writes: list[AuditWrite] = []
+
+    def write(self, request: AuditWrite) -> None:
+        with self._changed:
+            super().write(request)
+            self.writes.append(request)
+            self._changed.notify_all()
+
+    def wait_for(self, condition: Callable[[list[AuditEvent]], object]) -> bool:
+        """Wait until the recorded events are such; tell whether that came to be."""
+        with self._changed:
+            return bool(self._changed.wait_for(lambda: condition(self.events), TIME_LIMIT))
+
+    def named(self, *kinds: str) -> list[AuditEvent]:
+        """Return the events of some kinds, in their order."""
+        return [event for event in list(self.events) if event.event in kinds]
+
+
+class Opener:
+    """Opens managers on backends in memory, and closes them when the test is over."""
+
+    def __init__(self, clock: FakeClock, sink: WaitingSink) -> None:
+        self.clock = clock
+        self.sink = sink
+        self.opened: list[strongroom.SecretManager] = []
+
+    def __call__(
+        self,
+        seed: dict[str, str] | None = None,
+        *,
+        backends: dict[str, Backend] | None = None,
+        sinks: tuple[Any, ...] | None = None,
+        tracer_provider: Any = None,
+        **config: Any,
+    ) -> strongroom.SecretManager:
+        """Open a manager; ``seed`` is what its backend ``memory`` holds, ``config`` the configuration's tables."""
+        manager = strongroom.open(
+            {"audit": "none", "principal": "tester"} | config,
+            clock=self.clock,
+            wall_clock=lambda: int(self.clock.time() * 1e9),
+            backends=backends or {"memory": MemoryBackend(MemorySettings(seed=seed))},
+            sinks=(self.sink,) if sinks is None else sinks,
+            tracer_provider=tracer_provider,
+        )
+        self.opened.append(manager)
+        return manager
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def sink() -> WaitingSink:
+    return WaitingSink()
+
+
+@pytest.fixture
+def open_manager(clock: FakeClock, sink: WaitingSink) -> Iterator[Opener]:
+    opener = Opener(clock, sink)
+    yield opener
+    sink.failing = False
+    for manager in opener.opened:
+        manager.close()
+
+
+@pytest.fixture
+def make_backend() -> Callable[..., FaultyBackend]:
+    """Return a function that makes a backend that counts its calls and fails when told to."""
+
+    def make(seed: dict[str, str] | None = None, **settings: Any) -> FaultyBackend:
+        return FaultyBackend(MemoryBackend(MemorySettings(seed=seed, **settings)))
+
+    return make
+
+
+@pytest.fixture
+def backend(make_backend: Callable[..., FaultyBackend]) -> FaultyBackend:
+    """A backend that holds ``db/password``, and whose answers a test can break."""
+    return make_backend({"db/password": "s3cret"})
+
+
+def rule(principal: str, *actions: str, names: str | tuple[str, ...] = "**", effect: str = "allow") -> dict[str, Any]:
+    """Return a table for ``[[policies]]``."""
+    patterns = [names] if isinstance(names, str) else list(names)
+    return {"principal": principal, "effect": effect, "actions": list(actions), "names": patterns}
+
+
+@pytest.fixture(name="rule")
+def rule_maker() -> Callable[..., dict[str, Any]]:
+    return rule
+
+
+class Distributions:
+    """Throw-away distributions: metadata and one module each, in a folder on the path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(
+        self,
+        name: str,
+        entry_points: dict[str, dict[str, str]],
+        source: str = "",
+        *,
+        version: str = "1.0",
+        requires: str = "",
+        description: str = "",
+        folder: Path | None = None,
+    ) -> Path:
+        """Install one; its module is called after it."""
+        place = folder or self.folder
+        place.mkdir(exist_ok=True)
+        module = name.replace("-", "_")
+        (place / f"{module}.py").write_text(textwrap.dedent(source))
+        info = place / f"{module}-{version}.dist-info"
+        info.mkdir()
+        requirement = f"Requires-Dist: {requires}\n" if requires else ""
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requirement}\n{description}"
+        )
+        groups = (
+            f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in points.items())
+            for group, points in entry_points.items()
+        )
+        (info / "entry_points.txt").write_text("\n".join(groups))
+        return info
+
+
+@pytest.fixture
+def distributions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Distributions]:
+    folder = tmp_path / "installed"
+    folder.mkdir()
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(folder))
+    yield Distributions(folder)
+    for module in set(sys.modules) - before:
+        if (getattr(sys.modules[module], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[module]
+
+
+class Program:
+    """Runs a program of its own with strongroom in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, source: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run Python source and return its end; it may take ten seconds."""
+        path = self.folder / "program.py"
+        path.write_text(textwrap.dedent(source))
+        return subprocess.run(
+            [sys.executable, "-W", "ignore::DeprecationWarning", str(path)],
+            capture_output=True,
+            text=True,
+            timeout=2 * TIME_LIMIT,
+            cwd=self.folder,
+            env={key: value for key, value in os.environ.items() if not key.startswith("STRONGROOM")} | environment,
+            check=False,
+        )
+
+
+@pytest.fixture
+def run_program(tmp_path: Path) -> Program:
+    return Program(tmp_path)

@@ -1,0 +1,179 @@
+"""Who may do what to which names."""
+
+from __future__ import annotations
+
+import pytest
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strongroom.errors import AccessDeniedError, ConfigurationError, InvalidNameError
+from strongroom.model import Principal, PrincipalSource, SecretName
+from strongroom.policy import Action, Policy, Rule, matches, parse_actions
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "expected"),
+    [
+        ("foo", "foo", True),
+        ("foo", "foobar", False),
+        ("foo", "foo/a", False),
+        ("foo", "xfoo", False),
+        ("foo", "Foo", False),
+        ("secret/foo", "secret/foo000/other", False),
+        ("secret/foo", "secret/foo", True),
+        ("foo/*", "foo/a", True),
+        ("foo/*", "foo", False),
+        ("foo/*", "foobar", False),
+        ("foo/*", "foobar/a", False),
+        ("foo/*", "foo/a/b", False),
+        ("foo/*/c", "foo/b/c", True),
+        ("foo/*/c", "foo/b/b/c", False),
+        ("foo/**", "foo/a", True),
+        ("foo/**", "foo/a/b/c", True),
+        ("foo/**", "foo", False),
+        ("foo/**", "foobar/a", False),
+        ("foo/**/c", "foo/a/b/c", True),
+        ("foo/**/c", "foo/c", False),
+        ("*", "foo", True),
+        ("*", "foo/a", False),
+        ("**", "foo", True),
+        ("**", "foo/a/b", True),
+        ("*/b", "a/b", True),
+        ("*/b", "a/c/b", False),
+        ("a.b", "axb", False),
+        ("a+", "aa", False),
+        ("(a|b)", "a", False),
+        ("caf\N{LATIN SMALL LETTER E}\N{COMBINING ACUTE ACCENT}", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", True),
+    ],
+)
+def test_a_pattern_matches_exactly_the_names_it_says(pattern: str, name: str, expected: bool) -> None:
+    assert matches(pattern, name) is expected
+
+
+@pytest.mark.parametrize("pattern", ["", "/a", "a/", "a//b", "a/../b", "a/./*", "foo*", "a/b*", "***", "a\nb", " a"])
+def test_a_malformed_pattern_is_refused(pattern: str) -> None:
+    with pytest.raises(InvalidNameError):
+        matches(pattern, "a")
+
+
+SEGMENTS = st.sampled_from(["a", "b", "ab"])
+NAMES = st.lists(SEGMENTS, min_size=1, max_size=4).map("/".join)
+PATTERNS = st.lists(SEGMENTS | st.sampled_from(["*", "**"]), min_size=1, max_size=4).map("/".join)
+
+
+def naive_match(pattern: list[str], name: list[str]) -> bool:
+    """Match segment by segment, trying every length of ``**``."""
+    if not pattern or not name:
+        return not pattern and not name
+    head, rest = pattern[0], pattern[1:]
+    if head == "**":
+        return any(naive_match(rest, name[taken:]) for taken in range(1, len(name) + 1))
+    return head in {"*", name[0]} and naive_match(rest, name[1:])
+
+
+def naive_decision(rules: list[Rule], principal: str, action: Action, name: str) -> bool:
+    """Decide by reading every rule: one that denies wins, one that allows is needed."""
+    if not rules:
+        return action is not Action.IMPERSONATE
+    applying = [
+        one
+        for one in rules
+        if one.principal in {"*", principal}
+        and action in one.actions
+        and any(naive_match(pattern.split("/"), name.split("/")) for pattern in one.names)
+    ]
+    return bool(applying) and all(one.allow for one in applying)
+
+
+RULES = st.builds(
+    lambda principal, allow, actions, names: Rule(
+        id="r", principal=principal, allow=allow, actions=frozenset(actions), names=tuple(names)
+    ),
+    st.sampled_from(["*", "ann", "bob"]),
+    st.booleans(),
+    st.sets(st.sampled_from(Action), min_size=1),
+    st.lists(PATTERNS, min_size=1, max_size=3),
+)
+
+
+@given(pattern=PATTERNS, name=NAMES)
+def test_matching_agrees_with_a_naive_model(pattern: str, name: str) -> None:
+    assert matches(pattern, name) is naive_match(pattern.split("/"), name.split("/"))
+
+
+@given(
+    rules=st.lists(RULES, max_size=5),
+    principal=st.sampled_from(["ann", "bob", "eve"]),
+    action=st.sampled_from(Action),
+    name=NAMES,
+    data=st.data(),
+)
+def test_deciding_agrees_with_a_naive_model_in_any_order_of_the_rules(
+    rules: list[Rule], principal: str, action: Action, name: str, data: st.DataObject
+) -> None:
+    expected = naive_decision(rules, principal, action, name)
+    shuffled = data.draw(st.permutations(rules))
+    assert Policy(tuple(shuffled)).decide(principal, action, name).allowed is expected
+
+
+def made(principal: str, *actions: str, names: str = "**", allow: bool = True, id: str = "r") -> Rule:
+    return Rule(
+        id=id, principal=principal, allow=allow, actions=parse_actions(list(actions), "here"), names=tuple([names])
+    )
+
+
+def test_without_a_rule_everything_but_impersonating_is_allowed() -> None:
+    policy = Policy(())
+    assert all(policy.decide("ann", action, "a").allowed for action in set(Action) - {Action.IMPERSONATE})
+    assert not policy.decide("ann", Action.IMPERSONATE, "bob").allowed
+
+
+def test_an_enforced_policy_without_rules_denies_everything() -> None:
+    assert Policy((), enforced=True).decide("ann", Action.READ, "a").rule == "default deny"
+
+
+def test_what_no_rule_allows_is_denied_once_there_is_one() -> None:
+    policy = Policy((made("ann", "read", names="a/**"),))
+    assert policy.decide("ann", Action.READ, "a/b").rule == "r"
+    assert policy.decide("ann", Action.READ, "b").rule == "default deny"
+    assert not policy.decide("bob", Action.READ, "a/b").allowed
+    assert not policy.decide("ann", Action.DELETE, "a/b").allowed
+
+
+def test_the_ruling_names_the_rule_that_denied() -> None:
+    policy = Policy((made("*", "*", id="all"), made("ann", "read", names="a/b", allow=False, id="not-b")))
+    assert policy.decide("ann", Action.READ, "a/b").rule == "not-b"
+
+
+def test_write_stands_for_create_and_update_and_a_star_for_all_but_impersonate() -> None:
+    assert parse_actions(["write"], "here") == {Action.CREATE, Action.UPDATE}
+    assert parse_actions(["*"], "here") == frozenset(Action) - {Action.IMPERSONATE}
+    assert parse_actions(["create", "read"], "here") == {Action.CREATE, Action.READ}
+
+
+def test_an_unknown_action_names_its_place() -> None:
+    with pytest.raises(ConfigurationError, match=r"policies\[3\].*'raed'"):
+        parse_actions(["raed"], "policies[3]")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "principal", "expected"),
+    [("api-*", "api-server", True), ("api-*", "web", False), ("api", "api-server", False), ("a.i", "abi", False)],
+)
+def test_a_principal_pattern_matches_any_run_of_characters(pattern: str, principal: str, expected: bool) -> None:
+    assert Policy((made(pattern, "read"),)).decide(principal, Action.READ, "x").allowed is expected
+
+
+def test_checking_a_denied_access_raises_with_principal_name_and_rule() -> None:
+    policy = Policy((made("ann", "read", names="a"),))
+    ann = Principal(name="ann", source=PrincipalSource.CONFIGURATION)
+    with pytest.raises(AccessDeniedError, match="'ann' may not read b") as caught:
+        policy.check(ann, Action.READ, SecretName("b"))
+    assert (caught.value.rule, caught.value.name, caught.value.exit_status) == ("default deny", "b", 4)
+    assert policy.check(ann, Action.READ, SecretName("a")).allowed
+
+
+def test_a_policy_with_a_malformed_pattern_cannot_be_made() -> None:
+    with pytest.raises(InvalidNameError):
+        Policy((made("ann", "read", names="a*"),))

@@ -1,0 +1,499 @@
+"""Makes the pages that repeat what the code says, so that the two cannot drift apart.
+
+python docs/generate.py            write them
+python docs/generate.py --check    say which of them differ from what is there; status 1 if one does
+
+Whole pages are ``reference/api.md``, ``contracts.md``, ``errors.md`` and
+``commands.md``, and one below ``hooks/`` for each hook. In other pages, what
+stands between ``<!-- settings: FILE CLASS -->`` and ``<!-- end -->`` is made.
+
+Everything but the commands is read from the sources, not imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+import io
+import os
+import re
+import sys
+import textwrap
+
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = ROOT / "core/src/strongroom"
+NOTE = "<!-- Made by docs/generate.py from the sources: change those, then run it. -->\n"
+
+API = (
+    ("Opening", (("manager", "open"), ("manager", "SecretManager"))),
+    ("What a read gives", (("model", "Secret"), ("model", "SecretValue"), ("model", "ValueType"))),
+    ("", (("model", "SecretName"), ("model", "Freshness"), ("reading", "Batch"), ("model", "SecretVersion"))),
+    ("What a change gives", (("writing", "Written"), ("writing", "Deleted"), ("events", "SecretUpdated"))),
+    ("State", (("cache", "CacheStats"), ("manager", "ManagerHealth"), ("manager", "PartHealth"))),
+    ("", (("contracts/health", "Health"), ("contracts/health", "HealthState"))),
+    ("Errors", (("errors", "StrongroomError"),)),
+)
+CONTRACTS = (
+    ("Backends", "contracts/backend"),
+    ("Cache policies", "contracts/cache"),
+    ("Audit sinks", "contracts/audit"),
+    ("Anomaly detectors", "contracts/anomaly"),
+    ("Health", "contracts/health"),
+    ("Keys and settings", "contracts/keys"),
+    ("Backends that keep a file of their own", "contracts/maintenance"),
+)
+BASES = {"SecretManager": ("reading", "Reader")}
+
+Definition = ast.ClassDef | ast.FunctionDef
+
+
+# Reading the sources
+
+
+def parsed(module: str) -> ast.Module:
+    """Return the tree of a module of the core, such as ``contracts/backend``."""
+    return ast.parse((CORE / f"{module}.py").read_text())
+
+
+def found(module: str, name: str) -> Definition:
+    """Return the definition of a class or function at the top of a module."""
+    return next(node for node in parsed(module).body if isinstance(node, Definition) and node.name == name)
+
+
+def fields(node: ast.ClassDef) -> Iterator[tuple[ast.AnnAssign, str]]:
+    """Yield each annotated attribute with the text below it, or an empty one."""
+    for statement, below in zip(node.body, [*node.body[1:], None], strict=True):
+        if isinstance(statement, ast.AnnAssign) and not ast.unparse(statement.annotation).startswith("ClassVar"):
+            yield statement, text_of(below)
+
+
+def members(node: ast.ClassDef) -> Iterator[tuple[str, str, str]]:
+    """Yield the name, value and text of each member of an enumeration."""
+    for statement, below in zip(node.body, [*node.body[1:], None], strict=True):
+        if isinstance(statement, ast.Assign):
+            yield ast.unparse(statement.targets[0]), ast.unparse(statement.value), text_of(below)
+
+
+def text_of(statement: ast.stmt | None) -> str:
+    """Return a statement that is nothing but a text."""
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+        return inspect.cleandoc(str(statement.value.value))
+    return ""
+
+
+def methods(node: ast.ClassDef) -> list[ast.FunctionDef]:
+    """Return the public methods, those of a documented base first."""
+    base = found(*BASES[node.name]) if node.name in BASES else None
+    inherited = methods(base) if isinstance(base, ast.ClassDef) else []
+    own = [item for item in node.body if isinstance(item, ast.FunctionDef)]
+    return inherited + [item for item in own if not item.name.startswith("_") and ast.get_docstring(item)]
+
+
+def decorators(node: ast.FunctionDef) -> set[str]:
+    """Return what stands above a function, after the at signs."""
+    return {ast.unparse(mark) for mark in node.decorator_list}
+
+
+# Writing Markdown
+
+
+def prose(text: str) -> str:
+    """Return a docstring's running text as Markdown."""
+    text = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", text)
+    text = re.sub(r"``(.+?)``", r"`\1`", text, flags=re.DOTALL)
+    return text.replace("<", "&lt;") if "<" in re.sub(r"`[^`]*`", "", text) else text
+
+
+def cell(text: str) -> str:
+    """Return a text that can stand in a table."""
+    return " ".join(prose(text).split()).replace("|", "\\|")
+
+
+def heading(level: int, text: str) -> str:
+    """Return a heading."""
+    return f"{'#' * level} {text}\n"
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return a table, or nothing if it has no rows."""
+    if not rows:
+        return ""
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+SECTIONS = ("Args", "Attributes", "Returns", "Raises", "Example")
+
+
+def docstring(text: str | None) -> str:
+    """Return a whole docstring in Google's style as Markdown."""
+    parts = re.split(rf"^({'|'.join(SECTIONS)}):\n", (text or "") + "\n", flags=re.MULTILINE)
+    made = [prose(parts[0].strip())]
+    for title, body in zip(parts[1::2], parts[2::2], strict=True):
+        made.append(section(title, textwrap.dedent(body).strip("\n")))
+    return "\n\n".join(made) + "\n"
+
+
+def section(title: str, body: str) -> str:
+    """Return one of a docstring's sections."""
+    if title == "Example":
+        code = textwrap.dedent(body.partition(".. code-block:: python\n")[2]).strip("\n")
+        return f"For example:\n\n<!-- not run: a part of a plugin, not a program -->\n```python\n{code}\n```"
+    if title == "Returns":
+        return f"**Returns:** {' '.join(prose(body).split())}"
+    label = {"Args": "Arguments", "Attributes": "Attributes", "Raises": "Raises"}[title]
+    return f"**{label}:**\n\n" + "\n".join(entries(body))
+
+
+def entries(body: str) -> Iterator[str]:
+    """Yield the entries of a section as items of a list."""
+    for entry in re.split(r"\n(?=\S)", re.sub(r",\n(?=\w+Error)", ", ", body)):
+        name, _, text = entry.partition(":")
+        names = ", ".join(f"`{part.strip()}`" for part in name.split(","))
+        yield f"- {names}: {' '.join(prose(text).split())}"
+
+
+def signature(node: ast.FunctionDef, name: str = "") -> str:
+    """Return a function's head without ``self``, over several lines if it is long."""
+    arguments = re.sub(r"^(self|cls)(, )?", "", ast.unparse(node.args)).replace("=", " = ")
+    result = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    line = f"{name or node.name}({arguments}){result}"
+    if len(line) <= 100:
+        return line
+    parts = re.sub(r", (?=\*|\w+(?::|=|$))", ",\n    ", arguments)
+    return f"{name or node.name}(\n    {parts},\n){result}"
+
+
+def described(node: Definition, level: int) -> str:
+    """Return the entry of a class or function."""
+    if isinstance(node, ast.FunctionDef):
+        return function(node, level)
+    made = [heading(level, f"`{node.name}`"), docstring(ast.get_docstring(node))]
+    if enumeration(node):
+        rows = [(f"`{node.name}.{name}`", f"`{value}`", cell(text)) for name, value, text in members(node)]
+        made.append(table(("member", "value", "meaning"), rows))
+    elif record(node):
+        rows = [
+            (f"`{item.target.id}`", f"`{cell(ast.unparse(item.annotation))}`", default(item), cell(text))
+            for item, text in fields(node)
+            if isinstance(item.target, ast.Name)
+        ]
+        made.append(table(("field", "type", "default", "meaning"), rows))
+    made += [function(item, level + 1, node.name) for item in methods(node)]
+    return "\n".join(part for part in made if part)
+
+
+def record(node: ast.ClassDef) -> bool:
+    """Tell whether a class is a record: its fields are all that there is to it."""
+    return any(ast.unparse(base) == "Record" for base in node.bases)
+
+
+def enumeration(node: ast.ClassDef) -> bool:
+    """Tell whether a class is an enumeration."""
+    return any(ast.unparse(base) == "enum.Enum" for base in node.bases)
+
+
+def default(item: ast.AnnAssign) -> str:
+    """Return a field's default for a table; empty if it has none."""
+    return "" if item.value is None else f"`{cell(ast.unparse(item.value))}`"
+
+
+def function(node: ast.FunctionDef, level: int, owner: str = "") -> str:
+    """Return the entry of a function or method."""
+    marks = decorators(node)
+    made = [heading(level, f"`{owner}.{node.name}`" if owner else f"`{node.name}`")]
+    if "property" in marks:
+        result = ast.unparse(node.returns) if node.returns else ""
+        made.append(f"A property of type `{result}`.\n")
+    else:
+        made.append(f"```text\n{signature(node)}\n```\n")
+    if "abstractmethod" in marks:
+        made.append("To be implemented.\n")
+    return "\n".join([*made, docstring(ast.get_docstring(node))])
+
+
+# The pages
+
+
+def api_page() -> str:
+    """Return the page of what applications use."""
+    made = ["# The Python API\n", NOTE, textwrap.dedent(API_INTRODUCTION)]
+    for title, names in API:
+        made += [heading(2, title)] if title else []
+        made += [described(found(module, name), 3) for module, name in names]
+    made.append("All other errors are in [errors and exit statuses](errors.md).\n")
+    return "\n".join(made)
+
+
+API_INTRODUCTION = """\
+    `import strongroom` gives `open`, `SecretManager`, `Secret`, `SecretName`, `SecretValue`, `Freshness`, `ABSENT` and
+    `StrongroomError`. The errors are in `strongroom.errors`. What plugins are made of is in [contracts](contracts.md).
+    Names that begin with an underscore, and modules that no page names, may change at any time.
+
+    `strongroom.ABSENT`, given as `expect_version`, means: write only if there is no such secret.
+    """
+
+
+def contracts_page() -> str:
+    """Return the page of what plugin authors implement."""
+    made = ["# Contracts\n", NOTE, textwrap.dedent(CONTRACTS_INTRODUCTION)]
+    for title, module in CONTRACTS:
+        made.append(heading(2, title))
+        classes = [node for node in parsed(module).body if isinstance(node, ast.ClassDef)]
+        made += [described(node, 3) for node in classes]
+        if module == "contracts/keys":
+            made += settings_kinds()
+    return "\n".join(made)
+
+
+CONTRACTS_INTRODUCTION = """\
+    What a plugin implements, and what passes between it and the core. All of it is in `strongroom.contracts`. Methods
+    take one request and return one result, both frozen, so that fields can be added without breaking a plugin.
+    To begin, read [write a backend](../how-to/write-a-backend.md); the hooks are in [hooks](../hooks/README.md).
+    """
+
+
+def settings_kinds() -> Iterator[str]:
+    """Yield the entries of the types that only settings have."""
+    body = parsed("contracts/settings").body
+    yield from (described(node, 3) for node in body if isinstance(node, ast.ClassDef))
+    for statement, below in zip(body, [*body[1:], None], strict=True):
+        if isinstance(statement, ast.Assign) and text_of(below):
+            yield heading(3, f"`{ast.unparse(statement.targets[0])}`")
+            yield docstring(text_of(below))
+
+
+def errors_page() -> str:
+    """Return the page of errors, codes and exit statuses."""
+    made = ["# Errors and exit statuses\n", NOTE, textwrap.dedent(ERRORS_INTRODUCTION)]
+    statuses, codes = {"Exception": "1"}, {"Exception": ""}
+    rows = []
+    for node in parsed("errors").body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        base = ast.unparse(node.bases[0])
+        own = {ast.unparse(getattr(item, "target", None) or item.targets[0]): item.value for item in _assigned(node)}
+        statuses[node.name] = ast.unparse(own["exit_status"]) if "exit_status" in own else statuses[base]
+        if "codes" in own:
+            codes[node.name] = ", ".join(f"`{code}`" for code in ast.literal_eval(own["codes"]))
+        else:
+            codes[node.name] = codes[base]
+        text = docstring(ast.get_docstring(node)).partition("\n\n")[0]
+        rows.append((f"`{node.name}`", f"`{base}`", codes[node.name], statuses[node.name], cell(text)))
+    made.append(table(("class", "derived from", "codes", "exit status", "meaning"), rows))
+    made.append(textwrap.dedent(ERRORS_END))
+    return "\n".join(made)
+
+
+def _assigned(node: ast.ClassDef) -> list[ast.Assign | ast.AnnAssign]:
+    return [item for item in node.body if isinstance(item, ast.Assign | ast.AnnAssign) and item.value is not None]
+
+
+ERRORS_INTRODUCTION = """\
+    Every error is a `StrongroomError`. It says what failed and why (`what`), what to do about it (`hint`), and holds
+    the secret's name and the backend's where one is concerned; never a value. Its `code` is stable: Python programs,
+    the command, the audit trail's `result` and spans all use it. The command prints `strongroom: WHAT: HINT` on
+    standard error.
+
+    What to do about the ones that come up most is in [troubleshooting](../troubleshooting.md).
+    """
+ERRORS_END = """\
+    ## Statuses that are no error of ours
+
+    | exit status | meaning |
+    | --- | --- |
+    | 0 | fine |
+    | 125 | `run` itself failed, before the program began |
+    | 126 | `run` found the program but may not run it |
+    | 127 | `run` did not find the program |
+    | 130 | interrupted from the keyboard |
+
+    Any other status of `run` is the program's own: it replaces the process.
+    """
+
+
+def hook_pages() -> Iterator[tuple[str, str]]:
+    """Yield the path and text of each hook's page, and of the one that lists them."""
+    rows = []
+    for node in parsed("hookspecs").body:
+        if not isinstance(node, ast.FunctionDef) or "_hookspec" not in decorators(node):
+            continue
+        text = ast.get_docstring(node) or ""
+        rows.append((f"[`{node.name}`]({node.name}.md)", cell(text.partition("\n")[0])))
+        yield f"hooks/{node.name}.md", hook_page(node, text)
+    yield "hooks/README.md", "\n".join(["# Hooks\n", NOTE, textwrap.dedent(HOOKS), table(("hook", "purpose"), rows)])
+
+
+def hook_page(node: ast.FunctionDef, text: str) -> str:
+    """Return one hook's page."""
+    (spec,) = re.findall(r"\w+Spec", ast.unparse(node.returns or ast.Constant("")))
+    head = f"```text\ndef {signature(node)}\n```\n"
+    links = f"[`{spec}`](../reference/contracts.md#{spec.lower()}) describes what is offered. [All hooks](README.md).\n"
+    return "\n".join([heading(1, f"`{node.name}`"), NOTE, head, docstring(text), links])
+
+
+HOOKS = """\
+    A hook is a function in the module that an entry point names, marked with `strongroom.hookspecs.hookimpl`. It takes
+    no arguments and yields descriptions, so no plugin sees what passes through another one. `strongroom plugins` lists
+    what is installed, with the error of whatever is broken. To begin, read
+    [write a backend](../how-to/write-a-backend.md).
+    """
+
+
+def commands_page() -> str:
+    """Return the page of the command, from what ``--help`` prints."""
+    os.environ["COLUMNS"] = "1000"  # no line is wrapped, so that each option is in one place
+    from strongroom.cli import main
+
+    made = ["# Commands\n", NOTE, textwrap.dedent(COMMANDS)]
+    names = list(main.COMMANDS)
+    rows = [(f"[`{name}`](#{name})", main.COMMANDS[name][1]) for name in names]
+    made += [table(("command", "purpose"), rows)]
+    made += [heading(2, "Options before the command"), Help(printed(main.main, ["--help"])).options()]
+    for name in names:
+        made += command_entry(name, printed(main.main, [name, "--help"]), level=2)
+    return "\n".join(part for part in made if part)
+
+
+def command_entry(name: str, text: str, *, level: int) -> Iterator[str]:
+    """Yield the parts of one command's entry, then those of the commands below it."""
+    from strongroom.cli import main
+
+    shown = Help(text)
+    yield heading(level, name)
+    yield shown.about
+    yield f"```text\n{shown.usage}\n```\n"
+    yield shown.options()
+    if shown.examples:
+        yield "For example:\n"
+        yield f"```text\n{shown.examples}\n```\n"
+    for inner in shown.subcommands:
+        words = [*name.split(), inner]
+        yield from command_entry(" ".join(words), printed(main.main, [*words, "--help"]), level=level + 1)
+
+
+def printed(function: object, arguments: list[str]) -> str:
+    """Return what the command prints for some arguments."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+        function(arguments)  # type: ignore[operator]  # the command's main
+    return output.getvalue()
+
+
+class Help:
+    """What ``--help`` prints, taken apart."""
+
+    def __init__(self, text: str) -> None:
+        parts = re.split(r"\n\n", text.strip("\n"))
+        self.usage = parts[0].removeprefix("usage: ")
+        self._groups = {part.partition(":\n")[0]: part.partition(":\n")[2] for part in parts[1:] if ":\n" in part}
+        self.about = next((prose(part) + "\n" for part in parts[1:] if ":\n" not in part), "")
+        self.examples = textwrap.dedent(self._groups.get("examples", "")).strip()
+        choices = re.search(r"\{([\w,-]+)\}\s+\.\.\.$", self.usage)
+        self.subcommands = choices[1].split(",") if choices else []
+
+    def options(self) -> str:
+        """Return a table of the arguments and options."""
+        rows = []
+        for group in ("positional arguments", "options"):
+            for entry in re.split(r"\n(?=  \S)", self._groups.get(group, "")):
+                name, _, text = re.sub(r"\n\s+", "  ", entry.strip()).partition("  ")
+                if name and not name.startswith(("-h", "{")):
+                    rows.append((f"`{cell(name)}`", cell(text)))
+        return table(("argument", "meaning"), rows)
+
+
+COMMANDS = """\
+    `strongroom [--config FILE] [--as PRINCIPAL] COMMAND ...`. Answers go to standard output, everything that is said
+    to a person to standard error. `--json` gives answers as one JSON document. The statuses are in
+    [errors and exit statuses](errors.md).
+    """
+
+
+# Tables of settings within pages
+
+
+SETTINGS = re.compile(r"(<!-- settings: (\S+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+WORDS = {
+    "str": "text",
+    "int": "whole number",
+    "float": "number",
+    "bool": "`true` or `false`",
+    "Seconds": "duration",
+    "Size": "size",
+    "FilePath": "path",
+    "KeySource": "reference",
+    "SecretValue": "reference",
+    "tuple[FilePath, ...]": "list of paths",
+    "dict[str, SecretValue]": "table of references",
+}
+
+
+def with_settings(page: str) -> str:
+    """Return a page with its tables of settings made anew."""
+    return SETTINGS.sub(lambda match: match[1] + settings_table(match[2], match[3]) + match[4], page)
+
+
+def settings_table(file: str, name: str) -> str:
+    """Return the table of a settings class."""
+    classes = (node for node in ast.parse((ROOT / file).read_text()).body if isinstance(node, ast.ClassDef))
+    node = next(node for node in classes if node.name == name)
+    rows = []
+    for item, text in fields(node):
+        kind = ast.unparse(item.annotation).removesuffix(" | None")
+        rows.append((f"`{ast.unparse(item.target)}`", WORDS[kind], shown_default(item, kind), cell(text)))
+    return table(("key", "type", "default", "meaning"), rows)
+
+
+def shown_default(item: ast.AnnAssign, kind: str) -> str:
+    """Return a setting's default as a configuration would write it."""
+    if item.value is None:
+        return "required"
+    value = eval(ast.unparse(item.value), {"__builtins__": {}})  # noqa: S307  # a product of numbers in our source
+    if value in (None, (), "", {}):
+        return "not set"
+    if kind == "Seconds":
+        return f'`"{value:g}s"`' if value else "`0`"
+    if kind == "Size" and value % (1 << 20) == 0:
+        return f'`"{value >> 20}MiB"`'
+    return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
+
+
+# The command
+
+
+def pages() -> dict[Path, str]:
+    """Return the text of each page that is made, wholly or in part."""
+    made = {
+        "reference/api.md": api_page(),
+        "reference/contracts.md": contracts_page(),
+        "reference/errors.md": errors_page(),
+        "reference/commands.md": commands_page(),
+    } | dict(hook_pages())
+    content = {ROOT / "docs" / path: re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n" for path, text in made.items()}
+    for path in (ROOT / "docs").rglob("*.md"):
+        if path not in content and SETTINGS.search(path.read_text()):
+            content[path] = with_settings(path.read_text())
+    return content
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or check them."""
+    differing = [path for path, text in pages().items() if not path.exists() or path.read_text() != text]
+    if arguments == ["--check"]:
+        for path in differing:
+            print(f"{path.relative_to(ROOT)} is not what docs/generate.py makes: run it")
+        return 1 if differing else 0
+    for path in differing:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(pages()[path])
+        print(f"wrote {path.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

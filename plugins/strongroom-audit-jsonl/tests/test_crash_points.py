@@ -1,0 +1,116 @@
+"""A process that dies just before each single call to the operating system in turn."""
+
+import os
+import shutil
+import sys
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.contracts import TrailQuery
+
+SYSTEM_MODULES = {"posix", "fcntl"}
+
+
+def die_before_call(number: int) -> None:
+    """Have this process end, without any clean-up, before its so-manieth system call from now on."""
+    left = number
+
+    def profile(frame: Any, event: str, function: Any) -> None:
+        nonlocal left
+        if event == "c_call" and function.__module__ in SYSTEM_MODULES:
+            left -= 1
+            if left == 0:
+                os._exit(77)
+
+    sys.setprofile(profile)
+
+
+def nothing_yet(trail: Any) -> list[str]:
+    """No folder content at all: key, lock and file are made."""
+    return []
+
+
+def some_blocks(trail: Any) -> list[str]:
+    """The everyday case."""
+    return trail.fill(blocks=3)
+
+
+def torn(trail: Any) -> list[str]:
+    """A line to be mended."""
+    before = trail.fill(blocks=3)
+    with trail.path.open("ab") as file:
+        file.write(b'{"seq":7,"id":"x"')
+    return before
+
+
+def half_a_block(trail: Any) -> list[str]:
+    """Lines without a seal."""
+    before = trail.fill(blocks=2)
+    trail.fill(blocks=1, size=5)
+    os.truncate(trail.path, trail.path.stat().st_size - 20)
+    trail.beside(".head").unlink()
+    return before
+
+
+def full(trail: Any) -> list[str]:
+    """A file to be put aside."""
+    return trail.fill(blocks=8)
+
+
+def renamed(trail: Any) -> list[str]:
+    """A file to be begun."""
+    before = trail.fill(blocks=3)
+    trail.path.rename(trail.beside(".1"))
+    return before
+
+
+def damaged(trail: Any) -> list[str]:
+    """A file that somebody wrote into, to be put aside."""
+    before = trail.fill(blocks=3)
+    with trail.path.open("ab") as file:
+        file.write(b"hello\n")
+    return before
+
+
+Scenario = Callable[[Any], list[str]]
+
+
+def crash_and_look(trail: Any, template: Path, number: int, before: list[str], *, broken: bool) -> bool:
+    """Crash at one point, check what is left, and say whether the write got that far at all."""
+    trail.folder = template.with_name(f"crash-{number}")
+    trail.path = trail.folder / "audit.jsonl"
+    shutil.copytree(template, trail.folder)
+    child = os.fork()
+    if child == 0:
+        die_before_call(number)
+        trail.write(trail.open(max_bytes=2048), 3, principal="crashed")
+        os._exit(0)
+    finished = os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 0
+    allowed = {"broken"} if broken else {"sealed", "unsealed", "gap"}
+    assert trail.verify().state in allowed, number
+    after = trail.write(trail.open(max_bytes=2048), 2)
+    trail.lines()
+    assert trail.verify().state in allowed - {"unsealed"}, number
+    events = [event for event in trail.open().read(TrailQuery()) if event.principal is not None]
+    crashed = [event.id for event in events if event.principal == "crashed"]
+    assert len(crashed) in ({3} if finished else {0, 3}), number
+    kept = [event.id for event in events if event.id not in crashed]
+    assert [*before, *after] == [one for one in kept if one in {*before, *after}], number
+    return finished
+
+
+@pytest.mark.parametrize("scenario", [nothing_yet, some_blocks, torn, half_a_block, full, renamed, damaged])
+def test_a_crash_at_any_point_loses_nothing_and_breaks_nothing(trail: Any, tmp_path: Path, scenario: Scenario) -> None:
+    """What was acknowledged is there, the block is there whole or not at all, and the trail goes on."""
+    template = tmp_path / "template"
+    template.mkdir()
+    trail.path = template / "audit.jsonl"
+    before = scenario(trail)
+    for number in range(1, 200):
+        if crash_and_look(trail, template, number, before, broken=scenario is damaged):
+            break
+    assert 10 < number < 199, "the crashes have not covered the whole write"
