@@ -113,6 +113,11 @@ def cell(text: str) -> str:
     return " ".join(prose(text).split()).replace("|", "\\|")
 
 
+def said(text: str) -> str:
+    """Return a line of ``--help`` for a table or a paragraph: an asterisk is one, outside of code."""
+    return re.sub(r"(`[^`]*`)|\*", lambda match: match[1] or "\\*", cell(text))
+
+
 def heading(level: int, text: str) -> str:
     """Return a heading."""
     return f"{'#' * level} {text}\n"
@@ -365,9 +370,11 @@ def command_entry(name: str, text: str, *, level: int) -> Iterator[str]:
 
     shown = Help(text)
     yield heading(level, name)
-    yield shown.about
+    if shown.about:
+        yield f"{shown.about}\n"
     yield f"```text\n{shown.usage}\n```\n"
     yield shown.options()
+    yield from shown.notes()
     if shown.examples:
         yield "For example:\n"
         yield f"```text\n{shown.examples}\n```\n"
@@ -388,23 +395,39 @@ class Help:
     """What ``--help`` prints, taken apart."""
 
     def __init__(self, text: str) -> None:
-        parts = re.split(r"\n\n", text.strip("\n"))
-        self.usage = parts[0].removeprefix("usage: ")
-        self._groups = {part.partition(":\n")[0]: part.partition(":\n")[2] for part in parts[1:] if ":\n" in part}
-        self.about = next((prose(part) + "\n" for part in parts[1:] if ":\n" not in part), "")
-        self.examples = textwrap.dedent(self._groups.get("examples", "")).strip()
-        choices = re.search(r"\{([\w,-]+)\}\s+\.\.\.$", self.usage)
-        self.subcommands = choices[1].split(",") if choices else []
+        usage, *parts = re.split(r"\n\n+", text.strip("\n"))
+        self.usage = " ".join(usage.removeprefix("usage: ").split())
+        groups = {part.partition(":\n")[0]: part.partition(":\n")[2] for part in parts if re.match(r"[\w ]+:\n", part)}
+        self.about = "\n\n".join(prose(part) for part in parts if not re.match(r"[\w ]+:\n", part))
+        self.examples = textwrap.dedent(groups.pop("examples", "")).strip()
+        entries = [
+            taken_apart(entry)
+            for group in ("positional arguments", "options")
+            for entry in re.split(r"\n(?=  \S)", groups.pop(group, ""))
+        ]
+        self.subcommands = [
+            word for name, text in entries if name == "ACTION" for word in re.findall(r"^    (\w+)", text, re.M)
+        ]
+        self._entries = [(name, text) for name, text in entries if name not in ("", "ACTION", "-h, --help")]
+        self._notes = {
+            title: part for title, part in groups.items() if title not in ("commands", "exit status") or self.about
+        }
 
     def options(self) -> str:
         """Return a table of the arguments and options."""
-        rows = []
-        for group in ("positional arguments", "options"):
-            for entry in re.split(r"\n(?=  \S)", self._groups.get(group, "")):
-                name, _, text = re.sub(r"\n\s+", "  ", entry.strip()).partition("  ")
-                if name and not name.startswith(("-h", "{")):
-                    rows.append((f"`{cell(name)}`", cell(text)))
-        return table(("argument", "meaning"), rows)
+        return table(("argument", "meaning"), [(f"`{cell(name)}`", said(text)) for name, text in self._entries])
+
+    def notes(self) -> Iterator[str]:
+        """Yield what else the help says, a paragraph for each of its titles."""
+        for title, text in self._notes.items():
+            yield f"**{title.capitalize()}.** {said(text)}\n"
+
+
+def taken_apart(entry: str) -> tuple[str, str]:
+    """Return the name and the text of an argument, which may stand on the same line or below it."""
+    line, _, below = entry.partition("\n")
+    name, _, text = line.strip().partition("  ")
+    return name, f"{text.strip()}\n{below}"
 
 
 COMMANDS = """\

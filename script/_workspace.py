@@ -49,7 +49,7 @@ def install() -> int:
     arguments = ["--group", f"{ROOT}/pyproject.toml:everything"]
     for folder in distributions():
         arguments += ["--editable", f"{folder}[testing]"]
-    return subprocess.run(["uv", "pip", "install", "--quiet", *arguments], check=False).returncode  # noqa: S603, S607  # tox's uv
+    return subprocess.run(["uv", "pip", "install", "--quiet", *arguments], check=False).returncode  # noqa: S607  # tox puts uv on PATH
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ import strongroom
 
 from strongroom.builtin.memory import MemoryBackend
 from strongroom.builtin.settings import MemorySettings
-from strongroom.contracts import AuditWrite, Backend
-from strongroom.model import AuditEvent
+from strongroom.contracts import AuditWrite, Backend, ReadManyRequest, ReadManyResult, ReadRequest, ReadResult
+from strongroom.model import AuditEvent, SecretValue
 from strongroom.testing import FakeClock, FaultyBackend, MemorySink
 
 TIME_LIMIT = 10.0
@@ -49,6 +49,76 @@ class WaitingSink(MemorySink):
         return [event for event in list(self.events) if event.event in kinds]
 
 
+class HookedBackend(MemoryBackend):
+    """A backend in memory that tells of each read before it answers.
+
+    Attributes:
+        reads: Every name that was asked for, also by ``read_many``.
+        batches: How many calls of ``read_many`` there were.
+        on_read: Called in the reader's thread; it may wait or raise.
+    """
+
+    def __init__(self, seed: dict[str, str] | None = None) -> None:
+        super().__init__(seeded(seed))
+        self.reads: list[str] = []
+        self.batches = 0
+        self.on_read: Callable[[ReadRequest], object] | None = None
+
+    def read(self, request: ReadRequest) -> ReadResult:
+        self.reads.append(request.name)
+        # A copy each time, as from a server: else this backend would hold the only buffer.
+        found = super().read(request)
+        answer = found.replace(value=SecretValue.of_bytes(found.value.reveal(), found.value.type))
+        if self.on_read is not None:
+            self.on_read(request)
+        return answer
+
+    def read_many(self, request: ReadManyRequest) -> ReadManyResult:
+        self.batches += 1
+        return super().read_many(request)
+
+
+@pytest.fixture
+def hooked() -> HookedBackend:
+    """A backend that holds ``db/password`` and ``db/user``."""
+    return HookedBackend({"db/password": "s3cret", "db/user": "app"})
+
+
+@pytest.fixture
+def make_hooked() -> type[HookedBackend]:
+    return HookedBackend
+
+
+class Gate:
+    """Holds a thread up until it is told to go on, and tells when it has come."""
+
+    def __init__(self) -> None:
+        self._arrived, self._open = threading.Event(), threading.Event()
+
+    def hold(self) -> None:
+        """Wait here until the gate opens."""
+        self._arrived.set()
+        assert self._open.wait(TIME_LIMIT), "nobody opened the gate"
+
+    def wait_for_arrival(self) -> None:
+        assert self._arrived.wait(TIME_LIMIT), "nobody came to the gate"
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    held = Gate()
+    yield held
+    held.open()
+
+
+def seeded(seed: dict[str, str] | None = None, **settings: Any) -> MemorySettings:
+    """Return settings of a backend in memory that holds these from the start."""
+    return MemorySettings(seed={name: SecretValue(text) for name, text in (seed or {}).items()}, **settings)
+
+
 class Opener:
     """Opens managers on backends in memory, and closes them when the test is over."""
 
@@ -71,7 +141,7 @@ class Opener:
             {"audit": "none", "principal": "tester"} | config,
             clock=self.clock,
             wall_clock=lambda: int(self.clock.time() * 1e9),
-            backends=backends or {"memory": MemoryBackend(MemorySettings(seed=seed))},
+            backends=backends or {"memory": MemoryBackend(seeded(seed))},
             sinks=(self.sink,) if sinks is None else sinks,
             tracer_provider=tracer_provider,
         )
@@ -103,7 +173,7 @@ def make_backend() -> Callable[..., FaultyBackend]:
     """Return a function that makes a backend that counts its calls and fails when told to."""
 
     def make(seed: dict[str, str] | None = None, **settings: Any) -> FaultyBackend:
-        return FaultyBackend(MemoryBackend(MemorySettings(seed=seed, **settings)))
+        return FaultyBackend(MemoryBackend(seeded(seed, **settings)))
 
     return make
 

@@ -118,9 +118,7 @@ def test_deciding_agrees_with_a_naive_model_in_any_order_of_the_rules(
 
 
 def made(principal: str, *actions: str, names: str = "**", allow: bool = True, id: str = "r") -> Rule:
-    return Rule(
-        id=id, principal=principal, allow=allow, actions=parse_actions(list(actions), "here"), names=tuple([names])
-    )
+    return Rule(id=id, principal=principal, allow=allow, actions=parse_actions(list(actions), "here"), names=(names,))
 
 
 def test_without_a_rule_everything_but_impersonating_is_allowed() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from uv import find_uv_bin
+
 from _workspace import ROOT, distributions, metadata
 from sources import package
 
@@ -34,7 +36,7 @@ def run(*command: str | Path) -> str:
 
 def build(folder: Path, target: Path) -> tuple[Path, Path]:
     """Build *folder*; return the sdist, and the wheel that was made from it."""
-    run("uv", "build", "--quiet", "--out-dir", target, folder)
+    run(find_uv_bin(), "build", "--quiet", "--out-dir", target, folder)
     (sdist,), (wheel,) = target.glob("*.tar.gz"), target.glob("*.whl")
     return sdist, wheel
 
@@ -51,8 +53,8 @@ def install_alone(folder: Path, built: dict[str, tuple[Path, Path]], environment
     The core's wheel is named too: no index may answer for it.
     """
     wheels = {built["core"][1], built[folder.name][1]}
-    run("uv", "venv", "--quiet", environment)
-    run("uv", "pip", "install", "--quiet", "--python", environment, *sorted(wheels))
+    run(find_uv_bin(), "venv", "--quiet", environment)
+    run(find_uv_bin(), "pip", "install", "--quiet", "--python", environment, *sorted(wheels))
     return environment / "bin"
 
 

@@ -10,7 +10,7 @@ from sources import tracked_files, where
 # Written in pieces, so that this file does not find itself.
 OF_ONE_MACHINE = {
     "a home folder": r"(?<![\w.$}~-])/(?:home|Users|root)/\w",
-    "a work folder of one machine": r"(?<![\w.$}~-])/(?:work|workspace|mnt|srv|opt/\w+)/\w",
+    "a work folder of one machine": r"(?<![\w.$}~-])/(?:work|workspace|builds?|farm)/\w",
     "a folder beside the repository": r"\.\./\.\./\.\./\.\.|(?<!\w)\.\./" + "shared",
     "a package index's address": r"https?://[^\s'\"<>]*/simple\b|(?:--|_|\b)(?:extra-)?index-"
     + "url"

@@ -33,7 +33,7 @@ class Record:
         cls._fields = (*cls._fields, *(name for name in own if name not in cls._fields))
         cls._defaults = cls._defaults | {name: cls.__dict__[name] for name in own if name in cls.__dict__}
         if "__init__" not in cls.__dict__:
-            cls.__init__ = _initializer(cls._fields, cls._defaults)  # type: ignore[method-assign]  # made to measure
+            cls.__init__ = _compile_then_initialize  # type: ignore[method-assign]  # and replaced at the first call
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: use replace() to make a changed copy")
@@ -64,6 +64,14 @@ class Record:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields and their values, in the order of their definition."""
         return {name: self.__dict__[name] for name in self._fields}
+
+
+def _compile_then_initialize(self: Record, **values: Any) -> None:
+    """Give a class its own initializer when its first record is made: most commands use few of the classes."""
+    cls = type(self)
+    made = _initializer(cls._fields, cls._defaults)
+    cls.__init__ = made  # type: ignore[method-assign]  # made to measure
+    made(self, **values)
 
 
 def _initializer(fields: tuple[str, ...], defaults: dict[str, Any]) -> Any:

@@ -87,11 +87,11 @@ class AnomalyStage:
         """Return the detector's name and reason if it blocks."""
         try:
             verdict = entry.detector.judge(access)
+            self.verdicts[verdict.decision] += 1
         # The plugin boundary: a detector that fails must not stop the others.
         except Exception as error:  # noqa: BLE001  # see above
             self.failures += 1
             return (entry.name, f"it failed with {type(error).__name__}") if entry.required else None
-        self.verdicts[verdict.decision] += 1
         if verdict.decision is Decision.ALLOW:
             return None
         blocks = verdict.decision is Decision.BLOCK and entry.block
@@ -106,4 +106,8 @@ class AnomalyStage:
     def close(self) -> None:
         """Close each detector."""
         for entry in self.detectors:
-            entry.detector.close()
+            try:
+                entry.detector.close()
+            # The plugin boundary, as above; what a detector knows is advice, and none is asked for any more.
+            except Exception:  # noqa: BLE001  # see above
+                self.failures += 1

@@ -19,7 +19,7 @@ from typing import Any, Final
 from strongroom._record import Record
 from strongroom.contracts.audit import AuditSink, AuditWrite
 from strongroom.contracts.health import Health, HealthState
-from strongroom.errors import AuditError, StrongroomError
+from strongroom.errors import AuditError, ClosedError, StrongroomError
 from strongroom.model import AuditEvent, Principal, current_user
 from strongroom.telemetry import Telemetry
 
@@ -98,12 +98,17 @@ class GuardedSink(AuditSink):
             return Health(state=HealthState.DOWN, reason=f"{self.type} failed with {type(error).__name__}")
 
     def after_fork(self) -> None:
-        """Tell the sink that it is in a forked child."""
+        """Tell the sink that it is in a forked child; what was lost before is the parent's to report."""
+        self.lost = self.lost_in_all = 0
         self.wrapped.after_fork()
 
     def close(self) -> None:
-        """Close the sink."""
-        self.wrapped.close()
+        """Close the sink. By now everything has been recorded; what is left is a handle that the process gives back."""
+        try:
+            self.wrapped.close()
+        # The plugin boundary, as above.
+        except Exception:  # noqa: BLE001  # see above
+            return
 
 
 def _gap(model: AuditEvent, lost: int) -> AuditEvent:
@@ -143,7 +148,7 @@ class AuditStage:
         sinks: In the order of the configuration.
         telemetry: Tells which trace an event belongs to.
         wall_clock: Nanoseconds since 1970, UTC.
-        buffer_events: How many hits may wait; a full buffer is written by the reader that filled it.
+        buffer_events: How many hits may wait; a full buffer is written by the next reader.
     """
 
     def __init__(
@@ -161,6 +166,7 @@ class AuditStage:
         self._user = current_user()
         self._host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
         self._closed = False
+        self._fork = threading.local()
         self._start_afresh()
 
     def _start_afresh(self) -> None:
@@ -203,6 +209,7 @@ class AuditStage:
 
         Raises:
             AuditError: A required sink could not record them.
+            ClosedError: The stage is closed.
         """
         if not self.sinks:
             return
@@ -219,13 +226,18 @@ class AuditStage:
 
         Raises:
             AuditError: Earlier hits could not be recorded by a required sink.
+            ClosedError: The stage is closed.
         """
         if not self.sinks:
             return
-        self._buffer.append((self._wall_clock(), hit, version, source, result, self._telemetry.current_trace_id()))
         if self._stuck or len(self._buffer) >= self._limit:
+            # If this fails the read fails, and so must leave no trace that says it went well.
             self.flush()
-        elif not self._awake:
+        self._buffer.append((self._wall_clock(), hit, version, source, result, self._telemetry.current_trace_id()))
+        if self._closed:
+            # Asked only now: what was in the buffer before the stage closed has been written by its closing.
+            raise _closed_error()
+        if not self._awake:
             self._awake = True
             self._wake_writer()
 
@@ -238,12 +250,14 @@ class AuditStage:
         if self._buffer or self._stuck:
             self._locked(lambda: self._write((), durable=durable))
 
-    def _locked(self, action: Callable[[], None]) -> None:
+    def _locked(self, action: Callable[[], None], *, closing: bool = False) -> None:
         if not self._lock.acquire(timeout=LOCK_SECONDS):
             raise AuditError(
                 f"an audit sink has not answered for {LOCK_SECONDS:g} s", hint="see `strongroom health` for the sink"
             )
         try:
+            if self._closed and not closing:
+                raise _closed_error()
             action()
         finally:
             self._lock.release()
@@ -260,6 +274,7 @@ class AuditStage:
         failed, error = self._write_to(self.sinks, block, durable=durable)
         if error is None:
             self._opened = True
+            self._owed = ()
             return
         # The operation that `events` tell of is refused, so they are let go; the hits have happened.
         self._stuck, self._owed = hits, failed
@@ -331,14 +346,17 @@ class AuditStage:
             except AuditError:
                 # The hits are kept, and the next read fails with the reason; waking now would spin.
                 self._awake = False
+            except ClosedError:
+                return
 
     def health(self) -> list[tuple[str, Health]]:
-        """Return each sink's state; one that still lacks hits is down."""
+        """Return each sink's state; one that could not record what came last is down."""
         states = []
         for sink in self.sinks:
             state = sink.health()
             if sink in self._owed and state.state is HealthState.UP:
-                state = Health(state=HealthState.DOWN, reason=f"{len(self._stuck)} events could not be recorded")
+                waiting = f", and {len(self._stuck)} events wait for it" if self._stuck else ""
+                state = Health(state=HealthState.DOWN, reason=f"its last write failed{waiting}")
             states.append((sink.type, state))
         return states
 
@@ -351,13 +369,15 @@ class AuditStage:
         """Record what waits, and hold the lock so that no write is cut in two by the fork."""
         try:
             self.flush()
-        except AuditError:
+        except StrongroomError:
             pass  # the parent keeps the hits, and its next read reports the failure
-        self._lock.acquire()
+        # A sink that hangs in another thread does not hang the fork: the child takes new locks in any case.
+        self._fork.locked = self._lock.acquire(timeout=LOCK_SECONDS)
 
     def after_fork_in_parent(self) -> None:
         """Let writes go on."""
-        self._lock.release()
+        if self._fork.locked:
+            self._lock.release()
 
     def after_fork_in_child(self) -> None:
         """Start with new locks and an empty buffer: what waits is the parent's to record."""
@@ -377,14 +397,11 @@ class AuditStage:
         self._signal.set()
         try:
             if self._opened or self._buffer or self._stuck:
-                self._locked(lambda: self._write((self.event("closed"),), durable=True))
+                self._locked(lambda: self._write((self.event("closed"),), durable=True), closing=True)
         finally:
             for sink in self.sinks:
-                _close_quietly(sink)
+                sink.close()
 
 
-def _close_quietly(sink: GuardedSink) -> None:
-    try:
-        sink.close()
-    except StrongroomError:
-        pass  # everything has been recorded; what is left is a handle that the process gives back anyway
+def _closed_error() -> ClosedError:
+    return ClosedError("the manager is closed", hint="open a new one")

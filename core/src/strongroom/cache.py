@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeVar
 
 from strongroom._record import Record
 from strongroom.contracts.cache import CachePolicy, Lifetime, StoreRequest
-from strongroom.errors import SecretNotFoundError
+from strongroom.errors import PluginError, SecretNotFoundError
 from strongroom.model import Secret, SecretName
 
 BUCKETS: Final = (1.0, 10.0, 60.0, 300.0, 3600.0, float("inf"))
@@ -25,7 +25,7 @@ BUCKETS: Final = (1.0, 10.0, 60.0, 300.0, 3600.0, float("inf"))
 class Entry:
     """A cached answer: a secret, or that there is none."""
 
-    __slots__ = ("error", "fresh_until", "secret", "stale_until", "stored", "visited")
+    __slots__ = ("error", "fresh_until", "secret", "stale_until", "stored", "ticket", "visited")
 
     def __init__(
         self, stored: float, lifetime: Lifetime, *, secret: Secret | None, error: SecretNotFoundError | None
@@ -36,6 +36,8 @@ class Entry:
         self.fresh_until = lifetime.fresh_until
         self.stale_until = max(lifetime.fresh_until, lifetime.stale_until or lifetime.fresh_until)
         self.visited = False
+        self.ticket = 0
+        """What the hand of the clock knows the entry by: if it held the entry itself, no value would be wiped."""
 
 
 class CacheStats(Record):
@@ -136,7 +138,8 @@ class Cache:
         self.counters = Counters(self._cells)
         self._lock = threading.Lock()
         self._flights: dict[Key, Flight[Secret]] = {}
-        self._hand: deque[tuple[Key, Entry]] = deque()
+        self._hand: deque[tuple[Key, int]] = deque()
+        self._tickets = 0
         self._evictions = 0
         self._expirations = 0
 
@@ -157,42 +160,65 @@ class Cache:
         """Keep a load's answer for as long as the policy says, unless something newer has come since."""
         now = self.clock()
         request = StoreRequest(name=name, now=now, found=secret is not None, random=self._random())
-        lifetime = self.policy.lifetime(request)
-        if max(lifetime.fresh_until, lifetime.stale_until or 0.0) <= now:
-            return
-        entry = Entry(now, lifetime, secret=secret, error=error.again() if error else None)
+        entry = Entry(now, self._lifetime(request), secret=secret, error=error.again() if error else None)
         with self._lock:
-            if not flight.obsolete:
+            if flight.obsolete:
+                return
+            if entry.stale_until <= now:
+                # Not worth keeping, and what was kept is older: after 'not found' nothing may stand in for it.
+                self.entries.pop(key, None)
+            else:
                 self._insert(key, entry)
+
+    def _lifetime(self, request: StoreRequest) -> Lifetime:
+        try:
+            return self.policy.lifetime(request)
+        # The plugin boundary: a policy that fails gives no answer that could be used.
+        except Exception as error:
+            raise PluginError(
+                f"the cache policy failed with {type(error).__name__}",
+                code="plugin_broken",
+                name=request.name,
+                hint="use another one in [cache], or mend it",
+            ) from error
 
     def _insert(self, key: Key, entry: Entry) -> None:
         if key not in self.entries:
             while len(self.entries) >= self.max_entries:
                 self._evict_one()
+        self._tickets += 1
+        entry.ticket = self._tickets
         self.entries[key] = entry
-        self._hand.append((key, entry))
+        self._hand.append((key, entry.ticket))
         if len(self._hand) > 2 * self.max_entries + 16:
-            self._hand = deque(pair for pair in self._hand if self.entries.get(pair[0]) is pair[1])
+            self._hand = deque(pair for pair in self._hand if self._pointed_at(*pair) is not None)
+
+    def _pointed_at(self, key: Key, ticket: int) -> Entry | None:
+        entry = self.entries.get(key)
+        return entry if entry is not None and entry.ticket == ticket else None
 
     def _evict_one(self) -> None:
         """Move the hand on to an entry that no read has used since it last passed."""
         while True:
-            key, entry = self._hand.popleft()
-            if self.entries.get(key) is not entry:
+            key, ticket = self._hand.popleft()
+            entry = self._pointed_at(key, ticket)
+            if entry is None:
                 continue
             if entry.visited:
                 entry.visited = False
-                self._hand.append((key, entry))
+                self._hand.append((key, ticket))
                 continue
             del self.entries[key]
             self._evictions += 1
             return
 
-    def drop(self, key: Key) -> None:
-        """Forget an answer; a load under way for it will not be kept either."""
+    def drop(self, name: SecretName) -> None:
+        """Forget every answer about a name, older versions too; a load under way will not be kept either."""
         with self._lock:
-            self._obsolete(key)
-            self.entries.pop(key, None)
+            versions = [key for key in (*self.entries, *self._flights) if isinstance(key, tuple) and key[0] == name]
+            for key in (name, *versions):
+                self._obsolete(key)
+                self.entries.pop(key, None)
 
     def abandon(self, key: Key) -> None:
         """Let the next read start a load of its own, and keep what is there until that one ends."""

@@ -141,9 +141,9 @@ class Catalogue:
             raise
         # The plugin boundary: whatever a plugin's module raises, SystemExit included, is its own failure.
         except BaseException as error:
+            reason = error.what if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
             raise PluginError(
-                f"the {point.kind.label} {point.name!r} of {point.distribution} {point.version} is broken: "
-                f"{type(error).__name__}: {error}",
+                f"the {point.kind.label} {point.name!r} of {point.distribution} {point.version} is broken: {reason}",
                 code="plugin_broken",
                 hint="upgrade or uninstall that distribution",
             ) from error
@@ -180,12 +180,19 @@ def _metadata_folders() -> Iterator[str]:
         if place in seen_places or not os.path.isdir(place):
             continue
         seen_places.add(place)
-        for folder in sorted(os.listdir(place)):
+        for folder in _listed(place):
             stem, kind = os.path.splitext(folder)
             name = _normalized(stem.partition("-")[0])
             if kind in {".dist-info", ".egg-info"} and name not in seen_names:
                 seen_names.add(name)
                 yield os.path.join(place, folder)
+
+
+def _listed(place: str) -> list[str]:
+    try:
+        return sorted(os.listdir(place))
+    except OSError:
+        return []  # a folder that may not be read; importing passes over it, too
 
 
 def _normalized(name: str) -> str:
@@ -249,17 +256,27 @@ def _core_version(folders: list[str]) -> str:
 
 def _requirement_problem(point: Point, core_version: str) -> str:
     """Say how the distribution's stated requirement on the core is not met, before it is imported."""
-    try:
-        with open(os.path.join(point.folder, "METADATA"), encoding="utf-8") as file:
-            lines = [line for line in file if line.lower().startswith("requires-dist: strongroom")]
-    except (OSError, UnicodeDecodeError):
-        return ""
-    for line in lines:
-        requirement = line.partition(":")[2].partition(";")[0].strip()
-        clauses = requirement[len(hookspecs.PROJECT) :].strip(" ()")
+    for requirement in _requirements(point.folder):
+        clauses = requirement[len(hookspecs.PROJECT) :]
+        if clauses.startswith("["):
+            clauses = clauses.partition("]")[2]
+        clauses = clauses.strip(" ()")
         if clauses[:1] in {"<", ">", "=", "!", "~"} and core_version and not _satisfies(core_version, clauses):
             return f"it needs {requirement}, and strongroom is {core_version}"
     return ""
+
+
+def _requirements(folder: str) -> list[str]:
+    """Return what a distribution requires whose name begins like the core's, but not for an extra."""
+    try:
+        with open(os.path.join(folder, "METADATA"), encoding="utf-8") as file:
+            # After the first empty line comes the readme, which may say anything.
+            headers = file.read().partition("\n\n")[0].splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    lines = [line.partition(":")[2].strip() for line in headers if line.lower().startswith("requires-dist:")]
+    parts = [line.partition(";") for line in lines if line.lower().startswith(hookspecs.PROJECT)]
+    return [requirement.strip() for requirement, _, marker in parts if "extra" not in marker]
 
 
 def _satisfies(version: str, clauses: str) -> bool:
@@ -270,8 +287,10 @@ def _satisfies(version: str, clauses: str) -> bool:
         want = _numbers(clause.strip()[len(operator) :])
         width = max(len(have), len(want))
         left, right = (part + [0] * (width - len(part)) for part in (have, want))
+        same = have[: len(want)] == want if clause.rstrip().endswith(".*") else left == right
+        compatible = left >= right and have[: len(want) - 1] == want[:-1]
         outcome = {">=": left >= right, ">": left > right, "<": left < right, "<=": left <= right}
-        if not outcome.get(operator, True):
+        if not (outcome | {"==": same, "!=": not same, "~=": compatible}).get(operator, True):
             return False
     return True
 

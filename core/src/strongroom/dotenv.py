@@ -1,4 +1,4 @@
-"""Reads ``.env`` files strictly, and writes lines that readers and shells take back exactly.
+r"""Reads ``.env`` files strictly, and writes lines that readers and shells take back exactly.
 
 Readers of such files differ in what they make of the odd ones. This one refuses
 what it cannot be sure about and names the line, never its content:
@@ -7,7 +7,7 @@ what it cannot be sure about and names the line, never its content:
 * An unquoted value is the rest of its line without blanks at both ends and
   without a comment, which starts at a ``#`` after a blank.
 * ``'...'`` is literal and may span lines.
-* ``"..."`` may span lines and knows ``\\n \\r \\t \\" \\\\ \\$`` and the escaped
+* ``"..."`` may span lines and knows ``\n \r \t \" \\ \$`` and the escaped
   backtick; any other backslash is refused.
 * Nothing is interpolated: ``$HOME`` and ``%s`` stand for themselves.
 """
@@ -18,7 +18,7 @@ import re
 
 from typing import Final
 
-from strongroom.errors import ConfigurationError, InvalidValueError, StrongroomError
+from strongroom.errors import ConfigurationError, InvalidValueError
 from strongroom.model import SecretValue
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -32,7 +32,7 @@ _AFTER_QUOTE: Final = re.compile(r"[ \t]*(?:[ \t]#.*)?\r?")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,-]+")
 
 
-def parse(content: bytes, source: str) -> dict[str, SecretValue]:
+def parse(content: SecretValue, source: str) -> dict[str, SecretValue]:
     """Return the variables of a ``.env`` file in their order.
 
     Args:
@@ -44,11 +44,14 @@ def parse(content: bytes, source: str) -> dict[str, SecretValue]:
         ConfigurationError: It is no such file. The message names the first line
             that is wrong, the error's notes name all others.
     """
-    reader = _Reader(_text(content, source))
-    reader.run()
-    if reader.problems:
-        raise _error(source, reader.problems)
-    return reader.found
+    found, problems = _read(content.reveal())
+    if problems:
+        # Raised here, where no local variable shows the content.
+        error = ConfigurationError(f"{source} {problems[0]}", hint="mend the file; nothing of it was used")
+        for problem in problems[1:]:
+            error.add_note(f"{source} {problem}")
+        raise error
+    return found
 
 
 def dotenv_line(variable: str, value: SecretValue) -> str:
@@ -91,32 +94,28 @@ def _expressible(variable: str, value: SecretValue) -> str:
         text = value.reveal_text()
     except InvalidValueError:
         text = "\0"
-    if "\0" in text:
-        raise InvalidValueError(
-            f"the value for {variable} is binary, which this format cannot express",
-            hint="export it with --format json, or read it with `strongroom get`",
-        )
-    return text
+    if "\0" not in text:
+        return text
+    del text
+    raise InvalidValueError(
+        f"the value for {variable} is binary, which this format cannot express",
+        hint="export it with --format json, or read it with `strongroom get`",
+    )
 
 
-def _text(content: bytes, source: str) -> str:
+def _read(content: bytes) -> tuple[dict[str, SecretValue], list[str]]:
+    """Return the variables, and what is wrong."""
     content = content.removeprefix(_BOM)
     wrong = content.find(b"\0")
     if wrong < 0:
         try:
-            return content.decode()
+            reader = _Reader(content.decode())
+            reader.run()
+            return reader.found, reader.problems
         except UnicodeDecodeError as error:
             wrong = error.start
-    # Raised outside the handler: the decoding error carries the content.
     line = content.count(b"\n", 0, wrong) + 1
-    raise _error(source, [f"line {line} is not UTF-8 text, or holds a NUL"])
-
-
-def _error(source: str, problems: list[str]) -> StrongroomError:
-    error = ConfigurationError(f"{source} {problems[0]}", hint="mend the file; nothing of it was used")
-    for problem in problems[1:]:
-        error.add_note(f"{source} {problem}")
-    return error
+    return {}, [f"line {line} is not UTF-8 text, or holds a NUL"]
 
 
 class _Reader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from collections.abc import Callable
 from typing import Final
@@ -43,7 +44,8 @@ class Subscriptions:
 
     def __init__(self, *, limit: float = SUBSCRIBER_SECONDS) -> None:
         self._limit = limit
-        self._entries: list[tuple[str, Callback]] = []
+        # Single steps on a dictionary need no lock, which a fork could find held.
+        self._entries: dict[object, tuple[str, Callback]] = {}
 
     def add(self, pattern: str, callback: Callback) -> Callable[[], None]:
         """Subscribe to a name or pattern.
@@ -55,11 +57,11 @@ class Subscriptions:
             InvalidNameError: The pattern is malformed.
         """
         matches(pattern, "checked-now")
-        entry = (pattern, callback)
-        self._entries = [*self._entries, entry]
+        ticket = object()
+        self._entries[ticket] = (pattern, callback)
 
         def end() -> None:
-            self._entries = [kept for kept in self._entries if kept is not entry]
+            self._entries.pop(ticket, None)
 
         return end
 
@@ -68,11 +70,13 @@ class Subscriptions:
 
         A subscriber that hangs goes on in its own daemon thread.
         """
-        calls = [_Call(callback, event) for pattern, callback in self._entries if matches(pattern, event.name)]
+        subscribers = list(self._entries.values())
+        calls = [_Call(callback, event) for pattern, callback in subscribers if matches(pattern, event.name)]
         for call in calls:
             call.thread.start()
+        until = time.monotonic() + self._limit
         for call in calls:
-            call.thread.join(self._limit)
+            call.thread.join(max(0.0, until - time.monotonic()))
         return Notified(failed=tuple(problem for call in calls if (problem := call.problem())))
 
 

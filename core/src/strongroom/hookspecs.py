@@ -83,7 +83,10 @@ def strongroom_cache_policies() -> Iterable[CachePolicySpec]:
             @hookimpl
             def strongroom_cache_policies():
                 yield CachePolicySpec(
-                    name="office-hours", summary="Short by day.", settings=OfficeHours, open=OfficeHoursPolicy
+                    name="office-hours",
+                    summary="Short by day.",
+                    settings=OfficeHours,
+                    open=OfficeHoursPolicy,
                 )
     """
     raise AssertionError("a specification is never called")

@@ -11,6 +11,7 @@ import os
 import sys
 import weakref
 
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 
@@ -54,6 +55,8 @@ def _install_once() -> None:
         return
     _installed = True
     atexit.register(_each, "close")
+    # This may be such a worker, in which a manager has been opened for the first time.
+    _close_at_the_end_of_a_worker()
     sys.addaudithook(_on_interpreter_event)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(
@@ -63,14 +66,33 @@ def _install_once() -> None:
         )
 
 
+def all_of(actions: Iterable[Callable[[], object]]) -> None:
+    """Do each of several things although others fail, and raise what the first failure raised."""
+    first: BaseException | None = None
+    for action in actions:
+        try:
+            action()
+        # Kept and raised below: one manager that fails must not cost another its records.
+        except BaseException as error:  # noqa: BLE001  # see above
+            first = first or error
+    if first is not None:
+        raise first
+
+
 def _each(method: str) -> None:
-    for thing in list(_live):
-        getattr(thing, method)()
+    all_of([getattr(thing, method) for thing in list(_live)])
 
 
 def _in_child() -> None:
     _each("after_fork_in_child")
-    # Workers of multiprocessing end without running atexit; they run these instead.
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        # multiprocessing empties its list of finalizers after this, and then calls what is registered here.
+        util.register_after_fork(_live, _close_at_the_end_of_a_worker)
+
+
+def _close_at_the_end_of_a_worker(_: object = None) -> None:
+    """Have everything closed when a worker of multiprocessing ends: those end without running atexit."""
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
         util.Finalize(None, _each, args=("close",), exitpriority=0)

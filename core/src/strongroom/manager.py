@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from strongroom._record import Record
+from strongroom.access import Gate
 from strongroom.cache import CacheStats
 from strongroom.config.load import load
 from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend
 from strongroom.contracts.health import Health, HealthState
 from strongroom.errors import (
-    AccessDeniedError,
     StrongroomError,
 )
 from strongroom.events import Callback, SecretUpdated
@@ -27,6 +27,7 @@ from strongroom.model import (
     Absent,
     Principal,
     PrincipalSource,
+    SecretName,
     SecretValue,
 )
 from strongroom.policy import Action
@@ -38,6 +39,7 @@ from strongroom.wiring import Parts
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
+    from strongroom.contracts.maintenance import Maintenance
     from strongroom.writing import Deleted, Writer, Written
 
 
@@ -112,7 +114,7 @@ class SecretManager(Reader):
             # Imported here: a program that only reads has no need of it.
             from strongroom.writing import Writer
 
-            self._lazy_writer = Writer(self._parts, self._gate, self._drop)
+            self._lazy_writer = Writer(self._parts, self._gate, self._cache.drop)
         return self._lazy_writer
 
     def __enter__(self) -> Self:
@@ -145,6 +147,27 @@ class SecretManager(Reader):
         if isinstance(content, StrongroomError):
             raise content
         return self._writer.set(name, content, expect_version=expect_version)
+
+    def check_set(self, name: str, value: SecretValue, *, expect_version: str | Absent | None = None) -> SecretName:
+        """Refuse what ``set`` would refuse before it records or sends anything, and write nothing.
+
+        Detectors are not asked, and whether the expected version is the current one
+        only the write itself can tell.
+
+        Args:
+            name: The secret's name.
+            value: What is to be written.
+            expect_version: As for ``set``.
+
+        Returns:
+            The canonical name.
+
+        Raises:
+            InvalidNameError, InvalidValueError, ValueTooLargeError,
+            UnsupportedOperationError: The backend could not take it.
+            AccessDeniedError: This principal may not create or update it.
+        """
+        return self._writer.check_set(name, value, expect_version=expect_version)
 
     def delete(self, name: str) -> Deleted:
         """Delete a secret; deleting an absent one is no error.
@@ -219,6 +242,26 @@ class SecretManager(Reader):
         """
         principal = Principal(name=name, source=PrincipalSource.AS_PRINCIPAL)
         return SecretManager(self._parts, principal, base=self._gate)
+
+    def maintenance(self, backend: str | None = None) -> Maintenance:
+        """Return what verifies, backs up and re-keys a backend that keeps its own file.
+
+        Each call is recorded; a change of keys and a backup as attempt and outcome.
+        The policy governs secrets, not this: who has the store's file and its key
+        has all of it.
+
+        Args:
+            backend: Its configured name; the default backend unless given.
+
+        Raises:
+            ConfigurationError: There is no such backend.
+            StrongroomError: It cannot be opened.
+            UnsupportedOperationError: Only when used: it keeps no file of its own.
+        """
+        # Imported here: a program that only reads has no need of it.
+        from strongroom.maintenance import AuditedMaintenance
+
+        return AuditedMaintenance(self._parts, self.principal, backend)
 
     def stats(self) -> CacheStats:
         """Return how the cache has served since the manager was opened."""

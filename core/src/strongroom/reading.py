@@ -19,7 +19,7 @@ from strongroom.errors import (
     StrongroomError,
 )
 from strongroom.model import Freshness, Principal, Secret, SecretName, SecretVersion
-from strongroom.policy import Action, matches, name_pattern
+from strongroom.policy import Action, matches
 from strongroom.wiring import Grant, Parts
 
 
@@ -75,18 +75,25 @@ class Reader:
         secret = entry.secret
         if secret is None:
             raise self._negative_hit(grant, entry)
+        self._record_hit(grant, secret.version, "ok")
         self._cache.counters.cell.hits += 1
-        if grant.immediate:
-            self._record_read(grant, version=secret.version, source="cache", cache_hit=True)
-        else:
-            self._parts.audit.hit(grant.hit, secret.version, "cache", "ok")
         return secret
 
     def _negative_hit(self, grant: Grant, entry: Entry) -> SecretNotFoundError:
         assert entry.error is not None, "an entry without a secret holds the error that stands for it"
+        self._record_hit(grant, None, entry.error.code)
         self._cache.counters.cell.negative += 1
-        self._parts.audit.hit(grant.hit, None, "cache", entry.error.code)
         return entry.error.again()
+
+    def _record_hit(self, grant: Grant, version: str | None, result: str) -> None:
+        try:
+            if grant.immediate:
+                self._record_read(grant, version=version, source="cache", cache_hit=True, result=result)
+            else:
+                self._parts.audit.hit(grant.hit, version, "cache", result)
+        except StrongroomError:
+            self._cache.counters.cell.errors += 1
+            raise
 
     def _admit(self, spelling: str) -> Grant:
         """Lead a name that is new to this principal through name check and policy."""
@@ -116,6 +123,7 @@ class Reader:
             outcome = error
         except BaseException as error:
             self._cache.land(_key(grant, version), flight, secret=None, error=error)
+            self._count(None, error)
             raise
         return self._settle(grant, version, flight, outcome, started, refresh=refresh)
 
@@ -134,6 +142,8 @@ class Reader:
         secret: Secret | None = None
         failure: BaseException | None = None
         try:
+            # Closed meanwhile: the answer may come from a backend that has already let go of everything.
+            self._gate.ensure_open()
             if isinstance(outcome, ReadResult):
                 secret = self._keep(grant, key, flight, outcome, started)
             else:
@@ -144,6 +154,17 @@ class Reader:
             raise
         finally:
             self._cache.land(key, flight, secret=secret, error=failure)
+            self._count(secret, failure)
+
+    def _count(self, secret: Secret | None, failure: BaseException | None) -> None:
+        """Count a read that the cache could not answer."""
+        cell = self._cache.counters.cell
+        if secret is not None and secret.freshness is Freshness.STALE:
+            cell.stale += 1
+        elif secret is not None or isinstance(failure, SecretNotFoundError):
+            cell.misses += 1
+        else:
+            cell.errors += 1
 
     def _keep(self, grant: Grant, key: object, flight: Flight[Secret], result: ReadResult, started: float) -> Secret:
         secret = Secret(
@@ -163,7 +184,6 @@ class Reader:
         )
         self._cache.store(key, grant.name, flight, secret=secret.with_changes(freshness=Freshness.CACHED), error=None)
         self._parts.start_sweeper()
-        self._cache.counters.cell.misses += 1
         return secret
 
     def _without_answer(
@@ -177,45 +197,46 @@ class Reader:
         refresh: bool,
     ) -> Secret:
         """Remember that there is no such secret, or serve a stale one in an outage, or raise."""
-        cells = self._cache.counters.cell
         entry = self._entries.get(key)
         if isinstance(error, BackendUnavailableError) and entry is not None and entry.secret and not refresh:
             age = self._clock() - entry.stored
             if self._clock() < entry.stale_until:
                 self._record_read(grant, version=entry.secret.version, source="stale", cache_hit=True)
-                cells.stale += 1
                 return entry.secret.with_changes(freshness=Freshness.STALE, age=age)
         error.name = error.name or grant.name
         self._record_read(grant, result=error.code, source="backend", duration=self._clock() - started)
         if isinstance(error, SecretNotFoundError):
             self._cache.store(key, grant.name, flight, secret=None, error=error)
-            cells.misses += 1
-        else:
-            cells.errors += 1
         raise error
 
     def _follow(self, grant: Grant, flight: Flight[Secret], started: float) -> Secret:
         """Take over what another reader's load brought, and record that we did."""
-        secret, error = flight.result, flight.error
+        secret: Secret | None = None
+        error = flight.error
+        try:
+            self._record_followed(grant, flight, started)
+            secret = flight.result
+        except StrongroomError as failure:
+            error = failure
+            raise
+        finally:
+            self._count(secret, error)
         if secret is not None:
-            stale = secret.freshness is Freshness.STALE
-            self._record_read(
-                grant,
-                version=secret.version,
-                source="stale" if stale else "backend",
-                cache_hit=stale,
-                duration=self._clock() - started,
-            )
-            cell = self._cache.counters.cell
-            cell.stale, cell.misses = cell.stale + stale, cell.misses + (not stale)
             return secret
         assert isinstance(error, StrongroomError), "a flight that has landed holds an answer"
-        self._record_read(grant, result=error.code, source="backend", duration=self._clock() - started)
-        if isinstance(error, SecretNotFoundError):
-            self._cache.counters.cell.misses += 1
-        else:
-            self._cache.counters.cell.errors += 1
         raise error.again()
+
+    def _record_followed(self, grant: Grant, flight: Flight[Secret], started: float) -> None:
+        secret = flight.result
+        stale = secret is not None and secret.freshness is Freshness.STALE
+        self._record_read(
+            grant,
+            version=secret.version if secret is not None else None,
+            result=getattr(flight.error, "code", "ok"),
+            source="stale" if stale else "backend",
+            cache_hit=stale,
+            duration=self._clock() - started,
+        )
 
     def _record_read(self, grant: Grant, **fields: Any) -> None:
         audit = self._parts.audit
@@ -240,6 +261,7 @@ class Reader:
             BatchError: ``strict`` is set and at least one name failed; the message
                 names those, ``errors`` holds the reason of each.
         """
+        self._gate.ensure_open()
         found: dict[str, Secret] = {}
         errors: dict[str, StrongroomError] = {}
         missing: list[tuple[str, Grant]] = []
@@ -269,17 +291,28 @@ class Reader:
         """Fetch what is not cached, one call a backend; what somebody else is fetching is waited for."""
         leading: dict[str, list[tuple[str, Grant, Flight[Secret]]]] = {}
         following: list[tuple[str, Grant]] = []
+        led: set[SecretName] = set()
         for spelling, grant in missing:
-            flight, leads = self._cache.join(grant.name)
-            if leads:
-                leading.setdefault(grant.backend.name, []).append((spelling, grant, flight))
-            else:
-                following.append((spelling, grant))
-        for group in leading.values():
-            self._load_group(group, found, errors)
+            # Two spellings of one name are one secret, to be asked for once.
+            if grant.name not in led:
+                flight, leads = self._cache.join(grant.name)
+                if leads:
+                    led.add(grant.name)
+                    leading.setdefault(grant.backend.name, []).append((spelling, grant, flight))
+                    continue
+            following.append((spelling, grant))
+        try:
+            for group in leading.values():
+                self._load_group(group, found, errors)
+        except BaseException as error:
+            # Whoever waits for one of the others must not wait for ever.
+            self._give_up([flight for group in leading.values() for flight in group], error)
+            raise
         for spelling, grant in following:
             with _collecting(spelling, errors):
-                found[spelling] = self._load(grant, None)
+                entry = self._entries.get(grant.name)
+                fresh = entry is not None and self._clock() < entry.fresh_until
+                found[spelling] = self._hit(grant, entry) if entry and fresh else self._load(grant, None)
 
     def _load_group(
         self,
@@ -295,14 +328,16 @@ class Reader:
             outcomes: dict[SecretName, ReadResult | StrongroomError] = {**answer.found, **answer.errors}
         except StrongroomError as error:
             outcomes = {grant.name: error.again() for _, grant, _ in group}
-        except BaseException as error:
-            for _, grant, flight in group:
-                self._cache.land(grant.name, flight, secret=None, error=error)
-            raise
         for spelling, grant, flight in group:
             with _collecting(spelling, errors):
                 outcome = outcomes.get(grant.name) or _unanswered(backend.name, grant.name)
                 found[spelling] = self._settle(grant, None, flight, outcome, started)
+
+    def _give_up(self, group: list[tuple[str, Grant, Flight[Secret]]], error: BaseException) -> None:
+        for _, grant, flight in group:
+            if not flight.done.is_set():
+                self._cache.land(grant.name, flight, secret=None, error=error)
+                self._count(None, error)
 
     def prefetch(self, *patterns: str) -> Batch:
         """Read into the cache every secret whose name matches, where this principal may.
@@ -316,7 +351,7 @@ class Reader:
         """
         names: list[str] = []
         for pattern in patterns:
-            name_pattern(pattern)
+            self._gate.check_pattern(Action.READ, pattern)
             folder = "/".join(pattern.split("*", 1)[0].split("/")[:-1])
             names += [name for name in self.list(folder) if matches(pattern, name)] if "*" in pattern else [pattern]
         return self.get_many(names)
@@ -341,6 +376,7 @@ class Reader:
         """Fetch every cached secret anew, with an error for each one that could not be fetched."""
         found: dict[str, Secret] = {}
         errors: dict[str, StrongroomError] = {}
+        self._gate.ensure_open()
         for name in [key for key in self._cache.kept() if isinstance(key, str)]:
             with _collecting(name, errors):
                 found[name] = self.refresh(name)
@@ -358,13 +394,7 @@ class Reader:
         if name is None:
             self._cache.clear()
         else:
-            self._drop(SecretName(name))
-
-    def _drop(self, name: SecretName) -> None:
-        for key in self._cache.kept():
-            if isinstance(key, tuple) and key[0] == name:
-                self._cache.drop(key)
-        self._cache.drop(name)
+            self._cache.drop(SecretName(name))
 
     def list(self, prefix: str = "") -> list[SecretName]:
         """Return the names below a prefix that this principal may list, sorted.
@@ -376,13 +406,16 @@ class Reader:
             InvalidNameError: The prefix is not a folder of names.
             UnsupportedOperationError: A backend that may hold such names cannot list.
         """
+        self._gate.ensure_open()
+        folder = self._gate.canonical(Action.LIST, prefix.removesuffix("/")) if prefix else ""
+        # The root has no name; the pattern of everything stands for it.
+        self._gate.judge(Action.LIST, SecretName(folder or "**"))
         names: set[SecretName] = set()
-        with self._recorded("list", prefix) as facts:
-            folder = str(SecretName(prefix.removesuffix("/"))) if prefix else ""
+        with self._recorded("list", f"{folder}/" if folder else "") as facts:
             for backend in self._parts.routed_below(folder):
                 listed = self._parts.backend(backend).list(ListRequest(prefix=folder)).names
                 names.update(name for name in listed if self._parts.route(name) == backend)
-            names = {name for name in names if self._gate.may_list(name)}
+            names = {name for name in names if self._gate.permits(Action.LIST, name)}
             facts["count"] = len(names)
         return sorted(names)
 
@@ -406,7 +439,7 @@ class Reader:
         """Record a look at metadata, whether it succeeds or fails."""
         audit = self._parts.audit
         started = self._clock()
-        facts: dict[str, Any] = {"key": key[:512], **fields}
+        facts: dict[str, Any] = {"key": key, **fields}
         try:
             yield facts
         except StrongroomError as error:

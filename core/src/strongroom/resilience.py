@@ -27,6 +27,7 @@ from strongroom.contracts.backend import (
     WriteResult,
 )
 from strongroom.contracts.health import Health, HealthState
+from strongroom.contracts.maintenance import Maintenance
 from strongroom.errors import (
     BackendError,
     InvalidValueError,
@@ -154,6 +155,24 @@ class GuardedBackend(Backend):
     def close(self) -> None:
         """Close the backend."""
         self._call("close", lambda _: self.wrapped.close(), None)
+
+    def maintain(self, operation: str, act: Callable[[Maintenance], Result]) -> Result:
+        """Let a function verify, back up or re-key a backend that keeps its own file.
+
+        Args:
+            operation: What it does, for the span and for errors.
+            act: Takes the backend's :class:`~strongroom.contracts.Maintenance`.
+
+        Raises:
+            UnsupportedOperationError: The backend keeps no file of its own.
+        """
+        if not isinstance(self.wrapped, Maintenance):
+            raise UnsupportedOperationError(
+                f"{self.name} (type {self.type}) keeps no file of its own to {operation}",
+                backend=self.name,
+                hint="name a local store with --backend; any other is maintained where it runs",
+            )
+        return self._call(operation, act, self.wrapped)
 
     def _need(self, capability: Capability, operation: str) -> None:
         if capability not in self.capabilities:

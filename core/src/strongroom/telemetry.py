@@ -17,6 +17,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from strongroom.errors import StrongroomError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -71,15 +73,13 @@ class Telemetry:
             attributes: Further ones by the constants of this module, with ``.``
                 written as ``_`` and without ``strongroom.``: ``backend_type="vault"``.
         """
-        if not self.enabled:
+        started = self._started(operation, self._attributes(operation, name, attributes)) if self.enabled else None
+        try:
             yield
-            return
-        with self._start(operation, self._attributes(operation, name, attributes)) as span:
-            try:
-                yield
-            except BaseException as error:
-                _mark_failed(span, error)
-                raise
+        except BaseException as error:
+            _end(started, error)
+            raise
+        _end(started, None)
 
     def current_trace_id(self) -> str | None:
         """Return the trace that the caller is in, in hexadecimal, if there is one."""
@@ -99,6 +99,15 @@ class Telemetry:
             raise ValueError(f"not in the closed list of attributes: {', '.join(sorted(unknown))}")
         return attributes
 
+    def _started(self, operation: str, attributes: dict[str, Any]) -> tuple[Any, Span] | None:
+        try:
+            context = self._start(operation, attributes)
+            return context, context.__enter__()
+        # Foreign code: tracing that fails must not fail what it traces.
+        except Exception as error:  # noqa: BLE001  # see above
+            _note(error)
+            return None
+
     def _start(self, operation: str, attributes: dict[str, Any]) -> Any:
         from opentelemetry import trace
 
@@ -112,9 +121,28 @@ class Telemetry:
         )
 
 
+def _end(started: tuple[Any, Span] | None, error: BaseException | None) -> None:
+    if started is None:
+        return
+    context, span = started
+    try:
+        if error is not None:
+            _mark_failed(span, error)
+        context.__exit__(None, None, None)
+    # As above: a write that has been made must not look as if it had failed.
+    except Exception as problem:  # noqa: BLE001  # see above
+        _note(problem)
+
+
+def _note(problem: Exception) -> None:
+    import logging
+
+    logging.getLogger("strongroom").debug("a span could not be recorded: %s", type(problem).__name__)
+
+
 def _mark_failed(span: Span, error: BaseException) -> None:
     from opentelemetry.trace import StatusCode
 
-    code = getattr(error, "code", None)
-    span.set_attribute(ERROR_TYPE, code if isinstance(code, str) else type(error).__qualname__)
+    # Only our codes are known to be words of a closed list: SystemExit has a code, too, which may be any text.
+    span.set_attribute(ERROR_TYPE, error.code if isinstance(error, StrongroomError) else type(error).__qualname__)
     span.set_status(StatusCode.ERROR)

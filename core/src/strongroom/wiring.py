@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from strongroom import lifecycle
 from strongroom.anomaly import Alert, AnomalyStage, ConfiguredDetector
-from strongroom.audit import AuditStage, GuardedSink, Hit
+from strongroom.audit import LOCK_SECONDS, AuditStage, GuardedSink, Hit
 from strongroom.cache import Cache
 from strongroom.config.load import Configuration, PluginTable, SinkTable
 from strongroom.contracts.audit import AuditSink
@@ -69,7 +69,7 @@ class Parts:
         self.wall_clock = wall_clock
         self.subscriptions = Subscriptions()
         key = configuration.telemetry.key
-        self.telemetry = Telemetry(tracer_provider=tracer_provider, key=key.reveal() if key else None)
+        self.telemetry = Telemetry(tracer_provider=tracer_provider, key=key.reveal() if key is not None else None)
         self._catalogue = Catalogue()
         self._ready = dict(backends or {})
         self._backends: dict[str, GuardedBackend] = {}
@@ -77,11 +77,14 @@ class Parts:
         self._lock = threading.RLock()
         self._grants: dict[tuple[Principal, ...], dict[str, Grant]] = {}
         self._sweeper: threading.Thread | None = None
+        self._fork = threading.local()
         self.closed = False
         self.cache = self._open_cache()
         self.anomaly = self._open_detectors()
         self.audit = AuditStage(self._open_sinks(sinks), telemetry=self.telemetry, wall_clock=wall_clock)
         lifecycle.watch(self)
+        # By itself, too: what waits there must be written even if nobody holds the manager any more.
+        lifecycle.watch(self.audit)
 
     def _open_cache(self) -> Cache:
         table = self.configuration.cache
@@ -202,19 +205,18 @@ class Parts:
 
     def before_fork(self) -> None:
         """Hold what a fork must not cut in two."""
-        self._lock.acquire()
-        self.audit.before_fork()
+        # A backend that hangs while it opens does not hang the fork: the child takes a new lock in any case.
+        self._fork.locked = self._lock.acquire(timeout=LOCK_SECONDS)
 
     def after_fork_in_parent(self) -> None:
         """Go on as before."""
-        self.audit.after_fork_in_parent()
-        self._lock.release()
+        if self._fork.locked:
+            self._lock.release()
 
     def after_fork_in_child(self) -> None:
         """Start with new locks, threads and connections, and an empty cache."""
         self._lock = threading.RLock()
         self._sweeper = None
-        self.audit.after_fork_in_child()
         self.cache.after_fork()
         self.anomaly.after_fork()
         for backend in self._backends.values():
@@ -235,15 +237,11 @@ class Parts:
                 return
             self.closed = True
         lifecycle.forget(self)
+        lifecycle.forget(self.audit)
         for memo in self._grants.values():
             memo.clear()
         self.cache.clear()
-        try:
-            self.audit.close()
-        finally:
-            self.anomaly.close()
-            for backend in self._backends.values():
-                backend.close()
+        lifecycle.all_of([self.audit.close, self.anomaly.close, *(one.close for one in self._backends.values())])
 
 
 def open_backend(table: PluginTable, catalogue: Catalogue, telemetry: Telemetry | None = None) -> GuardedBackend:

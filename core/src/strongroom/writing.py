@@ -57,6 +57,13 @@ class Writer:
         self._gate.judge(Action.CREATE if expected is ABSENT else Action.UPDATE, canonical)
         return self._write("set", WriteRequest(name=canonical, value=value, expect_version=expected))
 
+    def check_set(self, name: str, value: SecretValue, *, expect_version: str | Absent | None) -> SecretName:
+        """Refuse what ``set`` would refuse; see :meth:`SecretManager.check_set`."""
+        canonical, expected = self._writable(name, expect_version)
+        backend = self._parts.backend(self._parts.route(canonical))
+        backend.check_write(WriteRequest(name=canonical, value=value, expect_version=expected))
+        return canonical
+
     def _writable(self, spelling: str, expected: str | Absent | None) -> tuple[SecretName, str | Absent | None]:
         """Check the rights to create and to update, and narrow a write to the one that is there."""
         if expected is not None:

@@ -30,19 +30,19 @@ def write(backend: MemoryBackend, content: str | bytes = "content", name: str = 
 
 
 def test_seeded_secrets_are_there() -> None:
-    backend = MemoryBackend(MemorySettings(seed={"a": "one", "b/c": ""}))
+    backend = MemoryBackend(MemorySettings(seed={"a": SecretValue("one"), "b/c": SecretValue("")}))
     assert backend.list(ListRequest()).names == ("a", "b/c")
     assert backend.read(ReadRequest(name=SecretName("b/c"))).value == SecretValue("")
 
 
 def test_a_seeded_name_must_be_one() -> None:
     with pytest.raises(InvalidNameError):
-        MemoryBackend(MemorySettings(seed={"a//b": "x"}))
+        MemoryBackend(MemorySettings(seed={"a//b": SecretValue("x")}))
 
 
 def test_settings_do_not_show_the_seed() -> None:
     marker = marker_value()
-    assert_hidden(marker, repr(MemorySettings(seed={"a": marker})), "the settings' repr")
+    assert_hidden(marker, repr(MemorySettings(seed={"a": SecretValue(marker)})), "the settings' repr")
 
 
 def test_a_deleted_secret_is_told_apart_from_one_that_never_was() -> None:

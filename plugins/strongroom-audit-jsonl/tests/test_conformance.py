@@ -25,7 +25,7 @@ class TestSink(AuditSinkContract):
         return JsonlSink(JsonlSettings(path=str(tmp_path / "a-file" / "audit.jsonl")))
 
 
-class TestRotatingSink(AuditSinkContract):
+class TestRotatingSink(TestSink):
     """The same with a new file for nearly every block."""
 
     added = frozenset({"continued"})

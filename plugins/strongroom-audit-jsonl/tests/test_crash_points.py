@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from strongroom.contracts import TrailQuery
+from strongroom.contracts import AuditWrite, TrailQuery
 
 SYSTEM_MODULES = {"posix", "fcntl"}
+SYNC = "fdatasync" if hasattr(os, "fdatasync") else "fsync"
 
 
 def die_before_call(number: int) -> None:
@@ -114,3 +115,53 @@ def test_a_crash_at_any_point_loses_nothing_and_breaks_nothing(trail: Any, tmp_p
         if crash_and_look(trail, template, number, before, broken=scenario is damaged):
             break
     assert 10 < number < 199, "the crashes have not covered the whole write"
+
+
+def calls_of(action: Callable[[], object]) -> list[str]:
+    """Return the names of the system calls that something makes, in order."""
+    calls = []
+
+    def profile(frame: Any, event: str, function: Any) -> None:
+        if event == "c_call" and function.__module__ in SYSTEM_MODULES:
+            calls.append(function.__name__)
+
+    sys.setprofile(profile)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_a_durable_block_is_synced_before_the_lock_is_released(trail: Any) -> None:
+    """So no other process builds on what a power failure may take away; and it is synced once."""
+    sink = trail.open()
+    trail.write(sink)
+    calls = calls_of(lambda: trail.write(sink))
+    assert calls.index("write") < calls.index(SYNC) < len(calls) - calls[::-1].index("flock") - 1
+    assert calls.count(SYNC) == 1
+
+
+def test_a_block_that_need_not_be_durable_is_not_synced(trail: Any) -> None:
+    """That is what makes it cheap."""
+    sink = trail.open()
+    trail.write(sink)
+    request = AuditWrite(events=(trail.event(),), durable=False)
+    assert not {"fsync", "fdatasync"} & set(calls_of(lambda: sink.write(request)))
+
+
+def test_a_new_file_has_its_place_in_the_folder_before_its_first_block(trail: Any) -> None:
+    """Otherwise a power failure could take the file with all later, synced blocks."""
+    trail.fill()
+    trail.path.rename(trail.beside(".1"))
+    sink = trail.open()
+    calls = calls_of(lambda: sink.write(AuditWrite(events=(trail.event(),), durable=False)))
+    assert "fsync" in calls[: calls.index("write")]
+
+
+def test_an_unchanged_file_is_not_read_again(trail: Any) -> None:
+    """Beyond the few bytes that show that it is unchanged; one open for the lock, one for the head file."""
+    sink = trail.open()
+    trail.write(sink)
+    calls = calls_of(lambda: trail.write(sink))
+    assert (calls.count("open"), calls.count("pread"), calls.count("read")) == (2, 1, 0)

@@ -10,18 +10,19 @@ import sys
 import threading
 import time
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from strongroom.contracts import AuditWrite
+from strongroom.contracts import AuditWrite, TrailQuery
 from strongroom.errors import AuditError
 from strongroom.testing import in_forked_child
+from strongroom_audit_jsonl.sink import JsonlSink
 
 WRITER = """
 import sys
-from strongroom.contracts import AuditWrite
+from strongroom.contracts import AuditWrite, TrailQuery
 from strongroom.model import AuditEvent
 from strongroom_audit_jsonl.plugin import JsonlSettings
 from strongroom_audit_jsonl.sink import JsonlSink
@@ -124,20 +125,30 @@ def test_waiting_for_the_lock_ends_with_an_error_that_says_so(trail: Any) -> Non
     trail.write(sink)
 
 
-def test_a_lock_file_that_is_deleted_is_made_anew(trail: Any) -> None:
-    """Whoever waits for the deleted one notices."""
+def test_a_lock_file_that_is_deleted_is_not_relied_on(trail: Any) -> None:
+    """Whoever waited for it goes on waiting for the one that has taken its place."""
     trail.fill()
-    sink = trail.open(lock_timeout=30.0)
+    sink, outcome = trail.open(lock_timeout=0.5), []
+
+    def write() -> None:
+        try:
+            trail.write(sink)
+        except AuditError as error:
+            outcome.append(str(error))
+
     with trail.beside(".lock").open() as deleted:
         fcntl.flock(deleted, fcntl.LOCK_EX)
-        waiting = threading.Thread(target=trail.write, args=(sink,))
+        waiting = threading.Thread(target=write)
         waiting.start()
+        time.sleep(0.1)  # Long enough to begin waiting; were it not, the test would prove less, but not fail.
         trail.beside(".lock").unlink()
-        trail.write(trail.open())
-        fcntl.flock(deleted, fcntl.LOCK_UN)
-        waiting.join(20)
-        assert not waiting.is_alive()
-    assert trail.verify().state == "sealed"
+        trail.beside(".lock").touch(0o600)
+        with trail.beside(".lock").open() as present:
+            fcntl.flock(present, fcntl.LOCK_EX)
+            fcntl.flock(deleted, fcntl.LOCK_UN)
+            waiting.join(20)
+    assert "has held the audit lock" in outcome[0]
+    trail.write(sink)
 
 
 def test_parent_and_forked_child_both_go_on(trail: Any) -> None:
@@ -157,36 +168,78 @@ def test_parent_and_forked_child_both_go_on(trail: Any) -> None:
     assert trail.verify().state == "sealed"
 
 
+class ForkingEvents(tuple[Any, ...]):
+    """Events that are taken up in the middle of a write, and do something at that moment."""
+
+    action: Callable[[], object]
+
+    def __iter__(self) -> Iterator[Any]:
+        self.action()
+        return super().__iter__()
+
+
+def write_and_fork(trail: Any, sink: JsonlSink, fork: Callable[[], object]) -> None:
+    """Write a block, and call something while the lock is held."""
+    events = ForkingEvents((trail.event(),))
+    events.action = fork
+    sink.write(AuditWrite(events=events))
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["told-of-the-fork", "not-told-of-it"])
 def test_a_fork_in_the_middle_of_a_write_neither_unlocks_nor_keeps_the_lock(
-    trail: Any, forked: Callable[[Callable[[], object]], int]
+    trail: Any, forked: Callable[[Callable[[], object]], int], is_told: bool
 ) -> None:
     """The parent still holds it; once it has let go, the child, still alive, does not stand in the way."""
     sink = trail.open(lock_timeout=0.2)
     trail.write(sink)
     reader, writer = os.pipe()
-    children = []
 
     def child() -> None:
-        sink.after_fork()
+        if is_told:
+            sink.after_fork()
         with pytest.raises(AuditError, match="has held the audit lock"):
             trail.write(trail.open(lock_timeout=0.05))
         os.write(writer, b".")
         signal.pause()
 
-    class ForkingEvents(tuple):
-        """Events that are taken up in the middle of a write, and fork at that moment."""
+    def fork() -> None:
+        forked(child)
+        assert select.select([reader], [], [], 10)[0], "the child could lock, or hangs"
 
-        __slots__ = ()
-
-        def __iter__(self) -> Any:
-            children.append(forked(child))
-            assert select.select([reader], [], [], 10)[0], "the child could lock, or hangs"
-            return super().__iter__()
-
-    sink.write(AuditWrite(events=ForkingEvents((trail.event(),))))
-    assert len(children) == 1
+    write_and_fork(trail, sink, fork)
     trail.write(sink)
     assert len(trail.lines()) == 3
+
+
+def test_a_lock_does_not_live_on_in_the_child_of_a_process_that_was_killed(
+    trail: Any, forked: Callable[[Callable[[], object]], int]
+) -> None:
+    """The child has forgotten it, although its parent never came to release it."""
+    trail.fill()
+    reader, writer = os.pipe()
+
+    def parent() -> None:
+        sink = trail.open()
+
+        def child() -> None:
+            sink.after_fork()
+            os.write(writer, b"%d" % os.getpid())
+            signal.pause()
+
+        def fork_and_die() -> None:
+            forked(child)
+            assert select.select([reader], [], [], 10)[0]
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        write_and_fork(trail, sink, fork_and_die)
+
+    os.waitpid(forked(parent), 0)
+    grandchild = int(os.read(reader, 20))
+    try:
+        trail.write(trail.open(lock_timeout=0.5))
+    finally:
+        os.kill(grandchild, signal.SIGKILL)
+    assert trail.verify().state == "sealed"
 
 
 def test_a_process_that_ended_without_closing_is_found(trail: Any) -> None:
@@ -229,3 +282,27 @@ def test_a_process_on_another_host_cannot_be_asked(trail: Any) -> None:
     """So a missing `closed` is reported, and the finding says why."""
     trail.write(trail.open(), event="opened", host="elsewhere", pid=1)
     assert "cannot be asked" in trail.verify().findings[0].detail
+
+
+def test_a_trail_can_be_verified_and_read_while_it_is_written(
+    trail: Any, forked: Callable[[Callable[[], object]], int]
+) -> None:
+    """Whatever the writer is doing, blocks are seen whole, and rotation hides no file."""
+
+    def write_for_ever() -> None:
+        sink = trail.open(max_bytes=4096)
+        while True:
+            trail.write(sink, 3)
+            time.sleep(0.003)  # or there would soon be more to verify than a test has time for
+
+    trail.fill()
+    forked(write_for_ever)
+    sink = trail.open()
+    heads = [sink.head()]
+    for _ in range(8):
+        report = sink.verify(heads[-1])
+        assert (report.state, report.findings) == ("sealed", ())
+        heads.append(report.head)
+        numbers = len(list(sink.read(TrailQuery())))
+        assert numbers >= report.events
+    assert heads[-1].position > heads[1].position

@@ -142,9 +142,17 @@ def test_a_loosened_key_or_lock_is_refused_with_the_way_to_mend_it(trail: Any, s
 def test_an_audit_file_that_others_may_write_is_refused(trail: Any) -> None:
     """Whoever may write to it could add lines."""
     trail.fill()
+    old = trail.open()
+    trail.write(old)
+    before = trail.path.read_bytes()
     trail.path.chmod(0o660)
-    with pytest.raises(AuditError, match="chmod 600"):
-        trail.write(trail.open())
+    for sink in (old, trail.open()):
+        for _ in range(2):
+            with pytest.raises(AuditError, match="chmod 600"):
+                trail.write(sink)
+    assert trail.path.read_bytes() == before
+    trail.path.chmod(0o600)
+    trail.write(old)
 
 
 def test_an_audit_file_that_others_may_read_is_reported(trail: Any) -> None:

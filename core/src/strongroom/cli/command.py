@@ -6,7 +6,8 @@ import argparse
 import os
 import sys
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from strongroom._record import Record
@@ -55,12 +56,18 @@ class Session:
         self.config: str | None = options.config
         self.principal: str | None = options.principal
 
-    def open(self) -> SecretManager:
-        """Open the manager that the configuration describes, as the principal that was asked for."""
+    @contextmanager
+    def open(self) -> Iterator[SecretManager]:
+        """Lend the manager that the configuration describes, as the principal that was asked for.
+
+        Raises:
+            AuditError: At the end: a required sink could not record what was done.
+        """
         from strongroom.manager import open as open_manager
 
-        manager = open_manager(self.config)
-        return manager.as_principal(self.principal) if self.principal else manager
+        # Closing a view of a manager closes nothing, so it is the manager itself that is held.
+        with open_manager(self.config) as manager:
+            yield manager.as_principal(self.principal) if self.principal else manager
 
 
 class Command(Record):
@@ -70,6 +77,8 @@ class Command(Record):
     configure: Callable[[argparse.ArgumentParser], None]
     run: Callable[[Session, argparse.Namespace], int]
     """Returns the exit status."""
+    failure_status: int | None = None
+    """What its own failures exit with, where statuses are the program's that it runs; else the error's own."""
     examples: str = ""
     """Lines for the end of ``--help``, each a command that works as it stands."""
 

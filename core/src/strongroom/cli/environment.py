@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from strongroom.cli.problems import raise_all
 from strongroom.cli.selection import Choice
 from strongroom.config.load import Configuration
 from strongroom.config.merge import ENVIRONMENT
@@ -135,14 +136,12 @@ def with_secrets(environment: Environment, secrets: dict[str, Secret], chosen: d
     Raises:
         InvalidValueError: A value holds a NUL, with which an environment cannot deal.
     """
-    made = dict(environment)
-    for variable, secret in secrets.items():
-        value = secret.reveal()
-        if b"\0" in value:
-            del value  # a report on the error may show local variables
-            raise InvalidValueError(
-                f"{chosen[variable].label} holds a NUL, so it cannot be the variable {variable}",
-                hint="hand the program a file instead: strongroom get NAME > FILE",
-            )
-        made[variable.encode()] = value
-    return made
+    raise_all([_nul(variable, chosen) for variable, secret in secrets.items() if b"\0" in secret.reveal()])
+    return environment | {variable.encode(): secret.reveal() for variable, secret in secrets.items()}
+
+
+def _nul(variable: str, chosen: dict[str, Choice]) -> InvalidValueError:
+    return InvalidValueError(
+        f"{chosen[variable].label} holds a NUL, so it cannot be the variable {variable}",
+        hint="hand the program a file instead: strongroom get NAME > FILE",
+    )

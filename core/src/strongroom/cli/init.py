@@ -37,7 +37,7 @@ required = true                # nothing happens that cannot be recorded
 # names = ["api/**"]
 """
 KEY_FILE: Final = "master.key"
-IGNORED: Final = ("secrets.db*", "*.key", "*.key.new", "audit.jsonl*", "strongroom.local.toml")
+IGNORED: Final = ("secrets.db*", "*.key", "*.key.new", "*.key.old*", "audit.jsonl*", "strongroom.local.toml")
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:

@@ -83,7 +83,13 @@ def _dispatch(arguments: list[str]) -> int:
         _root_parser().print_help()
         return 0
     command = load(options.command)
-    return command.run(Session(options), command.parser(options.command).parse_args(options.arguments))
+    try:
+        return command.run(Session(options), command.parser(options.command).parse_args(options.arguments))
+    except StrongroomError as error:
+        if command.failure_status is None:
+            raise
+        report(error)
+        return command.failure_status
 
 
 def _print_version() -> int:

@@ -34,17 +34,23 @@ class Part(Record):
 
 
 @contextmanager
-def opened_parts(configuration: Configuration) -> Iterator[list[Part]]:
+def opened_parts(
+    configuration: Configuration, *, kinds: tuple[Kind, ...] = (Kind.BACKEND, Kind.AUDIT_SINK)
+) -> Iterator[list[Part]]:
     """Open every backend and sink, ask each how it is, and close them at the end.
 
     Nothing is recorded and no secret is read.
 
     Args:
         configuration: Names them.
+        kinds: Of which kinds.
     """
     catalogue = Catalogue()
-    parts = [_backend(table, catalogue) for table in configuration.backends.values()]
-    parts += [_sink(table, catalogue) for table in configuration.sinks]
+    parts: list[Part] = []
+    if Kind.BACKEND in kinds:
+        parts += [_backend(table, catalogue) for table in configuration.backends.values()]
+    if Kind.AUDIT_SINK in kinds:
+        parts += [_sink(table, catalogue) for table in configuration.sinks]
     try:
         yield parts
     finally:

@@ -46,7 +46,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     selection.configure(parser)
     parser.add_argument("--pristine", action="store_true", help="hand over little else; see below")
     parser.add_argument(
-        "--keep", action="append", default=[], metavar="VARIABLE", help="hand this variable over in any case; repeatable"
+        "--keep",
+        action="append",
+        default=[],
+        metavar="VARIABLE",
+        help="hand this variable over in any case; repeatable",
     )
     parser.add_argument(
         "--pass-credentials", action="store_true", help="hand over what opens the stores themselves, too"
@@ -89,7 +93,7 @@ def _start(program: list[str], environment: Environment) -> int:
         return _wait_for(program, native(environment))
     _restore_signals()
     try:
-        os.execvpe(program[0], program, environment)
+        os.execvpe(program[0], program, environment)  # noqa: S606  # the point of the command
     except OSError as error:
         number, reason = error.errno, error.strerror
     # Reported outside the handler: the frames of the error's traceback hold the environment.

@@ -101,7 +101,11 @@ class Choice(Record):
 def configure(parser: argparse.ArgumentParser) -> None:
     """Give a command the options that select secrets and name variables."""
     parser.add_argument(
-        "--prefix", action="append", default=[], metavar="FOLDER", help="all secrets below this folder; '' for all; repeatable"
+        "--prefix",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="all secrets below this folder; '' for all; repeatable",
     )
     parser.add_argument("--strip-prefix", action="store_true", help="leave the prefix out of the variables' names")
     parser.add_argument("--keep-case", action="store_true", help="do not turn names into upper case")

@@ -15,14 +15,12 @@ from collections.abc import Iterable
 from typing import Any, Final, get_args, get_origin
 
 from strongroom._record import Record
-from strongroom.config.references import is_reference, make_source
+from strongroom.config.references import Text, is_reference, make_source
 from strongroom.config.units import parse_seconds, parse_size
 from strongroom.contracts.keys import KeySource
 from strongroom.contracts.settings import FilePath, Seconds, SettingsCheck, Size
-from strongroom.errors import ConfigurationError
+from strongroom.errors import ConfigurationError, InvalidValueError
 from strongroom.model import SecretValue
-
-_MISSING: Final = object()
 
 
 class Place(Record):
@@ -122,12 +120,6 @@ def _value(value: Any, kind: Any, place: Place, key: str, *, from_text: bool) ->
 
 
 def _converted(value: Any, kind: Any, place: Place, key: str, *, from_text: bool) -> Any:
-    if kind == Seconds:
-        return parse_seconds(value)
-    if kind == Size:
-        return parse_size(value)
-    if kind == FilePath:
-        return _path(value, place.folder_of(key))
     if kind is KeySource:
         return make_source(value, folder=place.folder_of(key), where=place.key(key))
     if kind is SecretValue:
@@ -136,12 +128,27 @@ def _converted(value: Any, kind: Any, place: Place, key: str, *, from_text: bool
         return _one_of(value, get_args(kind), place, key, from_text=from_text)
     if get_origin(kind) in {list, tuple, dict}:
         return _many(value, kind, place, key)
-    if is_reference(value):
-        value = make_source(value, folder=place.folder_of(key), where=place.key(key)).read().reveal_text()
-        from_text = True
     if isinstance(kind, type) and issubclass(kind, Record):
         return _nested(value, kind, place, key)
-    return _scalar(value, kind, from_text=from_text)
+    if is_reference(value):
+        value = _referenced(value, place, key)
+    if kind == Seconds:
+        return parse_seconds(value)
+    if kind == Size:
+        return parse_size(value)
+    if kind == FilePath:
+        return _path(value, place.folder_of(key))
+    return _scalar(value, kind, from_text=from_text or isinstance(value, Text))
+
+
+def _referenced(value: Any, place: Place, key: str) -> Text:
+    source = make_source(value, folder=place.folder_of(key), where=place.key(key))
+    try:
+        text = source.read().reveal_text()
+    except InvalidValueError:
+        raise ValueError("UTF-8 text there") from None
+    # Editors end a file with a line feed that nobody means.
+    return Text(text.removesuffix("\n") if source.path else text)
 
 
 def _path(value: Any, folder: str) -> str:
@@ -180,7 +187,8 @@ def _nested(value: Any, kind: type[Record], place: Place, key: str) -> Any:
     if not isinstance(value, dict):
         raise ValueError("a table")
     table = f"{place.table}.{key}" if place.table else key
-    return convert(kind, value, place.replace(table=table, folder=place.folder_of(key), elsewhere=None))
+    file = (place.elsewhere or {}).get(key, (place.file, ""))[0]
+    return convert(kind, value, Place(file=file, table=table, folder=place.folder_of(key)))
 
 
 def _scalar(value: Any, kind: Any, *, from_text: bool) -> Any:
@@ -188,7 +196,7 @@ def _scalar(value: Any, kind: Any, *, from_text: bool) -> Any:
         return value
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         known = {member.value: member for member in kind}
-        if value not in known:
+        if not isinstance(value, str | int) or value not in known:
             raise ValueError(f"one of {', '.join(map(repr, known))}")
         return known[value]
     if from_text and isinstance(value, str):
@@ -224,8 +232,6 @@ def _from_text(text: str, kind: Any) -> Any:
     return text
 
 
-_TRUE: Final = frozenset({"true", "1", "yes", "on"})
-_FALSE: Final = frozenset({"false", "0", "no", "off"})
 _WORDS: Final = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
 
 

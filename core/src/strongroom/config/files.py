@@ -24,6 +24,8 @@ class Layer(Record):
     content: dict[str, Any]
     text: bool = False
     """Whether every value is text that may stand for a number or a truth value."""
+    binding: bool = False
+    """Whether what it locks is locked: so it is for the user's and the system's file."""
 
 
 def user_folder() -> str:
@@ -96,7 +98,8 @@ def read(path: str) -> Layer:
 
 def layers(path: str) -> list[Layer]:
     """Return the file, and the local overlay that lies beside it if there is one."""
-    found = [read(path)]
+    own = {os.path.realpath(os.path.join(folder, FILE)) for folder in (SYSTEM_FOLDER, user_folder())}
+    found = [read(path).replace(binding=os.path.realpath(path) in own)]
     overlay = os.path.join(os.path.dirname(path), OVERLAY)
     if os.path.isfile(overlay):
         found.append(read(overlay))

@@ -173,7 +173,7 @@ def _place(merged: Merged, *path: str) -> Place:
     table = ".".join(path)
     if not layers:
         return Place(file="the configuration", table=table, folder=os.getcwd())
-    main = next(iter(layers.values()))
+    main = next((layer for layer in layers.values() if not layer.text), next(iter(layers.values())))
     elsewhere = {key: (layer.path, layer.folder) for key, layer in layers.items() if layer is not main}
     return Place(file=main.path, table=table, folder=main.folder, elsewhere=elsewhere)
 
@@ -223,6 +223,8 @@ def _default_backend(source: str, merged: Merged, backends: dict[str, PluginTabl
 
 
 def _known_backend(name: Any, backends: dict[str, PluginTable], where: str) -> str:
+    if not isinstance(name, str):
+        raise ConfigurationError(f"{where} is not usable", hint="expected the name of a backend")
     if name not in backends:
         raise ConfigurationError(
             f"{where} names the backend {name!r}, which has no table", hint=suggestion(str(name), backends)
@@ -233,7 +235,7 @@ def _known_backend(name: Any, backends: dict[str, PluginTable], where: str) -> s
 def _routes(merged: Merged, backends: dict[str, PluginTable]) -> tuple[tuple[str, str], ...]:
     routes = []
     for prefix, backend in merged.table("routes").items():
-        where = _place(merged, "routes").key(repr(prefix))
+        where = _place(merged, "routes").key(prefix)
         try:
             folder = str(SecretName(prefix.rstrip("/")))
         except InvalidNameError as error:
@@ -251,6 +253,8 @@ def _cache(merged: Merged) -> tuple[PluginTable, CacheKeys]:
     keys = convert(CacheKeys, own, place, text_origin=from_text)
     if keys.max_entries < 1:
         raise ConfigurationError(f"{place.key('max_entries')} is not usable", hint="expected at least 1")
+    if not keys.sweep_every > 0:
+        raise ConfigurationError(f"{place.key('sweep_every')} is not usable", hint="expected more than 0")
     rest = {key: value for key, value in table.items() if key not in own}
     policy = PluginTable(name=keys.policy, type=keys.policy, table=rest, place=place, from_text=from_text)
     return policy, keys

@@ -14,6 +14,7 @@ from typing import Any, Final
 from strongroom._record import Record
 from strongroom.config.convert import suggestion
 from strongroom.config.files import Layer
+from strongroom.config.references import Text, is_reference
 from strongroom.errors import ConfigurationError
 
 LISTS: Final = frozenset({"audit", "anomaly", "policies"})
@@ -71,7 +72,12 @@ def environment_layer(environment: dict[str, str]) -> Layer:
         inner = content
         for part in path[:-1]:
             inner = inner.setdefault(part, {})
-        inner[path[-1]] = text
+            if not isinstance(inner, dict):
+                raise ConfigurationError(
+                    f"{variable} steps into a table, and another variable says that it is none",
+                    hint="unset one of the two",
+                )
+        inner[path[-1]] = Text(text)
     return Layer(path=ENVIRONMENT, folder=os.getcwd(), content=content, text=True)
 
 
@@ -89,6 +95,8 @@ def merge(layers: list[Layer], locking: list[Layer]) -> Merged:
         merged = _add(merged, layer.replace(content=kept), {}, locking=True)
     for layer in layers:
         merged = _add(merged, layer, locked, locking=False)
+        if layer.binding and layer.content.get("locked"):
+            locked = dict.fromkeys(_locked_sections(layer), layer) | locked
     return merged
 
 
@@ -145,11 +153,36 @@ def _add_list(
 def _add_table(merged: Merged, section: str, value: Any, layer: Layer, locked: dict[str, Layer]) -> None:
     if not isinstance(value, dict):
         raise ConfigurationError(f"{section} in {layer.path} is not usable", hint=f"expected a table [{section}]")
-    for path, leaf in _leaves(value, (section,), depth=2 if section in {"backends", "rotation"} else 1):
-        if path in merged.settings and merged.settings[path] != leaf:
+    nested = section in {"backends", "rotation"}
+    for path, leaf in _leaves(value, (section,), depth=2 if nested else 1):
+        if nested and len(path) == 2:
+            raise ConfigurationError(f"{'.'.join(path)} in {layer.path} is not usable", hint="expected a table")
+        old: Any = merged.settings.get(path)
+        within = layer.text and _is_table(leaf) and _is_table(old)
+        new = _over(old, leaf) if within else leaf
+        if section in locked and old != new and (path in merged.settings or _closed(merged, path, locked[section])):
             _refuse_if_locked(section, f"change {'.'.join(path)} in", layer, locked)
-        merged.settings[path] = leaf
-        merged.origins[path] = layer
+        merged.settings[path] = new
+        # A variable that reaches into a nested table leaves the rest of it, and its paths, where they stood.
+        merged.origins[path] = merged.origins[path] if within else layer
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) and not is_reference(value)
+
+
+def _over(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return a table in which the new one's keys win, tables within it included."""
+    both = {key: _over(old[key], new[key]) for key in new if _is_table(new[key]) and _is_table(old.get(key))}
+    return old | new | both
+
+
+def _closed(merged: Merged, path: tuple[str, ...], lock: Layer) -> bool:
+    """Tell whether a new setting would change what a locked one means: within its table, or below its route."""
+    locked = [key for key, layer in merged.origins.items() if layer.path == lock.path and key[0] == path[0]]
+    if path[0] == "routes":
+        return any(f"{path[1].rstrip('/')}/".startswith(f"{key[1].rstrip('/')}/") for key in locked)
+    return any(key[:-1] == path[:-1] for key in locked)
 
 
 def _leaves(table: dict[str, Any], path: tuple[str, ...], *, depth: int) -> list[tuple[tuple[str, ...], Any]]:

@@ -18,6 +18,12 @@ from strongroom.model import SecretValue
 KINDS: Final = ("env", "file", "credential")
 
 
+class Text(str):
+    """Text from an environment variable; it may stand for a number or a truth value, where one is expected."""
+
+    __slots__ = ()
+
+
 def is_reference(value: object) -> bool:
     """Tell whether a configuration value is meant as a reference."""
     return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in KINDS

@@ -19,11 +19,10 @@ HIDDEN: Final = "<hidden>"
 
 # A plugin's author may have declared a secret as a plain text, and a plugin that cannot be loaded declares nothing.
 _SECRET_NAME: Final = re.compile(
-    r"passw|passphrase|secret|token|credential|(^|[_.-])(pwd|pin|key|auth|private)([_.-]|$)|key$", re.IGNORECASE
+    r"passw|passphrase|secret|token|credential|(^|[_.-])(pass|pwd|pin|key|private)([_.-]|$)|key$", re.IGNORECASE
 )
-_URL_CREDENTIALS: Final = re.compile(
-    r"(?<=://)[^/@\s]*(?=@)|(?<=[?&;])(?i:[^=&;\s]*(?:passw|secret|token|key)[^=&;\s]*=)\S*"
-)
+_URL_CREDENTIALS: Final = re.compile(r"(?<=://)[^/\s]*(?=@)")
+"""What stands before the last @ of an address is a user and a password."""
 _HARMLESS: Final = (bool, int, float)
 
 
@@ -46,13 +45,14 @@ def shown(value: Any, key: str, kind: Any = None, *, guess: bool = True) -> Any:
         return HIDDEN
     if _is_harmless(value, kind):
         return value
-    secret = guess and _SECRET_NAME.search(key) is not None
     if isinstance(value, dict):
-        # A table called `auth` or `credentials` may well say which method: its own keys decide.
-        return {name: shown(part, str(name), _kind_within(kind, name), guess=guess) for name, part in value.items()}
+        # The names join up: whatever is in a table called `tokens` is taken for one.
+        return {
+            name: shown(part, f"{key}.{name}", _kind_within(kind, name), guess=guess) for name, part in value.items()
+        }
     if isinstance(value, list):
         return [shown(part, key, _kind_within(kind, None), guess=guess) for part in value]
-    if secret:
+    if guess and _SECRET_NAME.search(key):
         return HIDDEN
     return _URL_CREDENTIALS.sub(HIDDEN, value) if isinstance(value, str) else value
 

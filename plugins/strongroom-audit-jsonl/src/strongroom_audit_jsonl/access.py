@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from contextlib import suppress
 from typing import Final
 
 from strongroom.errors import AuditError
@@ -30,8 +31,14 @@ def make_folder(path: str) -> None:
         OSError: It cannot be made, or the folder above it is missing as well.
     """
     folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
+    if os.path.isdir(folder):
+        return
+    try:
         os.mkdir(folder, 0o700)
+    except FileExistsError:
+        # Another process was quicker, unless it is no folder at all.
+        if not os.path.isdir(folder):
+            raise
 
 
 def sync_folder(path: str) -> None:
@@ -45,6 +52,16 @@ def sync_folder(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_file(path: str) -> None:
+    """Bring a file that somebody else may have written to stable storage, if it can be opened."""
+    with suppress(OSError):
+        descriptor = open_private(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_all(descriptor: int, content: bytes) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from strongroom.errors import AuditError
-from strongroom_audit_jsonl.access import check_unwritable, open_private, sync_folder, write_all
+from strongroom_audit_jsonl.access import check_unwritable, open_private, sync_file, sync_folder, write_all
 from strongroom_audit_jsonl.keys import SealKey
 from strongroom_audit_jsonl.lines import Head, Start
 from strongroom_audit_jsonl.marks import Loss, continued, gap, pruned
@@ -49,7 +49,6 @@ class CurrentFile:
         self._cuts: tuple[str, ...] = ()
         self._pruned: tuple[dict[str, Any], ...] = ()
         self._excess: list[str] = []
-        self._entry_is_new = False
 
     def start(self, key: SealKey) -> Start:
         """Bring everything up to date with what others did, and return where the next block begins.
@@ -78,11 +77,14 @@ class CurrentFile:
         """
         if self._descriptor is None or self._end is None:
             raise AssertionError("start() comes first")
+        if self._end == 0:
+            # Before the first block of a file, durable or not: nobody can tell later whether it has been done.
+            sync_folder(self._path)
         done = False
         try:
             write_all(self._descriptor, block)
             if note.durable:
-                self._sync(self._descriptor)
+                _sync(self._descriptor)
             done = True
         finally:
             # Not an except clause: an interrupt from the keyboard must leave nothing either.
@@ -103,12 +105,6 @@ class CurrentFile:
         if self._end != size:
             return False
         return os.pread(self._opened(), len(self._ending), size - len(self._ending)) == self._ending
-
-    def _sync(self, descriptor: int) -> None:
-        _sync(descriptor)
-        if self._entry_is_new:
-            sync_folder(self._path)
-            self._entry_is_new = False
 
     def _take_back(self, descriptor: int, end: int) -> None:
         with suppress(OSError):
@@ -134,6 +130,7 @@ class CurrentFile:
             self.forget()
         else:
             if self._descriptor is not None and os.path.samestat(status, os.fstat(self._descriptor)):
+                check_unwritable(status, self._path)
                 return status.st_size
             self.forget()
         return self._reopen()
@@ -141,12 +138,10 @@ class CurrentFile:
     def _reopen(self) -> int:
         flags = os.O_RDWR | os.O_APPEND
         try:
-            descriptor = open_private(self._path, flags)
+            self._descriptor = open_private(self._path, flags)
         except FileNotFoundError:
-            descriptor = open_private(self._path, flags | os.O_CREAT | os.O_EXCL)
-            self._entry_is_new = True
-        self._descriptor = descriptor
-        status = os.fstat(descriptor)
+            self._descriptor = open_private(self._path, flags | os.O_CREAT | os.O_EXCL)
+        status = os.fstat(self._descriptor)
         check_unwritable(status, self._path)
         return status.st_size
 
@@ -196,6 +191,7 @@ class CurrentFile:
         if found is None:
             return
         path, tail = found
+        sync_file(path)
         if tail.head is None or (tail.head.seq < self._known.seq and has_compressed(self._path)):
             return
         self._head = tail.head
@@ -208,6 +204,8 @@ class CurrentFile:
         from strongroom_audit_jsonl.siblings import first_line, rotated_files  # most writes need no neighbours
 
         first = first_line(self._opened())
+        # The new file will rely on the end of this one, so that has to survive a power failure first.
+        _sync(self._opened())
         self._put_aside(first.seq if first else self._head.seq)
         self._end = 0
         if self._keep_files is None:

@@ -12,7 +12,8 @@ from strongroom.errors import AuditError
 from strongroom_audit_jsonl.access import check_private, open_private
 
 _FIRST_PAUSE = 0.0005
-_LONGEST_PAUSE = 0.05
+# Short, because a busy writer leaves the lock free for moments only.
+_LONGEST_PAUSE = 0.01
 
 
 class TrailLock:
@@ -39,6 +40,8 @@ class TrailLock:
             AuditError: Another process held it for longer than the timeout, or
                 the lock file cannot be used.
         """
+        # An interrupt may have come between taking the lock and the block that it was for.
+        self._let_go()
         deadline = time.monotonic() + self._timeout
         try:
             while not self._attempt(deadline):
@@ -60,6 +63,10 @@ class TrailLock:
 
     def after_fork(self) -> None:
         """Let go, in a forked child, of a lock that the parent held at that moment and still holds."""
+        # Without unlocking, which would unlock the parent's as well.
+        self._let_go()
+
+    def _let_go(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
@@ -74,9 +81,9 @@ class TrailLock:
             if _is_at(descriptor, self._path):
                 return True
         except BaseException:
-            self.after_fork()
+            self._let_go()
             raise
-        self.after_fork()
+        self._let_go()
         return False
 
     def _wait(self, descriptor: int, deadline: float) -> None:

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from strongroom.errors import AuditError
 from strongroom_audit_jsonl.access import open_private
 from strongroom_audit_jsonl.lines import Line, parse
-from strongroom_audit_jsonl.siblings import is_named_as_rotated, sibling_paths
+from strongroom_audit_jsonl.siblings import is_named_as_rotated, listing
 
 _SEARCHED = 1 << 16
+_ATTEMPTS = 20
 _UNREADABLE = (OSError, EOFError, zlib.error)
 
 
@@ -23,6 +24,8 @@ class OpenFile:
 
     Attributes:
         path: Where it was found.
+        size: How many bytes it had then; what is added later does not count.
+        inode: Which file it is, whatever its name.
         first: The first line found in it that has the format.
         shortened: Whether it turned out to be shorter than when it was opened.
     """
@@ -30,7 +33,8 @@ class OpenFile:
     def __init__(self, path: str, descriptor: int) -> None:
         self.path = path
         self.shortened = False
-        self.size = os.fstat(descriptor).st_size
+        status = os.fstat(descriptor)
+        self.size, self.inode = status.st_size, status.st_ino
         self._raw = os.fdopen(descriptor, "rb")
         self._compressed = path.endswith(".gz")
         self.first = self._find_line()
@@ -85,36 +89,51 @@ def open_files(path: str) -> list[OpenFile]:
     Raises:
         AuditError: The folder or a file cannot be read.
     """
+    for _ in range(_ATTEMPTS):
+        found = _open_once(path)
+        if found is not None:
+            found.sort(key=lambda file: file.first.seq if file.first else 0)
+            return _without_copies(found)
+    raise AuditError(f"the files of {path} are being renamed all the time", hint="stop the rotator, and try again")
+
+
+def _open_once(path: str) -> list[OpenFile] | None:
+    """Open the files; ``None`` if one of them was renamed or replaced meanwhile."""
     found: list[OpenFile] = []
+    if not os.path.isdir(os.path.dirname(path)):
+        return found
     try:
-        siblings = sibling_paths(path) if os.path.isdir(os.path.dirname(path)) else []
-        for name in [*siblings, path]:
-            found += _open(name, expected=name == path or is_named_as_rotated(path, name))
+        names = listing(path)
+        found += (OpenFile(name, open_private(name, os.O_RDONLY)) for name in names)
+        if listing(path) != names or [file.inode for file in found] != list(names.values()):
+            close_all(found)
+            return None
+    except FileNotFoundError:
+        close_all(found)
+        return None
     except OSError as error:
         close_all(found)
         raise AuditError(
             f"the audit trail {path} cannot be read: {error.strerror}", hint="check the permissions"
         ) from error
-    found.sort(key=lambda file: file.first.seq if file.first else 0)
-    return _without_copies(found)
+    return _only_ours(path, found)
+
+
+def _only_ours(path: str, files: list[OpenFile]) -> list[OpenFile]:
+    """Leave out empty files, and those in which neither name nor content says that they are a part of the trail."""
+    ours = []
+    for file in files:
+        if file.size and (file.first or file.path == path or is_named_as_rotated(path, file.path)):
+            ours.append(file)
+        else:
+            file.close()
+    return ours
 
 
 def close_all(files: list[OpenFile]) -> None:
     """Close files."""
     for file in files:
         file.close()
-
-
-def _open(path: str, *, expected: bool) -> list[OpenFile]:
-    """Return a file in a list, or an empty list if it is missing, empty or of another kind."""
-    try:
-        file = OpenFile(path, open_private(path, os.O_RDONLY))
-    except FileNotFoundError:
-        return []
-    if file.size and (expected or file.first):
-        return [file]
-    file.close()
-    return []
 
 
 def _without_copies(files: list[OpenFile]) -> list[OpenFile]:

@@ -6,7 +6,8 @@ import os
 import time
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Final
 
@@ -22,6 +23,8 @@ from strongroom_audit_jsonl.tail import read_tail
 
 POLL: Final = 0.2
 """How many seconds ``follow`` waits between two looks."""
+
+Stillness = Callable[[], AbstractContextManager[object]]
 
 _NAMES: Final = frozenset(AuditEvent._fields)
 
@@ -59,20 +62,27 @@ def _head_elsewhere(path: str) -> Head:
     return max(heads, key=lambda head: head.seq)
 
 
-def read_events(path: str, query: TrailQuery) -> Iterator[AuditEvent]:
+def read_events(path: str, query: TrailQuery, stillness: Stillness) -> Iterator[AuditEvent]:
     """Yield the events of a trail that match a query, oldest first.
+
+    Args:
+        path: The audit file.
+        query: Which events.
+        stillness: Keeps writers out while the files are opened.
 
     Raises:
         AuditError: The trail cannot be read, or a time of the query is not ISO 8601.
     """
-    return _matching(path, query, _time(query.since), _time(query.until))
+    reader = _Reader(path, stillness, follow=query.follow)
+    return _matching(reader, query, _time(query.since), _time(query.until))
 
 
-def _matching(path: str, query: TrailQuery, since: datetime | None, until: datetime | None) -> Iterator[AuditEvent]:
+def _matching(
+    reader: _Reader, query: TrailQuery, since: datetime | None, until: datetime | None
+) -> Iterator[AuditEvent]:
     def fits(event: AuditEvent) -> bool:
         return _has_fields(event, query) and _is_between(event, since, until)
 
-    reader = _Reader(path, follow=query.follow)
     try:
         past: Iterable[AuditEvent] = filter(fits, reader.rescan())
         yield from past if query.last is None else deque(past, maxlen=max(0, query.last))
@@ -118,8 +128,9 @@ class _Reader:
     still be taken back by its writer.
     """
 
-    def __init__(self, path: str, *, follow: bool) -> None:
+    def __init__(self, path: str, stillness: Stillness, *, follow: bool) -> None:
         self._path = path
+        self._stillness = stillness
         self._follow = follow
         self._seq = 0
         self._descriptor: int | None = None
@@ -129,10 +140,10 @@ class _Reader:
 
     def rescan(self) -> Iterator[AuditEvent]:
         """Yield what is new in any of the files."""
-        if self._follow:
-            # Before the files are listed: what is written meanwhile is then read twice, and handed on once.
-            self._attach()
-        files = open_files(self._path)
+        with self._stillness():
+            if self._follow:
+                self._attach()
+            files = open_files(self._path)
         try:
             for file in files:
                 yield from self._events(file.lines())

@@ -50,6 +50,18 @@ def sibling_paths(path: str) -> list[str]:
         return sorted(entry.path for entry in entries if _may_belong(entry, name))
 
 
+def listing(path: str) -> dict[str, int]:
+    """Return the audit file and those beside it, and which files they are whatever their names.
+
+    Raises:
+        OSError: The folder cannot be listed.
+    """
+    folder, name = os.path.split(path)
+    with os.scandir(folder) as entries:
+        found = [entry for entry in entries if entry.name == name or _may_belong(entry, name)]
+        return {entry.path: entry.inode() for entry in sorted(found, key=lambda entry: entry.name)}
+
+
 def _may_belong(entry: os.DirEntry[str], name: str) -> bool:
     rest = entry.name[len(name) :]
     return (
@@ -71,7 +83,7 @@ def first_line(descriptor: int) -> Line | None:
     Raises:
         OSError: The file cannot be read.
     """
-    raw, newline, _ = os.pread(descriptor, 1 << 16, 0).partition(b"\n")
+    raw, newline, _ = os.pread(descriptor, 1 << 20, 0).partition(b"\n")
     return parse(raw) if newline else None
 
 

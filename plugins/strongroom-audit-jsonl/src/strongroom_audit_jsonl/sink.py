@@ -29,6 +29,7 @@ from strongroom_audit_jsonl.notes import Note
 
 if TYPE_CHECKING:
     from strongroom_audit_jsonl.plugin import JsonlSettings
+    from strongroom_audit_jsonl.verify import Snapshot
 
 
 class JsonlSink(AuditSink, Trail):
@@ -81,16 +82,17 @@ class JsonlSink(AuditSink, Trail):
         """Say whether events can be recorded now, without recording one."""
         if self._failure is not None:
             return Health(state=HealthState.DOWN, reason=self._failure.what, hint=self._failure.hint)
+        path = self._settings.path
         try:
-            status = os.stat(self._settings.path)
+            status = os.stat(path)
         except OSError:
-            return Health(state=HealthState.UP)
+            return Health(state=HealthState.UP)  # There is none yet, or the next write will say what is wrong.
         mode = readable_by_others(status)
         if mode:
             return Health(
                 state=HealthState.DEGRADED,
-                reason=f"the audit file {self._settings.path} has mode {mode}, so others can read it",
-                hint=f"run: chmod 600 {self._settings.path}",
+                reason=f"the audit file {path} has mode {mode}, so others can read it",
+                hint=f"run: chmod 600 {path}",
             )
         return Health(state=HealthState.UP, facts=(("bytes", str(status.st_size)),))
 
@@ -104,7 +106,7 @@ class JsonlSink(AuditSink, Trail):
         """
         from strongroom_audit_jsonl.reader import read_events
 
-        return read_events(self._settings.path, query)
+        return read_events(self._settings.path, query, self._stillness)
 
     def head(self) -> TrailHead:
         """Return where the trail stands now; no key is needed.
@@ -181,7 +183,3 @@ class JsonlSink(AuditSink, Trail):
             return nullcontext()
         # A lock of its own: the writing thread may hold the other one.
         return TrailLock(path, self._settings.lock_timeout)
-
-
-if TYPE_CHECKING:
-    from strongroom_audit_jsonl.verify import Snapshot

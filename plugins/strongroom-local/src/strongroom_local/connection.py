@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from strongroom.errors import ClosedError, StrongroomError
 from strongroom_local.encoding import FORMAT
-from strongroom_local.faults import damaged, translate
+from strongroom_local.faults import FAULTS, busy, damaged, translate
 from strongroom_local.files import check_store_file
 from strongroom_local.header import other_format
 from strongroom_local.schema import APPLICATION_ID, TABLES
@@ -66,9 +66,24 @@ def check_format(connection: sqlite3.Connection, path: str) -> None:
         raise other_format(path, version)
     if _single(connection, "PRAGMA journal_mode") != b"wal":
         raise damaged(path, "its journal mode was changed")
+    if _is_cut(path, _single(connection, "PRAGMA page_size")):
+        raise damaged(path, "its end is missing")
     found = dict(connection.execute("SELECT name, sql FROM sqlite_master"))
     if found != {name.encode(): text.encode() for name, text in TABLES.items()}:
         raise damaged(path, "its tables are not those of a store")
+
+
+def _is_cut(path: str, page_size: int) -> bool:
+    """Tell whether the last page is not whole, for which SQLite would make up the rest.
+
+    A full disk may leave it so, too; then the write-ahead log still holds the page.
+    """
+    if os.path.getsize(path) % page_size == 0:
+        return False
+    try:
+        return os.path.getsize(path + "-wal") == 0
+    except FileNotFoundError:
+        return True
 
 
 def _single(connection: sqlite3.Connection, statement: str) -> Any:
@@ -95,7 +110,10 @@ class Pool:
         self._idle: list[sqlite3.Cursor] = []
         self._all: list[sqlite3.Connection] = []
         self._gate = threading.RLock()
+        self._turn = threading.Lock()
         self._closed = False
+        self._draining = False
+        """Whether connections that come back are closed: after ``close``, and while a fork waits."""
         self._wrote = False
         _watch_forks(self)
 
@@ -129,7 +147,7 @@ class Pool:
             except BaseException:
                 connection.close()
                 raise
-        except sqlite3.Error as error:
+        except FAULTS as error:
             raise translate(error, self.path) from error
         if self._trace is not None:
             connection.set_trace_callback(self._trace)
@@ -141,7 +159,7 @@ class Pool:
             self._discard(cursor.connection)  # its rollback failed, so its next user could not begin
             return
         self._idle.append(cursor)
-        if self._closed:
+        if self._draining:
             self._close_idle()
 
     def fetch(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
@@ -157,17 +175,29 @@ class Pool:
             cursor = self.take()
         try:
             return cursor.execute(statement, parameters).fetchall()
-        except sqlite3.Error as error:
+        except FAULTS as error:
             raise translate(error, self.path) from error
         finally:
             self._idle.append(cursor)
-            if self._closed:
+            if self._draining:
                 self._close_idle()
 
     def change(self, step: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run a step as one writing transaction: all of it is durable, or none has happened."""
-        self._wrote = True
-        return self._transaction("BEGIN IMMEDIATE", step)
+        """Run a step as one writing transaction: all of it is durable, or none has happened.
+
+        Threads queue up here: between connections SQLite only sleeps and tries again.
+
+        Raises:
+            StrongroomError: SQLite refused; see ``faults.translate``.
+        """
+        turn = self._turn  # a forked child has another
+        if not turn.acquire(timeout=self._timeout):
+            raise busy(self.path)
+        try:
+            self._wrote = True
+            return self._transaction("BEGIN IMMEDIATE", step)
+        finally:
+            turn.release()
 
     def snapshot(self, step: Callable[[sqlite3.Connection], Result]) -> Result:
         """Run a step on the store as it is at one moment."""
@@ -185,7 +215,7 @@ class Pool:
                 # A failed commit leaves the transaction open; some errors end it by themselves.
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-        except sqlite3.Error as error:
+        except FAULTS as error:
             raise translate(error, self.path) from error
         finally:
             self.give(cursor)
@@ -202,7 +232,7 @@ class Pool:
                 self.checkpoint()
             except StrongroomError:
                 pass  # what is in the log is durable; the next one to close moves it
-        self._closed = True
+        self._closed = self._draining = True
         self._close_idle()
 
     def _close_idle(self) -> None:
@@ -221,6 +251,7 @@ class Pool:
         """Close all connections and let nobody open one until the fork is over."""
         self._gate.acquire()
         deadline = time.monotonic() + _FORK_WAIT
+        self._draining = True
         self._close_idle()
         while self._all and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -228,6 +259,7 @@ class Pool:
 
     def after_fork_in_parent(self) -> None:
         """Let connections be opened again."""
+        self._draining = self._closed
         self._gate.release()
 
     def forget(self) -> None:
@@ -237,7 +269,9 @@ class Pool:
         """
         _inherited.extend(self._all)
         self._idle, self._all = [], []
+        self._draining = self._closed
         self._gate = threading.RLock()
+        self._turn = threading.Lock()
 
 
 _inherited: list[sqlite3.Connection] = []

@@ -13,7 +13,7 @@ from strongroom_local.changes import now
 from strongroom_local.connection import connect, prepare
 from strongroom_local.digest import Digest
 from strongroom_local.encoding import FORMAT, random_bytes
-from strongroom_local.faults import translate
+from strongroom_local.faults import FAULTS, translate
 from strongroom_local.files import (
     SIDE_FILES,
     make_private_folder,
@@ -78,7 +78,7 @@ def draft_of(path: str) -> Iterator[str]:
             publish(draft, path)
         finally:
             _remove(draft)
-    except sqlite3.Error as error:
+    except FAULTS as error:
         raise translate(error, path) from error
     except OSError as error:
         raise storage_error(error, path) from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
+from typing import Final
+
 from strongroom.errors import (
     BackendError,
     BackendUnavailableError,
@@ -12,13 +14,18 @@ from strongroom.errors import (
     TamperedError,
 )
 
-_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
-_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
-_REFUSED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN})
-_OURS = frozenset({sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_ABORT, sqlite3.SQLITE_MISUSE})
+_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+_REFUSED: Final = frozenset(
+    {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN}
+)
+_OURS: Final = frozenset({sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_ABORT, sqlite3.SQLITE_MISUSE})
+
+FAULTS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What the ``sqlite3`` module raises: also the latter, where SQLite quotes a damaged file in its message."""
 
 
-def translate(error: sqlite3.Error, path: str) -> StrongroomError:
+def translate(error: sqlite3.Error | UnicodeDecodeError, path: str) -> StrongroomError:
     """Return the strongroom error that an SQLite error stands for.
 
     Every statement of this plugin is fixed and correct, so that anything which
@@ -32,11 +39,7 @@ def translate(error: sqlite3.Error, path: str) -> StrongroomError:
     code = getattr(error, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
     if primary in _BUSY:
-        return BackendUnavailableError(
-            f"{path} is locked by another process",
-            code="busy",
-            hint="try again, or raise busy_timeout",
-        )
+        return busy(path)
     if primary in _FULL:
         return BackendError(
             f"the disk refused to read or write {path} ({error}); the store is as it was",
@@ -49,7 +52,14 @@ def translate(error: sqlite3.Error, path: str) -> StrongroomError:
         )
     if primary in _OURS:
         return BackendError(f"SQLite gave up on {path} ({error})")
-    return damaged(path, str(error))
+    return damaged(path, str(error) if isinstance(error, sqlite3.Error) else "SQLite cannot read its tables")
+
+
+def busy(path: str) -> BackendUnavailableError:
+    """Return the error for a store that others kept locked for too long."""
+    return BackendUnavailableError(
+        f"{path} is locked by another writer", code="busy", hint="try again, or raise busy_timeout"
+    )
 
 
 def damaged(path: str, reason: str) -> StoreDamagedError:

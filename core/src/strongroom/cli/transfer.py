@@ -1,0 +1,294 @@
+"""``import`` and ``export``: secrets from and to files that other tools read."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from strongroom import dotenv
+from strongroom._record import Record
+from strongroom.cli import jsonfile, selection
+from strongroom.cli.command import Command, Session, add_json, note, print_json
+from strongroom.cli.problems import raise_all
+from strongroom.errors import (
+    ConfigurationError,
+    InvalidNameError,
+    StrongroomError,
+    UnsupportedOperationError,
+    VersionConflictError,
+)
+from strongroom.model import ABSENT, SecretName, SecretValue
+
+if TYPE_CHECKING:
+    from strongroom.manager import SecretManager
+
+_LINES: Final[dict[str, Callable[[str, SecretValue], str]]] = {
+    "dotenv": dotenv.dotenv_line,
+    "shell": dotenv.shell_line,
+}
+
+_IMPORT_EPILOG: Final = """\
+names:
+  A key becomes a name as it stands, below --prefix: DATABASE_URL becomes
+  app/DATABASE_URL with --prefix app/. `strongroom run --prefix app/ --strip-prefix`
+  gives the program DATABASE_URL again. A JSON key may be a whole name: db/password.
+
+values:
+  In .env files nothing is interpolated. In JSON, text is stored as text and
+  {"base64": "..."} as bytes; anything else is refused, unless --flatten makes
+  nested objects folders and --stringify takes numbers, true and false as text.
+  The whole file is checked before anything is written."""
+
+
+class Plan(Record):
+    """What an import is going to do."""
+
+    writes: dict[SecretName, SecretValue]
+    skipped: tuple[SecretName, ...]
+    conditional: frozenset[SecretName]
+    """Names to write only if they are absent still."""
+
+
+def _configure_import(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = f"{parser.epilog}\n\n{_IMPORT_EPILOG}"
+    parser.add_argument("file", metavar="FILE", help="a .env or JSON file; - for standard input")
+    parser.add_argument("--format", choices=("dotenv", "json"), help="by default json for *.json, else dotenv")
+    parser.add_argument("--prefix", default="", metavar="FOLDER", help="put all names below this folder")
+    parser.add_argument("--dry-run", action="store_true", help="check everything and write nothing")
+    parser.add_argument(
+        "--if-exists",
+        choices=("overwrite", "skip", "error"),
+        default="error",
+        help="what to do about names that exist already (error: write nothing at all)",
+    )
+    parser.add_argument("--flatten", action="store_true", help="JSON: make nested objects folders")
+    parser.add_argument("--stringify", action="store_true", help="JSON: take numbers, true and false as text")
+    add_json(parser)
+
+
+def _import(session: Session, options: argparse.Namespace) -> int:
+    values = _named(options)
+    with session.open() as manager:
+        plan = _plan(manager, values, options)
+        if options.dry_run:
+            _report_import(options, dict.fromkeys(plan.writes), plan.skipped)
+            return 0
+        written, late = _carry_out(manager, plan, options.if_exists)
+    _report_import(options, written, (*plan.skipped, *late))
+    return 0
+
+
+def _named(options: argparse.Namespace) -> dict[SecretName, SecretValue]:
+    """Return the file's secrets under their names; every problem of the file is found here."""
+    values, problems = _parsed(options)
+    folder = f"{SecretName(options.prefix.removesuffix('/'))}/" if options.prefix else ""
+    named: dict[SecretName, SecretValue] = {}
+    for key, value in values.items():
+        try:
+            name = SecretName(folder + key)
+        except InvalidNameError as error:
+            problems.append(error)
+            continue
+        if name in named:
+            problems.append(ConfigurationError(f"{name} stands in {options.file} in two spellings", hint="keep one"))
+        named[name] = value
+    raise_all(problems)
+    return named
+
+
+def _parsed(options: argparse.Namespace) -> tuple[dict[str, SecretValue], list[StrongroomError]]:
+    content = _content(options.file)
+    if (options.format or ("json" if options.file.endswith(".json") else "dotenv")) == "dotenv":
+        return dotenv.parse(content, options.file), []
+    allowed = jsonfile.JsonOptions(flatten=options.flatten, stringify=options.stringify)
+    return jsonfile.parse(content, options.file, allowed)
+
+
+def _content(path: str) -> SecretValue:
+    if path == "-":
+        return SecretValue(sys.stdin.buffer.read())
+    try:
+        with open(path, "rb") as file:
+            return SecretValue(file.read())
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}", hint="check the path") from error
+
+
+def _plan(manager: SecretManager, values: dict[SecretName, SecretValue], options: argparse.Namespace) -> Plan:
+    """Decide about each name, having checked all that can be checked without writing.
+
+    Raises:
+        StrongroomError: At least one could not be written; the notes name the others.
+    """
+    mode = options.if_exists
+    present = _present(manager, options.prefix) & values.keys() if mode != "overwrite" else set()
+    problems: list[StrongroomError] = [_exists(name) for name in sorted(present) if mode == "error"]
+    writes = {name: value for name, value in values.items() if name not in present}
+    conditional = set()
+    for name, value in writes.items():
+        try:
+            if _check(manager, name, value, only_if_absent=mode != "overwrite"):
+                conditional.add(name)
+        except StrongroomError as error:
+            problems.append(error)
+    raise_all(problems)
+    return Plan(writes=writes, skipped=tuple(sorted(present)), conditional=frozenset(conditional))
+
+
+def _present(manager: SecretManager, prefix: str) -> set[SecretName]:
+    try:
+        return set(manager.list(prefix))
+    except UnsupportedOperationError:
+        return set()  # then each write finds out by itself
+
+
+def _exists(name: SecretName) -> VersionConflictError:
+    return VersionConflictError(
+        f"{name} exists already",
+        expected="absent",
+        found=None,
+        name=name,
+        hint="add --if-exists overwrite or skip; nothing was imported",
+    )
+
+
+def _check(manager: SecretManager, name: SecretName, value: SecretValue, *, only_if_absent: bool) -> bool:
+    """Check one write, and tell whether it can be made to depend on the name's absence."""
+    if only_if_absent:
+        try:
+            manager.check_set(name, value, expect_version=ABSENT)
+            return True
+        except UnsupportedOperationError:
+            pass  # without check-and-set, what was listed has to do
+    manager.check_set(name, value)
+    return False
+
+
+def _carry_out(manager: SecretManager, plan: Plan, mode: str) -> tuple[dict[SecretName, str], list[SecretName]]:
+    """Write, and return the versions, with the names that somebody else has made meanwhile."""
+    written: dict[SecretName, str] = {}
+    late: list[SecretName] = []
+    try:
+        for name, value in plan.writes.items():
+            expected = ABSENT if name in plan.conditional else None
+            try:
+                written[name] = manager.set(name, value, expect_version=expected).version
+            except VersionConflictError:
+                if mode != "skip":
+                    raise
+                late.append(name)
+    except BaseException:
+        # Ctrl-C included: whatever ended it, what has been written stays.
+        rest = [name for name in plan.writes if name not in written and name not in late]
+        note(f"strongroom: written: {', '.join(written) or 'nothing'}")
+        note(f"strongroom: not written, in this order: {', '.join(rest) or 'nothing'}")
+        raise
+    return written, late
+
+
+def _report_import(
+    options: argparse.Namespace, written: dict[SecretName, Any], skipped: tuple[SecretName, ...]
+) -> None:
+    if options.json:
+        entries = [{"name": name, "version": version} for name, version in written.items()]
+        print_json({"dry_run": options.dry_run, "written": entries, "skipped": sorted(skipped)})
+        return
+    for name, version in written.items():
+        note(f"would write {name}" if options.dry_run else f"stored {name} version {version}")
+    for name in sorted(skipped):
+        note(f"{'would skip' if options.dry_run else 'skipped'} {name}, which exists already")
+    if not written and not skipped:
+        note(f"{options.file} holds no secret")
+
+
+def _configure_export(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = f"{parser.epilog}\n\n{selection.MAPPING_HELP}"
+    parser.add_argument("names", nargs="*", metavar="[VARIABLE=]NAME[#FIELD]", help="secrets to write out")
+    selection.configure(parser)
+    parser.add_argument(
+        "--format",
+        choices=("dotenv", "shell", "json"),
+        default="dotenv",
+        help="json keeps names and bytes as they are, the others have variables and text (dotenv)",
+    )
+    parser.add_argument("--output", metavar="FILE", help="a new private file instead of standard output")
+    parser.add_argument("--force", action="store_true", help="let --output replace a file")
+
+
+def _export(session: Session, options: argparse.Namespace) -> int:
+    with session.open() as manager:
+        chosen = _keyed(selection.choose(manager, options.names, options), options)
+        found = selection.fetch(manager, chosen.values())
+    values = {key: found[choice].value for key, choice in chosen.items()}
+    _hand_over(_rendered(values, options.format), options)
+    return 0
+
+
+def _keyed(choices: list[selection.Choice], options: argparse.Namespace) -> dict[str, selection.Choice]:
+    """Return each choice under its variable, or in JSON under its name."""
+    if options.format != "json":
+        return selection.variables(choices, options)
+    found: dict[str, selection.Choice] = {}
+    for choice in choices:
+        key = choice.variable or (f"{choice.short}#{choice.field}" if choice.field else choice.short)
+        if key in found:
+            raise ConfigurationError(
+                f"{found[key].label} and {choice.label} would both be {key}", hint="leave out --strip-prefix"
+            )
+        found[key] = choice
+    return found
+
+
+def _rendered(values: dict[str, SecretValue], form: str) -> str:
+    if form == "json":
+        return jsonfile.render(values)
+    problems: list[StrongroomError] = []
+    lines = []
+    for variable, value in values.items():
+        try:
+            lines.append(_LINES[form](variable, value))
+        except StrongroomError as error:
+            problems.append(error)
+    raise_all(problems)
+    return "".join(lines)
+
+
+def _hand_over(text: str, options: argparse.Namespace) -> None:
+    if options.output is not None:
+        from strongroom.cli.output import write_private
+
+        write_private(options.output, text.encode(), replace=options.force)
+        note(f"wrote {options.output}")
+        return
+    if sys.stdout.isatty():
+        note("strongroom: note: secrets follow in clear; --output FILE writes them into a private file")
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+
+
+COMMANDS: Final = {
+    "import": Command(
+        summary="Read secrets from a .env or JSON file: all of the file is sound, or nothing is written.",
+        configure=_configure_import,
+        run=_import,
+        examples="""
+            strongroom import .env --prefix app/ --dry-run
+            strongroom import .env --prefix app/
+            strongroom import backup.json --if-exists skip
+        """,
+    ),
+    "export": Command(
+        summary="Write secrets as .env lines, shell exports or JSON.",
+        configure=_configure_export,
+        run=_export,
+        examples="""
+            strongroom export --prefix app/ --strip-prefix --output .env
+            eval "$(strongroom export db/password --format shell)"
+            strongroom export --prefix '' --format json > everything.json
+        """,
+    ),
+}

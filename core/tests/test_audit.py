@@ -1,0 +1,439 @@
+"""Recording: before and after a change, before a fetched value is returned, hits through the buffer."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from strongroom.audit import AuditStage, GuardedSink, Hit
+from strongroom.contracts import AuditSink, AuditWrite, HealthState
+from strongroom.errors import (
+    AuditError,
+    BackendUnavailableError,
+    ClosedError,
+    SecretNotFoundError,
+    StrongroomError,
+    VersionConflictError,
+)
+from strongroom.model import Principal, PrincipalSource
+from strongroom.telemetry import Telemetry
+from strongroom.testing import FakeClock, FaultyBackend, MemorySink, in_threads
+
+NAME = "db/password"
+
+
+class TestChanges:
+    """An attempt before, an outcome after, under one id."""
+
+    @pytest.mark.parametrize("change", ["set", "delete", "rotate"])
+    def test_attempt_and_outcome_share_an_id_and_surround_the_call(
+        self, change: str, open_manager: Any, backend: FaultyBackend, sink: Any
+    ) -> None:
+        manager = open_manager(backends={"memory": backend})
+        at_the_call: list[str] = []
+        backend.before = lambda operation: (
+            at_the_call.extend(event.phase for event in sink.named(change))
+            if operation in {"write", "delete"}
+            else None
+        )
+        manager.set(NAME, "new") if change == "set" else getattr(manager, change)(NAME)
+        attempt, outcome = sink.named(change)
+        assert at_the_call == ["attempt"]
+        assert (attempt.phase, outcome.phase, attempt.id) == ("attempt", "outcome", outcome.id)
+        assert {(event.key, event.principal, event.backend, event.pid) for event in (attempt, outcome)} == {
+            (NAME, "tester", "memory", os.getpid())
+        }
+        assert (outcome.result, outcome.version) == ("ok", None if change == "delete" else "2")
+        assert [request.durable for request in sink.writes[-2:]] == [True, True]
+
+    @pytest.mark.parametrize(
+        ("change", "error"),
+        [
+            ("set", BackendUnavailableError("no answer", code="timeout")),
+            ("delete", BackendUnavailableError("no answer", code="timeout")),
+            ("set", VersionConflictError("somebody else", expected="1", found="2")),
+            ("delete", ZeroDivisionError()),
+        ],
+        ids=str,
+    )
+    def test_a_failed_change_has_an_outcome_too(
+        self, change: str, error: Exception, open_manager: Any, backend: FaultyBackend, sink: Any
+    ) -> None:
+        manager = open_manager(backends={"memory": backend})
+        backend.error = error
+        with pytest.raises(StrongroomError) as caught:
+            manager.set(NAME, "new") if change == "set" else manager.delete(NAME)
+        attempt, outcome = sink.named(change)
+        assert (attempt.id, attempt.phase, outcome.phase) == (outcome.id, "attempt", "outcome")
+        assert outcome.result == caught.value.code != "ok"
+
+    def test_rotating_a_missing_secret_is_recorded(self, open_manager: Any, sink: Any) -> None:
+        with pytest.raises(SecretNotFoundError):
+            open_manager().rotate("absent")
+        assert [event.result for event in sink.named("rotate")] == ["not_found"]
+
+    def test_deleting_what_is_absent_is_no_error_and_recorded_as_such(self, open_manager: Any, sink: Any) -> None:
+        assert not open_manager().delete("absent").existed
+        assert [event.result for event in sink.named("delete")] == ["ok", "not_found"]
+
+    @pytest.mark.parametrize("change", ["set", "delete", "rotate"])
+    def test_what_cannot_be_announced_does_not_happen(
+        self, change: str, open_manager: Any, backend: FaultyBackend, sink: Any
+    ) -> None:
+        manager = open_manager(backends={"memory": backend})
+        sink.failing = True
+        with pytest.raises(AuditError) as caught:
+            manager.set(NAME, "new") if change == "set" else getattr(manager, change)(NAME)
+        assert not caught.value.applied
+        assert not {"write", "delete"} & set(backend.calls)
+        sink.failing = False
+        assert manager.get(NAME).version == "1"
+
+    @pytest.mark.parametrize("change", ["set", "delete", "rotate"])
+    def test_if_only_the_outcome_cannot_be_recorded_the_error_says_that_it_was_applied(
+        self, change: str, open_manager: Any, backend: FaultyBackend, sink: Any
+    ) -> None:
+        manager = open_manager(backends={"memory": backend})
+        manager.get(NAME)
+        backend.before = lambda operation: setattr(sink, "failing", operation in {"write", "delete"})
+        with pytest.raises(AuditError, match="was made, but") as caught:
+            manager.set(NAME, "new") if change == "set" else getattr(manager, change)(NAME)
+        assert caught.value.applied
+        backend.before, sink.failing = None, False
+        if change == "delete":
+            assert manager.list() == []
+        else:
+            assert manager.get(NAME).version == "2"
+
+    def test_if_neither_change_nor_outcome_succeed_the_change_s_error_is_raised(
+        self, open_manager: Any, backend: FaultyBackend, sink: Any
+    ) -> None:
+        manager = open_manager(backends={"memory": backend})
+        backend.error = BackendUnavailableError("no answer")
+        backend.before = lambda _: setattr(sink, "failing", True)
+        with pytest.raises(BackendUnavailableError) as caught:
+            manager.set(NAME, "new")
+        assert any("could not be recorded" in note for note in caught.value.__notes__)
+
+
+class TestReads:
+    """A miss is recorded before its value is cached or returned."""
+
+    def test_a_value_that_cannot_be_recorded_is_neither_returned_nor_cached(
+        self, open_manager: Any, backend: FaultyBackend, sink: Any
+    ) -> None:
+        manager = open_manager(backends={"memory": backend})
+        sink.failing = True
+        with pytest.raises(AuditError):
+            manager.get(NAME)
+        assert manager.stats().size == 0
+        assert (manager.stats().errors, manager.stats().reads) == (1, 1)
+        sink.failing = False
+        assert manager.get(NAME).freshness.value == "fresh"
+
+    def test_a_miss_is_recorded_when_the_read_returns(self, open_manager: Any, sink: Any) -> None:
+        open_manager({NAME: "v"}).get(NAME)
+        [event] = sink.named("get")
+        assert (event.source, event.cache_hit, event.version, event.result) == ("backend", False, "1", "ok")
+        assert event.duration is not None
+
+    def test_every_follower_of_a_load_is_recorded(self, open_manager: Any, hooked: Any, sink: Any) -> None:
+        manager = open_manager(backends={"memory": hooked})
+        in_threads(10, lambda _: manager.get(NAME))
+        manager.flush()
+        assert len(sink.named("get")) == 10
+
+    def test_a_failed_batch_records_each_name(self, open_manager: Any, backend: FaultyBackend, sink: Any) -> None:
+        manager = open_manager(backends={"memory": backend})
+        backend.error = BackendUnavailableError("no answer")
+        assert set(manager.get_many(["a", "b"]).errors) == {"a", "b"}
+        assert [(event.key, event.result) for event in sink.named("get")] == [
+            ("a", "unavailable"),
+            ("b", "unavailable"),
+        ]
+
+    @pytest.mark.parametrize("operation", ["list", "versions"])
+    def test_looking_at_names_and_versions_is_recorded_also_if_it_fails(
+        self, operation: str, open_manager: Any, backend: FaultyBackend, sink: Any
+    ) -> None:
+        manager = open_manager(backends={"memory": backend})
+        look: Callable[[], object] = manager.list if operation == "list" else lambda: manager.versions(NAME)
+        look()
+        backend.error = BackendUnavailableError("no answer")
+        with pytest.raises(BackendUnavailableError):
+            look()
+        assert [(event.result, event.count) for event in sink.named(operation)] == [("ok", 1), ("unavailable", None)]
+
+
+class TestHits:
+    """Hits wait in a bounded buffer for at most a moment."""
+
+    def test_hits_are_written_by_themselves_within_the_window(self, open_manager: Any, sink: Any) -> None:
+        manager = open_manager({NAME: "v"})
+        for _ in range(5):
+            manager.get(NAME)
+        assert sink.wait_for(lambda events: len([event for event in events if event.event == "get"]) == 5)
+        assert [event.cache_hit for event in sink.named("get")] == [False, True, True, True, True]
+        manager.get(NAME)
+        assert sink.wait_for(lambda events: len([event for event in events if event.event == "get"]) == 6)
+
+    def test_a_hit_shows_when_it_happened_and_not_when_it_was_written(
+        self, open_manager: Any, sink: Any, clock: FakeClock
+    ) -> None:
+        manager = open_manager({NAME: "v"})
+        manager.get(NAME)
+        before = clock.now()
+        sink._changed.acquire()  # the writer cannot write now
+        manager.get(NAME)
+        clock.advance(60)
+        sink._changed.release()
+        manager.flush()
+        assert sink.named("get")[-1].timestamp == before.isoformat(timespec="microseconds")
+
+    def test_hits_stay_before_what_comes_after_them(self, open_manager: Any, sink: Any) -> None:
+        manager = open_manager({NAME: "v"})
+        manager.get(NAME)
+        manager.get(NAME)
+        manager.set(NAME, "w")
+        manager.get(NAME)
+        assert [event.event for event in sink.events] == ["opened", "get", "get", "set", "set", "get"]
+
+    def test_a_negative_hit_is_recorded_as_not_found(self, open_manager: Any, sink: Any) -> None:
+        manager = open_manager()
+        for _ in range(2):
+            with pytest.raises(SecretNotFoundError):
+                manager.get("absent")
+        manager.flush()
+        assert [(event.result, event.cache_hit) for event in sink.named("get")] == [
+            ("not_found", False),
+            ("not_found", True),
+        ]
+
+    def test_hits_that_cannot_be_written_make_the_next_ones_fail_and_come_later_once(
+        self, open_manager: Any, sink: Any
+    ) -> None:
+        manager = open_manager({NAME: "v"})
+        manager.get(NAME)
+        sink.failing = True
+        manager.get(NAME)
+        with pytest.raises(AuditError):
+            manager.flush()
+        for _ in range(3):
+            with pytest.raises(AuditError):
+                manager.get(NAME)
+        sink.failing = False
+        assert manager.get(NAME).reveal_text() == "v"
+        manager.flush()
+        assert [(event.cache_hit, event.result) for event in sink.named("get")] == [
+            (False, "ok"),
+            (True, "ok"),
+            (True, "ok"),
+        ]
+        assert manager.stats().errors == 3
+
+    def test_an_immediate_name_has_no_window(self, open_manager: Any, distributions: Any) -> None:
+        distributions.add("quick-sink", {"strongroom.audit_sinks": {"quick": "quick_sink"}}, SINK_PLUGIN)
+        import quick_sink
+
+        manager = open_manager({"db/a": "v", "x": "v"}, sinks=(), audit=[{"type": "quick", "immediate": ["db/*"]}])
+        for _ in range(2):
+            manager.get("db/a")
+        assert [event.cache_hit for event in quick_sink.events if event.key == "db/a"] == [False, True]
+
+
+SINK_PLUGIN = """
+from strongroom.contracts import AuditSink, Record, SinkSpec
+from strongroom.hookspecs import hookimpl
+
+events = []
+
+class Settings(Record):
+    pass
+
+class Sink(AuditSink):
+    def __init__(self, settings):
+        pass
+
+    def write(self, request):
+        events.extend(request.events)
+
+@hookimpl
+def strongroom_audit_sinks():
+    yield SinkSpec(name="quick", summary="In a list.", settings=Settings, open=Sink)
+"""
+
+
+def hit_of(key: str = "k") -> Hit:
+    return Hit(principal=Principal(name="p", source=PrincipalSource.CONFIGURATION), key=key, backend="b")
+
+
+def stage_with(*sinks: AuditSink, required: bool = True, **options: Any) -> AuditStage:
+    guarded = tuple(GuardedSink(sink, type="memory", required=required) for sink in sinks)
+    return AuditStage(guarded, telemetry=Telemetry(), **options)
+
+
+class TestStage:
+    """The stage by itself."""
+
+    def test_a_full_buffer_is_written_by_the_reader(self, sink: Any) -> None:
+        stage = stage_with(sink, buffer_events=10)
+        stage._awake = True  # nobody else writes
+        for _ in range(11):
+            stage.hit(hit_of(), "1", "cache", "ok")
+        assert len(sink.named("get")) == 10
+        stage.close()
+        assert len(sink.named("get")) == 11
+
+    def test_a_buffer_that_cannot_be_written_stays_bounded(self, sink: Any) -> None:
+        stage = stage_with(sink, buffer_events=10)
+        sink.failing = True
+        refused = 0
+        for _ in range(1000):
+            try:
+                stage.hit(hit_of(), "1", "cache", "ok")
+            except AuditError:
+                refused += 1
+        assert len(stage._buffer) + len(stage._stuck) <= 20
+        sink.failing = False
+        stage.close()
+        assert len(sink.named("get")) == 1000 - refused
+
+    def test_each_required_sink_gets_each_hit_once_although_one_failed(self) -> None:
+        good, bad = MemorySink(), MemorySink()
+        stage = stage_with(good, bad)
+        stage.record(stage.event("x"))
+        stage.hit(hit_of(), "1", "cache", "ok")
+        bad.failing = True
+        with pytest.raises(AuditError):
+            stage.flush()
+        bad.failing = False
+        stage.flush()
+        stage.close()
+        for sink in (good, bad):
+            assert [event.event for event in sink.events] == ["opened", "x", "get", "closed"]
+
+    def test_many_threads_lose_and_double_nothing(self, sink: Any) -> None:
+        stage = stage_with(sink, buffer_events=50)
+
+        def work(number: int) -> None:
+            for turn in range(200):
+                stage.hit(hit_of(f"{number}/{turn}"), "1", "cache", "ok")
+                if turn % 20 == 0:
+                    stage.record(stage.event("set", key=f"{number}/{turn}"))
+
+        in_threads(8, work)
+        stage.close()
+        keys = [event.key for event in sink.named("get")]
+        assert len(keys) == len(set(keys)) == 1600
+        for number in range(8):
+            own = [event.key for event in sink.events if (event.key or "").startswith(f"{number}/")]
+            turns = [int(key.partition("/")[2]) for key in own if key]
+            assert turns == sorted(turns)
+
+    def test_opened_and_closed_stand_at_the_ends(self, sink: Any) -> None:
+        stage = stage_with(sink)
+        stage.record(stage.event("x"))
+        stage.close()
+        stage.close()
+        assert [event.event for event in sink.events] == ["opened", "x", "closed"]
+        assert sink.closed
+
+    def test_nothing_is_recorded_of_a_stage_that_was_not_used(self, sink: Any) -> None:
+        stage_with(sink).close()
+        assert sink.events == []
+
+    def test_after_closing_nothing_is_recorded_and_no_hit_is_let_pass(self, sink: Any) -> None:
+        stage = stage_with(sink)
+        stage.record(stage.event("x"))
+        stage.close()
+        with pytest.raises(ClosedError):
+            stage.record(stage.event("y"))
+        with pytest.raises(ClosedError):
+            stage.hit(hit_of(), "1", "cache", "ok")
+        assert sink.events[-1].event == "closed"
+
+    def test_a_sink_that_hangs_makes_the_others_fail_instead_of_waiting(
+        self, gate: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Hanging(MemorySink):
+            def write(self, request: AuditWrite) -> None:
+                gate.hold()
+                super().write(request)
+
+        monkeypatch.setattr("strongroom.audit.LOCK_SECONDS", 0.05)
+        stage = stage_with(Hanging())
+        thread = threading.Thread(target=lambda: stage.record(stage.event("x")))
+        thread.start()
+        gate.wait_for_arrival()
+        with pytest.raises(AuditError, match="has not answered"):
+            stage.record(stage.event("y"))
+        gate.open()
+        thread.join()
+
+    def test_a_sink_s_own_exception_becomes_an_audit_error_with_its_cause(self) -> None:
+        class Full(MemorySink):
+            def write(self, request: AuditWrite) -> None:
+                raise OSError(28, "No space left on device")
+
+        with pytest.raises(AuditError, match="'memory' could not record: OSError") as caught:
+            stage_with(Full()).record(AuditStage((), telemetry=Telemetry()).event("x"))
+        assert isinstance(caught.value.__cause__, OSError)
+
+    def test_a_sink_that_failed_is_down_until_it_works_again(self, sink: Any) -> None:
+        stage = stage_with(sink)
+        sink.failing = True
+        with pytest.raises(AuditError):
+            stage.record(stage.event("x"))
+        assert [health.state for _, health in stage.health()] == [HealthState.DOWN]
+        sink.failing = False
+        stage.record(stage.event("y"))
+        assert [health.state for _, health in stage.health()] == [HealthState.UP]
+        stage.close()
+
+
+class TestOptional:
+    """Open mode: a sink that is not required."""
+
+    def test_what_it_loses_is_counted_warned_of_once_and_told_on_recovery(
+        self, sink: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        stage = stage_with(sink, required=False)
+        sink.failing = True
+        with caplog.at_level(logging.WARNING, "strongroom"):
+            for _ in range(100):
+                stage.record(stage.event("x"))
+        assert len(caplog.records) == 1
+        assert stage.lost == 101  # "opened" among them
+        sink.failing = False
+        stage.record(stage.event("y"))
+        assert [(event.event, event.result, event.count) for event in sink.events] == [
+            ("gap", "events_lost", 101),
+            ("y", "ok", None),
+        ]
+        stage.record(stage.event("z"))
+        assert [event.event for event in sink.events] == ["gap", "y", "z"]
+        assert stage.lost == 101
+
+    def test_it_lets_hits_pass(self, sink: Any) -> None:
+        stage = stage_with(sink, required=False)
+        sink.failing = True
+        stage.hit(hit_of(), "1", "cache", "ok")
+        stage.flush()
+        stage.hit(hit_of(), "1", "cache", "ok")
+        stage.flush()
+        assert stage.lost == 3
+
+    def test_it_does_not_keep_a_required_one_from_recording(self, sink: Any) -> None:
+        broken = MemorySink()
+        broken.failing = True
+        stage = AuditStage(
+            (GuardedSink(broken, type="a", required=False), GuardedSink(sink, type="b")), telemetry=Telemetry()
+        )
+        stage.record(stage.event("x"))
+        assert [event.event for event in sink.events] == ["opened", "x"]

@@ -1,0 +1,341 @@
+"""Fork, exec and exit: nothing is lost, nothing doubled, nobody stuck. Real processes throughout."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom import lifecycle
+from strongroom.contracts import AuditWrite
+from strongroom.errors import ClosedError, StrongroomError
+from strongroom.testing import MemorySink, in_forked_child, in_threads
+from strongroom.testing.processes import busy_threads
+
+PRELUDE = """
+import json, os, sys, threading, time
+import strongroom
+from strongroom.builtin.memory import MemoryBackend
+from strongroom.contracts import AuditSink
+
+class FileSink(AuditSink):
+    def write(self, request):
+        lines = "".join(json.dumps(event.as_dict()) + "\\n" for event in request.events)
+        file = os.open("audit.log", os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
+        os.write(file, lines.encode())
+        os.close(file)
+
+def open_manager():
+    manager = strongroom.open({"audit": "none"}, backends={"memory": MemoryBackend()}, sinks=(FileSink(),))
+    manager.set("a", "v")
+    manager.get("a")
+    return manager
+"""
+
+
+def trail(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "audit.log").read_text().splitlines()]
+
+
+def hits(folder: Path) -> Counter[int]:
+    """Return how many hits each process recorded."""
+    return Counter(event["pid"] for event in trail(folder) if event["cache_hit"])
+
+
+def last_events(folder: Path) -> dict[int, str]:
+    return {event["pid"]: event["event"] for event in trail(folder)}
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "pass",
+        "sys.exit(3)",
+        "raise ZeroDivisionError",
+        "manager.close()",
+        "del manager",
+        "manager.close(); manager.close()",
+    ],
+)
+def test_however_a_program_ends_no_hit_is_lost(end: str, run_program: Any, tmp_path: Path) -> None:
+    run_program(PRELUDE + f"manager = open_manager()\nfor _ in range(100): manager.get('a')\n{end}\n")
+    assert list(hits(tmp_path).values()) == [100]
+    assert trail(tmp_path)[-1]["event"] == "closed"
+
+
+def test_ending_threads_lose_no_hit(run_program: Any, tmp_path: Path) -> None:
+    done = run_program(
+        PRELUDE
+        + """
+manager = open_manager()
+def work():
+    for _ in range(100): manager.get("a")
+    sys.exit()
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(hits(tmp_path).values()) == [400]
+
+
+def test_replacing_the_program_loses_no_hit(run_program: Any, tmp_path: Path) -> None:
+    done = run_program(
+        PRELUDE
+        + """
+manager = open_manager()
+for _ in range(100): manager.get("a")
+os.execv(sys.executable, [sys.executable, "-c", "print('replaced')"])
+"""
+    )
+    assert done.stdout == "replaced\n"
+    assert list(hits(tmp_path).values()) == [100]
+
+
+def test_one_manager_that_cannot_record_does_not_cost_another_its_hits(run_program: Any, tmp_path: Path) -> None:
+    done = run_program(
+        PRELUDE
+        + """
+class Broken(FileSink):
+    def write(self, request): raise OSError("full")
+
+managers = [open_manager() for _ in range(3)]
+for manager in managers: manager.get("a")
+managers[1]._parts.audit.sinks[0].wrapped = Broken()
+"""
+    )
+    assert "AuditError" in done.stderr
+    assert sum(hits(tmp_path).values()) == 2
+
+
+def test_a_fork_splits_the_trail_in_two(run_program: Any, tmp_path: Path) -> None:
+    """What waited is recorded once, by the parent; the child starts with an empty cache and its own process id."""
+    done = run_program(
+        PRELUDE
+        + """
+manager = open_manager()
+for _ in range(100): manager.get("a")
+child = os.fork()
+if child == 0:
+    first, second = manager.get("a").freshness.value, manager.get("a").freshness.value
+    stats = manager.stats()
+    print(first, second, stats.hits, stats.misses, flush=True)
+    sys.exit()
+os.waitpid(child, 0)
+manager.get("a")
+print(os.getpid(), child)
+"""
+    )
+    seen, pids = done.stdout.splitlines()
+    parent, child = map(int, pids.split())
+    assert seen == "fresh cached 1 1"
+    assert hits(tmp_path) == {parent: 101, child: 1}
+    assert last_events(tmp_path) == {parent: "closed", child: "closed"}
+    assert Counter(event["pid"] for event in trail(tmp_path) if event["event"] == "opened") == {parent: 1, child: 1}
+
+
+@pytest.mark.parametrize("where", ["before the fork", "in the worker"])
+def test_a_worker_of_multiprocessing_loses_no_hit(where: str, run_program: Any, tmp_path: Path) -> None:
+    """Such a worker ends without running the interpreter's exit handlers."""
+    opening = "manager = open_manager()" if where == "before the fork" else "manager = None"
+    done = run_program(
+        PRELUDE
+        + f"""
+import multiprocessing
+
+{opening}
+def work():
+    global manager
+    manager = manager or open_manager()
+    manager.get("a")
+    for _ in range(50): manager.get("a")
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=work) for _ in range(2)]
+    for worker in workers: worker.start()
+    for worker in workers: worker.join()
+    print(*(worker.pid for worker in workers))
+"""
+    )
+    assert done.stderr == ""
+    workers = [int(pid) for pid in done.stdout.split()]
+    counts = hits(tmp_path)
+    assert [counts[pid] for pid in workers] == ([50, 50] if where == "before the fork" else [51, 51])
+    assert {last_events(tmp_path)[pid] for pid in workers} == {"closed"}
+
+
+class TestForking:
+    """Forks of this process, beside busy threads."""
+
+    def test_locks_held_by_other_threads_do_not_block_a_child(self, open_manager: Any) -> None:
+        manager = open_manager({f"n/{number}": "v" for number in range(5)}, cache={"ttl": "1ms"})
+
+        def read() -> None:
+            for number in range(5):
+                manager.get(f"n/{number}")
+            manager.set("own", "v")
+            manager.stats()
+
+        with busy_threads(3, read):
+            answers = [in_forked_child(lambda: manager.get("n/1").reveal_text()) for _ in range(10)]
+        assert answers == ["v"] * 10
+
+    def test_a_sink_that_hangs_does_not_block_a_fork(self, open_manager: Any, gate: Any) -> None:
+        class Hanging(MemorySink):
+            hangs = False
+
+            def write(self, request: AuditWrite) -> None:
+                if self.hangs:
+                    gate.hold()
+                super().write(request)
+
+            def after_fork(self) -> None:
+                self.hangs = False
+
+        sink = Hanging()
+        manager = open_manager({"a": "v"}, sinks=(sink,))
+        manager.get("a")
+        sink.hangs = True
+        hanging = threading.Thread(target=manager.list)
+        hanging.start()
+        gate.wait_for_arrival()
+        assert in_forked_child(lambda: manager.get("a").version) == "1"
+        gate.open()
+        hanging.join()
+        assert manager.get("a").version == "1"
+
+    def test_a_load_under_way_in_another_thread_does_not_block_the_child(
+        self, open_manager: Any, hooked: Any, gate: Any
+    ) -> None:
+        manager = open_manager(backends={"memory": hooked})
+        hooked.on_read = lambda _: gate.hold()
+        reading = threading.Thread(target=lambda: manager.get("db/password"))
+        reading.start()
+        gate.wait_for_arrival()
+
+        def child() -> str:
+            hooked.on_read = None
+            return manager.get("db/password").reveal_text()
+
+        assert in_forked_child(child) == "s3cret"
+        gate.open()
+        reading.join()
+
+    def test_a_closed_manager_stays_closed_in_the_child(self, open_manager: Any) -> None:
+        manager = open_manager({"a": "v"})
+        manager.close()
+        assert in_forked_child(lambda: manager.get("a")).startswith("ClosedError")
+
+
+class TestClosing:
+    """After the end nothing works any more, and nothing crashes."""
+
+    @pytest.mark.parametrize(
+        "use",
+        [
+            lambda manager: manager.get("a"),
+            lambda manager: manager.get("new"),
+            lambda manager: manager.get_many(["a", "new"]),
+            lambda manager: manager.prefetch("**"),
+            lambda manager: manager.list(),
+            lambda manager: manager.versions("a"),
+            lambda manager: manager.refresh("a"),
+            lambda manager: manager.refresh_all(),
+            lambda manager: manager.set("a", "w"),
+            lambda manager: manager.delete("a"),
+            lambda manager: manager.rotate("a"),
+            lambda manager: manager.on_update("a", print),
+            lambda manager: manager.as_principal("p").get("a"),
+        ],
+    )
+    def test_use_after_close_is_refused(self, use: Any, open_manager: Any, sink: Any) -> None:
+        manager = open_manager({"a": "v"})
+        manager.get("a")
+        manager.close()
+        manager.close()
+        recorded = len(sink.events)
+        with pytest.raises(ClosedError):
+            use(manager)
+        assert len(sink.events) == recorded
+
+    def test_leaving_the_block_closes(self, open_manager: Any, sink: Any) -> None:
+        with open_manager({"a": "v"}) as manager:
+            manager.get("a")
+        assert sink.closed
+        with pytest.raises(ClosedError):
+            manager.get("a")
+
+    @pytest.mark.parametrize("with_sink", [True, False])
+    def test_threads_that_read_while_another_closes_end_with_a_value_or_are_told(
+        self, with_sink: bool, open_manager: Any, sink: Any
+    ) -> None:
+        manager = open_manager(
+            {f"n/{number}": "v" for number in range(50)}, cache={"ttl": "1ms"}, sinks=(sink,) if with_sink else ()
+        )
+        closing = threading.Barrier(9)
+
+        def work(number: int) -> tuple[int, str]:
+            returned = 0
+            if number == 8:
+                closing.wait()
+                manager.close()
+                return 0, "closed"
+            for turn in range(10_000):
+                if turn == 20:
+                    closing.wait()
+                try:
+                    returned += len(manager.get(f"n/{turn % 50}").reveal_text())
+                except StrongroomError as error:
+                    return returned, error.code
+            return returned, "never told"
+
+        outcomes = in_threads(9, work)
+        assert {code for _, code in outcomes} == {"closed"}
+        if with_sink:
+            # Every value that was returned is in the trail, and nothing comes after its end.
+            assert len([event for event in sink.named("get") if event.result == "ok"]) >= sum(n for n, _ in outcomes)
+            assert sink.events[-1].event == "closed"
+
+
+class TestAllOf:
+    """Doing each of several things although others fail."""
+
+    def test_every_action_runs_and_the_first_failure_is_raised(self) -> None:
+        done: list[int] = []
+
+        def fail(number: int) -> None:
+            done.append(number)
+            raise ValueError(number)
+
+        with pytest.raises(ValueError, match="1"):
+            lifecycle.all_of([lambda: done.append(0), lambda: fail(1), lambda: fail(2), lambda: done.append(3)])
+        assert done == [0, 1, 2, 3]
+
+
+def test_a_thing_is_told_until_it_is_forgotten_or_gone() -> None:
+    class Thing:
+        def __init__(self) -> None:
+            self.told: list[str] = []
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda: self.told.append(name)
+
+    kept, forgotten = Thing(), Thing()
+    lifecycle.watch(kept)
+    lifecycle.watch(forgotten)
+    lifecycle.forget(forgotten)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if kept.told == ["before_fork", "after_fork_in_child"] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert kept.told == ["before_fork", "after_fork_in_parent"]
+    assert forgotten.told == []
+    lifecycle.forget(kept)

@@ -1,0 +1,127 @@
+"""The public API as users and plugin authors write it. It is never run, only type-checked."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import assert_type
+
+import strongroom
+
+from strongroom import ABSENT, Freshness, Secret, SecretManager, SecretName
+from strongroom.contracts import Backend, BackendSpec, Capability, ReadRequest, ReadResult, Record
+from strongroom.errors import (
+    BackendUnavailableError,
+    SecretDeletedError,
+    SecretNotFoundError,
+    StrongroomError,
+    VersionConflictError,
+)
+from strongroom.hookspecs import hookimpl
+from strongroom.model import SecretValue, SecretVersion
+
+
+def read(manager: SecretManager) -> str:
+    secret = manager.get("db/password")
+    assert_type(secret, Secret)
+    assert_type(secret.name, SecretName)
+    assert_type(secret.version, str)
+    assert_type(secret.created, datetime | None)
+    assert_type(secret.freshness, Freshness)
+    assert_type(secret.age, float)
+    assert_type(secret.reveal(), bytes)
+    assert_type(manager.get("db/password", version="3").value, SecretValue)
+    assert_type(manager.get("db/connection", field="user").reveal_text(), str)
+    assert_type(secret.field("user"), Secret)
+    return secret.reveal_text()
+
+
+def read_several(manager: SecretManager) -> None:
+    batch = manager.get_many(["a", "b"])
+    assert_type(batch.found["a"], Secret)
+    assert_type(batch.errors, dict[str, StrongroomError])
+    assert_type(manager.get_many(["a", "b"], strict=True).found["b"], Secret)
+    manager.prefetch("db/**", "api/key")
+
+
+def look_around(manager: SecretManager) -> None:
+    for name in manager.list("db/"):
+        assert_type(name, SecretName)
+    for version in manager.versions("db/password"):
+        assert_type(version, SecretVersion)
+        assert_type(version.deleted, datetime | None)
+    assert_type(manager.stats().hits, int)
+    print(manager.health().state.value)
+
+
+def change(manager: SecretManager, secret: Secret) -> None:
+    assert_type(manager.set("db/password", "s3cret").version, str)
+    manager.set("db/key", b"\x00\xff")
+    manager.set("db/password", SecretValue("s3cret"), expect_version=secret.version)
+    manager.set("db/password", "s3cret", expect_version=ABSENT)
+    assert_type(manager.delete("db/password").existed, bool)
+    assert_type(manager.rotate("db/password").version, str)
+    manager.rotate("db/password", size=24, encoding="base64url")
+    manager.invalidate("db/password")
+    manager.invalidate()
+
+
+def watch(manager: SecretManager) -> None:
+    stop = manager.on_update("db/**", lambda event: print(event.name, event.change, event.version))
+    stop()
+
+
+def tell_failures_apart(manager: SecretManager) -> str | None:
+    try:
+        return manager.as_principal("api-server").get("api/key").reveal_text()
+    except SecretDeletedError as error:
+        assert_type(error.when, str | None)
+    except SecretNotFoundError as error:
+        assert_type(error.name, str | None)
+    except VersionConflictError as error:
+        assert_type(error.expected, str)
+    except BackendUnavailableError as error:
+        assert_type(error.backend, str | None)
+    except StrongroomError as error:
+        print(error.code, error.hint)
+    return None
+
+
+def open_in_each_way() -> None:
+    with strongroom.open() as manager:
+        read(manager)
+    with strongroom.open("strongroom.toml") as manager, manager.as_principal("api-server") as narrowed:
+        assert_type(narrowed, SecretManager)
+    strongroom.open({"backend": "main", "audit": "none", "backends": {"main": {"type": "memory"}}}).close()
+
+
+class AcmeSettings(Record):
+    """Settings of a plugin: annotated attributes, those with a value optional."""
+
+    address: str
+    timeout: float = 5.0
+
+
+class AcmeBackend(Backend):
+    """The least that a backend has."""
+
+    def __init__(self, settings: AcmeSettings) -> None:
+        self.address = settings.address
+
+    def read(self, request: ReadRequest) -> ReadResult:
+        if request.version is not None:
+            raise SecretNotFoundError(f"{request.name} has no version {request.version}", code="version_not_found")
+        return ReadResult(value=SecretValue(b"s3cret"), version="1")
+
+
+@hookimpl
+def strongroom_backends() -> Iterator[BackendSpec]:
+    """Offer the Acme backend."""
+    yield BackendSpec(
+        name="acme",
+        summary="Secrets kept in Acme.",
+        settings=AcmeSettings,
+        open=AcmeBackend,
+        capabilities=frozenset({Capability.WRITE}),
+    )
+
+
+assert_type(AcmeSettings(address="https://acme.example").replace(timeout=1.0), AcmeSettings)

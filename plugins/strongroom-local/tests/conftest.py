@@ -1,0 +1,208 @@
+"""A store in a folder of its own, with its key in a file, and what tests do with it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import sqlite3
+import subprocess
+import sys
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.contracts import (
+    DeleteRequest,
+    KeySource,
+    ListRequest,
+    ReadRequest,
+    VerifyRequest,
+    VersionsRequest,
+    WriteRequest,
+)
+from strongroom.errors import ConfigurationError
+from strongroom.model import SecretName, SecretValue
+from strongroom_local.backend import LocalBackend
+from strongroom_local.creation import create_store
+from strongroom_local.plugin import LocalSettings
+
+WORKER = Path(__file__).with_name("worker.py")
+
+
+class TextKey(KeySource):
+    """A key that the test holds."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def read(self) -> SecretValue:
+        return SecretValue(self.text)
+
+    def describe(self) -> str:
+        return "the test's own key"
+
+
+class FileKey(KeySource):
+    """A key in a file, read anew each time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> SecretValue:
+        try:
+            return SecretValue(self._path.read_text().removesuffix("\n"))
+        except OSError as error:
+            raise ConfigurationError(f"{self._path} cannot be read ({error.strerror})") from error
+
+    def describe(self) -> str:
+        return f"the file {self._path}"
+
+    @property
+    def path(self) -> str:
+        return str(self._path)
+
+
+def new_key() -> str:
+    """Return a master key as ``strongroom init`` writes it."""
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+class Opened:
+    """A backend with shorter calls."""
+
+    def __init__(self, backend: LocalBackend) -> None:
+        self.backend = backend
+        self.close = backend.close
+
+    def put(self, name: str, content: str | bytes, expect: Any = None) -> str:
+        request = WriteRequest(name=SecretName(name), value=SecretValue(content), expect_version=expect)
+        return self.backend.write(request).version
+
+    def get(self, name: str, version: str | None = None) -> str:
+        return self.backend.read(ReadRequest(name=SecretName(name), version=version)).value.reveal_text()
+
+    def delete(self, name: str) -> bool:
+        return self.backend.delete(DeleteRequest(name=SecretName(name))).existed
+
+    def names(self, prefix: str = "") -> list[str]:
+        return list(self.backend.list(ListRequest(prefix=prefix)).names)
+
+    def versions(self, name: str) -> list[str]:
+        return [version.version for version in self.backend.versions(VersionsRequest(name=SecretName(name))).versions]
+
+    def problems(self, at_least: int | None = None) -> tuple[str, ...]:
+        return self.backend.verify(VerifyRequest(at_least=at_least)).problems
+
+    def counter(self) -> int:
+        return self.backend.verify(VerifyRequest()).counter
+
+    def everything(self) -> dict[str, str]:
+        """Return every secret's value by name."""
+        return {name: self.get(name) for name in self.names()}
+
+
+class StoreFolder:
+    """A store on disk; what is opened on it is closed by the fixture."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "secrets.db"
+        self.key_path = folder / "master.key"
+        self._opened: list[Opened] = []
+
+    def set_key(self, text: str) -> None:
+        """Replace the key file at once, as ``strongroom rekey`` does."""
+        draft = self.key_path.with_suffix(".new")
+        draft.touch(0o600)
+        draft.write_text(text + "\n")
+        draft.replace(self.key_path)
+
+    def settings(self, **changes: Any) -> LocalSettings:
+        defaults = {"path": str(self.path), "master_key": FileKey(self.key_path)}
+        return LocalSettings(**(defaults | changes))
+
+    def create(self, **changes: Any) -> None:
+        create_store(self.settings(**changes))
+
+    def open(self, trace: Any = None, **changes: Any) -> Opened:
+        """Return a backend as a process of its own would have it."""
+        opened = Opened(LocalBackend.open(self.settings(**changes), trace))
+        self._opened.append(opened)
+        return opened
+
+    def close(self) -> None:
+        while self._opened:
+            self._opened.pop().close()
+
+    def fill(self, content: dict[str, str]) -> None:
+        """Write secrets and close the store, so that its file holds everything."""
+        opened = self.open()
+        for name, value in content.items():
+            opened.put(name, value)
+        self.close()
+
+    def database(self) -> sqlite3.Connection:
+        """Open the file with plain SQLite, as somebody without the key would."""
+        return sqlite3.connect(self.path, isolation_level=None)
+
+    def edit(self, *statements: str) -> None:
+        """Change the file with plain SQLite and leave everything in it."""
+        connection = self.database()
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+
+    def worker(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """Start a process that uses the store; ``worker.py`` has the commands."""
+        command = [sys.executable, str(WORKER), str(self.path), str(self.key_path), *arguments]
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=WORKER.parent, **options
+        )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[StoreFolder]:
+    """Return a folder with a key and no store yet."""
+    place = tmp_path / "place"
+    place.mkdir(mode=0o700)
+    store = StoreFolder(place)
+    store.set_key(new_key())
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def store(home: StoreFolder) -> StoreFolder:
+    """Return a folder with an empty store."""
+    home.create()
+    return home
+
+
+@pytest.fixture
+def passphrase_of() -> Callable[[str], KeySource]:
+    """Return what makes a key source of a text."""
+    return TextKey
+
+
+@pytest.fixture
+def opened(store: StoreFolder) -> Opened:
+    """Return an empty store, open."""
+    return store.open()
+
+
+def run(*processes: subprocess.Popen[str]) -> list[str]:
+    """Wait for processes that must succeed, and return what they printed."""
+    answers = [process.communicate(timeout=60) for process in processes]
+    for process, (_, errors) in zip(processes, answers, strict=True):
+        assert process.returncode == 0, errors
+    return [output for output, _ in answers]
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Return the files beside store and key."""
+    return sorted(set(os.listdir(folder)) - {"secrets.db", "master.key"})

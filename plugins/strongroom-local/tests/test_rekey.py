@@ -1,0 +1,260 @@
+"""A change of keys succeeds as a whole or leaves the store as it was."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import sqlite3
+
+import pytest
+
+from strongroom.contracts import KeySource, RekeyRequest
+from strongroom.errors import ConfigurationError, MasterKeyError, TamperedError
+from strongroom.model import SecretValue
+
+CONTENT = {f"app/{number}": f"value {number}" for number in range(12)}
+
+
+def new_key() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+@pytest.fixture
+def filled(store):
+    """Return a closed store with some secrets, one of two versions and one deleted."""
+    store.fill(CONTENT | {"app/gone": "value", "app/0": "older value"})
+    store.fill({"app/0": CONTENT["app/0"]})
+    store.open().delete("app/gone")
+    store.close()
+    return store
+
+
+def header_of(store) -> bytes:
+    connection = store.database()
+    header = connection.execute("SELECT header FROM store").fetchone()[0]
+    connection.close()
+    return header
+
+
+@pytest.mark.parametrize("reencrypt", [False, True])
+def test_a_new_key_opens_the_store_and_the_old_one_does_not(filled, passphrase_of, reencrypt):
+    key = new_key()
+    result = filled.open().backend.rekey(RekeyRequest(new_key=passphrase_of(key), reencrypt=reencrypt))
+    assert (result.key_epoch, result.records) == (2, 13 if reencrypt else 0)
+    filled.close()
+    with pytest.raises(MasterKeyError) as caught:
+        filled.open()
+    assert caught.value.code == "master_key_wrong"
+    filled.set_key(key)
+    opened = filled.open()
+    assert opened.everything() == CONTENT
+    assert opened.get("app/0", "2") == "older value" or opened.versions("app/0") == ["1", "2"]
+    assert opened.problems() == ()
+    assert opened.put("app/gone", "value") == "2"
+
+
+@pytest.mark.parametrize("reencrypt", [False, True])
+def test_the_session_that_changed_the_key_goes_on(filled, passphrase_of, reencrypt):
+    opened = filled.open()
+    for _ in range(2):
+        opened.backend.rekey(RekeyRequest(new_key=passphrase_of(new_key()), reencrypt=reencrypt))
+        opened.put("app/after", "written after the change")
+        assert opened.everything() == CONTENT | {"app/after": "written after the change"}
+
+
+def test_a_key_gives_way_to_a_passphrase_and_back(filled, passphrase_of):
+    phrase = passphrase_of("correct horse battery staple")
+    filled.open().backend.rekey(RekeyRequest(new_key=phrase, passphrase=True))
+    filled.close()
+    assert int.from_bytes(header_of(filled)[44:48], "big") == 600_000
+    opened = filled.open(master_key=None, passphrase=phrase)
+    assert opened.everything() == CONTENT
+    opened.backend.rekey(RekeyRequest(new_key=filled.settings().master_key))
+    filled.close()
+    assert filled.open().everything() == CONTENT
+
+
+def test_a_number_of_iterations_of_ones_own_survives(home):
+    home.create(iterations=123_456)
+    home.open().backend.rekey(RekeyRequest())
+    assert int.from_bytes(header_of(home)[44:48], "big") == 123_456
+
+
+def test_wrapping_anew_changes_salt_and_nonce_and_no_record(filled):
+    def bodies():
+        connection = filled.database()
+        found = connection.execute("SELECT id, body FROM record").fetchall()
+        connection.close()
+        return found
+
+    before, records = header_of(filled), bodies()
+    filled.open().backend.rekey(RekeyRequest())
+    filled.close()
+    after = header_of(filled)
+    assert before[28:44] != after[28:44], "the salt was used twice"
+    assert before[92:104] != after[92:104], "the nonce was used twice"
+    assert bodies() == records
+    assert filled.open().everything() == CONTENT
+
+
+def test_reencryption_leaves_nothing_of_the_old_data_key(filled):
+    """Neither a record nor an entry of the index, nor a look-up value, in any byte of the file."""
+    connection = filled.database()
+    old = [row[0] for row in connection.execute("SELECT body FROM record")]
+    old += [part for row in connection.execute("SELECT lookup, sealed FROM head") for part in row if any(part)]
+    connection.close()
+    filled.open().backend.rekey(RekeyRequest(reencrypt=True))
+    filled.close()
+    content = filled.path.read_bytes()
+    for part in old:
+        assert part[-28:] not in content
+
+
+def test_the_old_header_is_gone_from_the_file(filled, passphrase_of):
+    """Who has the old key and the new file must not find the old wrapping in a corner of it."""
+    old = header_of(filled)[92:152]
+    filled.open().backend.rekey(RekeyRequest(new_key=passphrase_of(new_key())))
+    for path in filled.folder.iterdir():
+        assert old not in path.read_bytes(), path
+
+
+class BrokenKey(KeySource):
+    """A source that gives what it has, one after the other, and then fails."""
+
+    def __init__(self, *texts: str) -> None:
+        self._texts = list(texts)
+
+    def read(self) -> SecretValue:
+        if not self._texts:
+            raise ConfigurationError("the key is not there any more")
+        return SecretValue(self._texts.pop(0))
+
+    def describe(self) -> str:
+        return "a broken source"
+
+
+@pytest.mark.parametrize("reencrypt", [False, True])
+@pytest.mark.parametrize(
+    "texts", [(), ("",), ("short",), (new_key,), (new_key, new_key)], ids=["missing", "empty", "short", "once", "two"]
+)
+def test_a_new_key_that_cannot_be_used_leaves_the_file_as_it_is(filled, texts, reencrypt):
+    """Also one that is gone, or another, when it is read again to see whether it opens the store."""
+    before = filled.path.read_bytes()
+    source = BrokenKey(*(text() if callable(text) else text for text in texts))
+    opened = filled.open()
+    with pytest.raises(MasterKeyError):
+        opened.backend.rekey(RekeyRequest(new_key=source, reencrypt=reencrypt))
+    assert opened.everything() == CONTENT
+    filled.close()
+    assert filled.path.read_bytes() == before
+    assert filled.open().everything() == CONTENT
+
+
+@pytest.mark.parametrize("reencrypt", [False, True])
+def test_a_wrong_old_key_leaves_the_file_as_it_is(filled, passphrase_of, reencrypt):
+    opened, right = filled.open(), filled.key_path.read_text().strip()
+    before = filled.path.read_bytes()
+    filled.set_key(new_key())
+    with pytest.raises(MasterKeyError):
+        opened.backend.rekey(RekeyRequest(new_key=passphrase_of(new_key()), reencrypt=reencrypt))
+    filled.close()
+    assert filled.path.read_bytes() == before
+    filled.set_key(right)
+    assert filled.open().everything() == CONTENT
+
+
+@pytest.mark.parametrize("broken", range(0, 13, 3))
+def test_an_error_at_the_nth_entry_leaves_the_store_as_it_was(filled, passphrase_of, monkeypatch, broken):
+    from strongroom_local import reencryption
+
+    seal, done = reencryption.seal_record, []
+
+    def failing(*arguments):
+        done.append(arguments)
+        if len(done) > broken:
+            raise OSError("the disk is gone")
+        return seal(*arguments)
+
+    monkeypatch.setattr(reencryption, "seal_record", failing)
+    before = filled.path.read_bytes()
+    opened = filled.open()
+    with pytest.raises(OSError, match="gone"):
+        opened.backend.rekey(RekeyRequest(new_key=passphrase_of(new_key()), reencrypt=True))
+    assert opened.everything() == CONTENT
+    filled.close()
+    assert filled.path.read_bytes() == before
+    assert filled.open().problems() == ()
+
+
+def test_an_entry_that_would_not_open_with_the_new_key_stops_the_change(filled, monkeypatch):
+    """Every entry is opened with the new keys before they become the store's."""
+    from strongroom_local import reencryption
+
+    seal = reencryption.seal_record
+    monkeypatch.setattr(reencryption, "seal_record", lambda *arguments: seal(*arguments)[:-1] + b"x")
+    before = filled.path.read_bytes()
+    with pytest.raises(TamperedError):
+        filled.open().backend.rekey(RekeyRequest(reencrypt=True))
+    filled.close()
+    assert filled.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("reencrypt", [False, True])
+def test_an_open_store_takes_up_a_key_that_another_process_set(filled, passphrase_of, reencrypt):
+    reader, writer, other = filled.open(), filled.open(), filled.open()
+    key = new_key()
+    other.backend.rekey(RekeyRequest(new_key=passphrase_of(key), reencrypt=reencrypt))
+    filled.set_key(key)
+    assert reader.everything() == CONTENT
+    writer.put("app/new", "written under the new key")
+    assert reader.get("app/new") == "written under the new key"
+    assert reader.problems() == ()
+
+
+@pytest.mark.parametrize("reencrypt", [False, True])
+def test_nothing_is_written_under_an_old_key(filled, passphrase_of, reencrypt):
+    """Without the new key an open store cannot go on, neither reading nor writing."""
+    stale, other = filled.open(), filled.open()
+    key = new_key()
+    other.backend.rekey(RekeyRequest(new_key=passphrase_of(key), reencrypt=reencrypt))
+    before = _rows(filled)
+    for ask in (lambda: stale.put("app/new", "value"), lambda: stale.get("app/1")):
+        with pytest.raises(MasterKeyError):
+            ask()
+    assert _rows(filled) == before
+    filled.set_key(key)
+    assert stale.get("app/1") == CONTENT["app/1"]
+
+
+def _rows(store) -> list[tuple]:
+    connection: sqlite3.Connection = store.database()
+    found = [row for table in ("store", "head", "record") for row in connection.execute(f"SELECT * FROM {table}")]
+    connection.close()
+    return found
+
+
+@pytest.mark.parametrize("mode", ["wrap", "reencrypt"])
+def test_writers_lose_nothing_while_the_key_is_changed(store, tmp_path, mode):
+    """Eight processes write while the key is changed and its file replaced a moment later."""
+    stop, fresh = tmp_path / "stop", store.folder / "fresh.key"
+    writers = [store.worker("write_until", f"writer{number}", str(stop)) for number in range(8)]
+    for writer in writers:
+        assert writer.stdout.readline() == "started\n"
+    for _ in range(2):
+        fresh.touch(0o600)
+        fresh.write_text(new_key())
+        changer = store.worker("rekey", str(fresh), mode)
+        assert changer.wait(60) == 0, changer.stderr.read()
+    stop.touch()
+    counts = []
+    for writer in writers:
+        output, errors = writer.communicate(timeout=60)
+        assert writer.returncode == 0, errors
+        counts.append(int(output))
+    opened = store.open()
+    expected = {f"writer{w}/{n}": f"value writer{w} {n}" for w, count in enumerate(counts) for n in range(count)}
+    assert min(counts) > 0
+    assert opened.everything() == expected
+    assert opened.problems() == ()
+    assert not os.path.exists(fresh)

@@ -1,0 +1,219 @@
+"""Changing the key that opens the local store, with crashes at every step."""
+
+import base64
+import json
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from commandline import Cli, clean_environment
+
+
+@pytest.fixture
+def filled(cli: Cli) -> Cli:
+    assert cli("set", "db/password", stdin="s3cret").status == 0
+    return cli
+
+
+def readable(cli: Cli, **env: str) -> bool:
+    done = cli("get", "db/password", env=env)
+    return (done.status, done.stdout) == (0, "s3cret")
+
+
+def keys(store: Path) -> set[str]:
+    return {name for name in os.listdir(store) if name.startswith("master.key")}
+
+
+def master_key_from(store: Path, setting: str) -> None:
+    file = store / "strongroom.toml"
+    lines = [setting if line.startswith("master_key") else line for line in file.read_text().splitlines()]
+    file.write_text("\n".join(lines) + "\n")
+
+
+def new_key(path: Path) -> Path:
+    path.write_bytes(base64.b64encode(os.urandom(32)) + b"\n")
+    path.chmod(0o600)
+    return path
+
+
+def test_a_new_key_takes_the_place_of_the_old_one(filled: Cli, store: Path) -> None:
+    old = (store / "master.key").read_bytes()
+    done = filled("rekey")
+    assert done.status == 0, done.stderr
+    assert readable(filled)
+    assert (store / "master.key").read_bytes() != old
+    assert (store / "master.key.old").read_bytes() == old
+    assert keys(store) == {"master.key", "master.key.old"}
+    assert {stat.S_IMODE((store / name).stat().st_mode) for name in keys(store)} == {0o600}
+    assert str(store / "master.key.old") in done.stderr
+
+
+def test_the_old_key_opens_old_backups_only(filled: Cli, store: Path) -> None:
+    assert filled("local", "backup", "backup.db").status == 0
+    assert filled("rekey").status == 0
+    master_key_from(store, 'master_key = { file = "master.key.old" }')
+    assert filled("get", "db/password").status == 8
+    os.replace(store / "backup.db", store / "secrets.db")
+    assert readable(filled)
+
+
+def test_encrypting_anew_keeps_the_master_key(filled: Cli, store: Path) -> None:
+    before = (store / "master.key").read_bytes()
+    done = filled("rekey", "--reencrypt", "--json")
+    assert json.loads(done.stdout) == {"key_epoch": 2, "records": 1}
+    assert (store / "master.key").read_bytes() == before
+    assert keys(store) == {"master.key"}
+    assert readable(filled)
+
+
+def test_both_keys_can_be_changed_at_once(filled: Cli, store: Path) -> None:
+    done = filled("rekey", "--reencrypt", "--new-key", "--json")
+    result = json.loads(done.stdout)
+    assert result["records"] == 1
+    assert result["key_file"] == str(store / "master.key")
+    assert readable(filled)
+
+
+def test_the_trail_has_the_attempt_and_the_outcome(filled: Cli, store: Path) -> None:
+    filled("rekey")
+    events = [json.loads(line) for line in (store / "audit.jsonl").read_text().splitlines()]
+    assert [event["phase"] for event in events if event["event"] == "rekey"] == ["attempt", "outcome"]
+
+
+@pytest.mark.parametrize("option", ["--new-key-file", "--new-key-env", "--new-passphrase-env"])
+def test_a_given_key_opens_the_store_once_the_configuration_says_so(filled: Cli, store: Path, option: str) -> None:
+    file = new_key(store / "other.key")
+    word = {"--new-key-file": str(file), "--new-key-env": "NEW_KEY", "--new-passphrase-env": "WORDS"}[option]
+    env = {"NEW_KEY": file.read_text(), "WORDS": "correct horse battery staple"}
+    done = filled("rekey", option, word, env=env)
+    assert done.status == 0, done.stderr
+    assert word in done.stderr
+    assert filled("get", "db/password").status == 8
+    setting = {
+        "--new-key-file": 'master_key = { file = "other.key" }',
+        "--new-key-env": 'master_key = { env = "NEW_KEY" }',
+        "--new-passphrase-env": 'passphrase = { env = "WORDS" }',
+    }[option]
+    master_key_from(store, setting)
+    assert readable(filled, **env)
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        (["--new-key-file", "missing.key"], 8),
+        (["--new-key-file", "strongroom.toml"], 8),
+        (["--new-key-env", "UNSET"], 8),
+        (["--new-passphrase-env", "EMPTY"], 8),
+        (["--backend", "elsewhere"], 2),
+        (["--new-key-file", "a", "--new-key-env", "b"], 2),
+    ],
+)
+def test_without_a_usable_new_key_nothing_changes(filled: Cli, store: Path, options: list[str], status: int) -> None:
+    before = (store / "secrets.db").read_bytes()
+    assert filled("rekey", *options, env={"EMPTY": ""}).status == status
+    assert (store / "secrets.db").read_bytes() == before
+    assert keys(store) == {"master.key"}
+
+
+def test_with_a_wrong_old_key_nothing_changes(filled: Cli, store: Path) -> None:
+    before = (store / "secrets.db").read_bytes()
+    wrong = new_key(store / "master.key").read_bytes()
+    done = filled("rekey")
+    assert done.status == 8
+    assert (store / "secrets.db").read_bytes() == before
+    assert (store / "master.key").read_bytes() == wrong
+    assert keys(store) == {"master.key"}
+
+
+def test_a_key_that_is_in_no_file_cannot_be_exchanged_in_place(filled: Cli, store: Path) -> None:
+    key = (store / "master.key").read_text()
+    master_key_from(store, 'master_key = { env = "KEY" }')
+    done = filled("rekey", env={"KEY": key})
+    assert done.status == 2
+    assert "--new-key-env" in done.stderr
+
+
+def crashed_before(cli: Cli, store: Path) -> None:
+    """The new key was written, and the store not yet locked with it."""
+    new_key(store / "master.key.new")
+
+
+def crashed_after(cli: Cli, store: Path) -> None:
+    """The store was locked with the new key, and no file renamed yet."""
+    crashed_before(cli, store)
+    assert cli("rekey", "--new-key-file", "master.key.new").status == 0
+    assert not readable(cli)
+
+
+def crashed_between(cli: Cli, store: Path) -> None:
+    """The old key had its second name already."""
+    crashed_after(cli, store)
+    os.link(store / "master.key", store / "master.key.old")
+
+
+def lost(cli: Cli, store: Path) -> None:
+    """Somebody has taken the old key for useless meanwhile."""
+    crashed_after(cli, store)
+    (store / "master.key").unlink()
+
+
+@pytest.mark.parametrize("crash", [crashed_before, crashed_after, crashed_between, lost])
+def test_running_it_again_completes_what_a_crash_has_cut_off(
+    filled: Cli, store: Path, crash: Callable[[Cli, Path], None]
+) -> None:
+    crash(filled, store)
+    waiting = (store / "master.key.new").read_bytes()
+    done = filled("rekey")
+    assert done.status == 0, done.stderr
+    assert readable(filled)
+    assert (store / "master.key").read_bytes() == waiting
+    assert keys(store) == {"master.key"} | ({"master.key.old"} if crash is not lost else set())
+    assert filled("rekey").status == 0
+    assert readable(filled)
+
+
+def test_a_left_over_that_is_no_key_is_not_used(filled: Cli, store: Path) -> None:
+    (store / "master.key.new").touch(mode=0o600)
+    done = filled("rekey")
+    assert done.status == 8
+    assert str(store / "master.key.new") in done.stderr
+    assert readable(filled)
+
+
+def test_killed_at_any_moment_the_store_opens_after_another_run(filled: Cli, store: Path, home: Path) -> None:
+    command = [str(Path(sys.executable).with_name("strongroom")), "rekey"]
+    started = time.monotonic()
+    assert filled("rekey").status == 0
+    usual = time.monotonic() - started
+    chance = random.Random(7)
+    for _ in range(8):
+        process = subprocess.Popen(command, cwd=store, env=clean_environment(home), stderr=subprocess.DEVNULL)
+        try:
+            # Most of the time goes by before the first file is touched.
+            process.wait(usual * chance.uniform(0.4, 1.1))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        assert filled("rekey").status == 0
+        assert readable(filled)
+    assert filled("local", "verify").status == 0
+    assert "master.key.new" not in keys(store)
+
+
+def test_readers_go_on_while_keys_change(filled: Cli, store: Path, home: Path) -> None:
+    command = [str(Path(sys.executable).with_name("strongroom")), "rekey", "--new-key", "--reencrypt"]
+    process = subprocess.Popen(command, cwd=store, env=clean_environment(home), stderr=subprocess.DEVNULL)
+    while process.poll() is None:
+        assert readable(filled)
+    assert process.returncode == 0
+    assert readable(filled)
