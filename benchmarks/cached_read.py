@@ -13,11 +13,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import strongroom
-
 from _common import arguments, per_call, show
 from aws_secretsmanager_caching import SecretCache
 from cachetools import TTLCache
+
+import strongroom
 
 NAME, VALUE = "db/password", "correct horse battery staple"
 CALLS = 20_000

@@ -71,7 +71,9 @@ def bao(folder: str) -> Iterator[dict[str, str]]:
         try:
             _wait_for(address)
             subprocess.run(
-                [binary, "kv", "put", "secret/db", "password=x"], env=ENVIRONMENT | variables, check=True,
+                [binary, "kv", "put", "secret/db", "password=x"],
+                env=ENVIRONMENT | variables,
+                check=True,
                 stdout=subprocess.DEVNULL,
             )
             yield variables
@@ -95,13 +97,27 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         strongroom = str(BIN / "strongroom")
         subprocess.run([strongroom, "init", folder], check=True, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
-        subprocess.run([strongroom, "set", "db/password"], check=True, cwd=folder, env=ENVIRONMENT, input=b"x",
-                       stderr=subprocess.DEVNULL)
+        subprocess.run(
+            [strongroom, "set", "db/password"],
+            check=True,
+            cwd=folder,
+            env=ENVIRONMENT,
+            input=b"x",
+            stderr=subprocess.DEVNULL,
+        )
         keyring = {
-            "PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring", "XDG_DATA_HOME": folder, "HOME": folder,
+            "PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring",
+            "XDG_DATA_HOME": folder,
+            "HOME": folder,
         }
-        subprocess.run([str(BIN / "keyring"), "set", "db", "password"], check=True, env=ENVIRONMENT | keyring, input=b"x\n",
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            [str(BIN / "keyring"), "set", "db", "password"],
+            check=True,
+            env=ENVIRONMENT | keyring,
+            input=b"x\n",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         libraries = "import argparse, json, sqlite3, cryptography.hazmat.primitives.ciphers.aead"
         figures = {
             "python -c pass": process([sys.executable, "-c", "pass"], repeat=repeat, cwd=folder),
@@ -110,7 +126,9 @@ def main() -> None:
             ),
             "strongroom --help": process([strongroom, "--help"], repeat=repeat, cwd=folder),
             "strongroom get": process([strongroom, "get", "db/password"], repeat=repeat, cwd=folder),
-            "keyring get": process([str(BIN / "keyring"), "get", "db", "password"], repeat=repeat, cwd=folder, **keyring),
+            "keyring get": process(
+                [str(BIN / "keyring"), "get", "db", "password"], repeat=repeat, cwd=folder, **keyring
+            ),
         }
         with bao(folder) as variables:
             command = [variables["BINARY"], "kv", "get", "-field=password", "secret/db"]

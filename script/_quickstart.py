@@ -83,9 +83,13 @@ def tamper(folder: Path) -> None:
 
 
 def _inside_a_record(content: bytearray) -> int:
-    """Return the place of a byte that holds ciphertext: the middle of the longest run without a zero byte."""
-    runs, start = [], 0
-    for place, byte in enumerate([*content, 0]):
+    """Return the place of a byte that holds ciphertext: the middle of the longest run without a zero byte.
+
+    The file's first page is left out: it holds the names of the tables.
+    """
+    first = int.from_bytes(content[16:18])
+    runs, start = [], first
+    for place, byte in enumerate([*content[first:], 0], start=first):
         if byte == 0:
             runs.append((place - start, start))
             start = place + 1

@@ -18,7 +18,18 @@ import strongroom
 
 from strongroom.builtin.memory import MemoryBackend
 from strongroom.builtin.settings import MemorySettings
-from strongroom.contracts import AuditWrite, Backend, ReadManyRequest, ReadManyResult, ReadRequest, ReadResult
+from strongroom.contracts import (
+    Access,
+    AnomalyDetector,
+    AuditWrite,
+    Backend,
+    Decision,
+    ReadManyRequest,
+    ReadManyResult,
+    ReadRequest,
+    ReadResult,
+    Verdict,
+)
 from strongroom.model import AuditEvent, SecretValue
 from strongroom.testing import FakeClock, FaultyBackend, MemorySink
 
@@ -47,6 +58,47 @@ class WaitingSink(MemorySink):
     def named(self, *kinds: str) -> list[AuditEvent]:
         """Return the events of some kinds, in their order."""
         return [event for event in list(self.events) if event.event in kinds]
+
+
+class Watcher(AnomalyDetector):
+    """Notes what it sees and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.seen: list[Access] = []
+        self.verdict: Any = Verdict(decision=Decision.ALLOW)
+
+    def judge(self, access: Access) -> Verdict:
+        self.seen.append(access)
+        if isinstance(self.verdict, Exception):
+            raise self.verdict
+        return self.verdict
+
+
+@pytest.fixture
+def watched(distributions: Any) -> Watcher:
+    """A detector that the configuration can name ``watch``."""
+    distributions.add(
+        "watch-plugin",
+        {"strongroom.anomaly_detectors": {"watch": "watch_plugin"}},
+        """
+        from strongroom.contracts import DetectorSpec, Record
+        from strongroom.hookspecs import hookimpl
+
+        watchers = []
+
+        class Settings(Record):
+            pass
+
+        @hookimpl
+        def strongroom_anomaly_detectors():
+            yield DetectorSpec(name="watch", summary="Watches.", settings=Settings, open=lambda _: watchers[0])
+        """,
+    )
+    import watch_plugin
+
+    watcher = Watcher()
+    watch_plugin.watchers.append(watcher)
+    return watcher
 
 
 class HookedBackend(MemoryBackend):

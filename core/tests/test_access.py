@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 
 from strongroom import ABSENT, SecretManager
-from strongroom.contracts import Access, AnomalyDetector, Decision, Verdict
 from strongroom.errors import (
     AccessDeniedError,
     InvalidNameError,
     SecretNotFoundError,
     StrongroomError,
-    SuspiciousActivityError,
     VersionConflictError,
 )
 from strongroom.testing import FaultyBackend
@@ -290,97 +288,3 @@ class TestPrincipals:
         manager = open_manager({"a": "1"})
         manager.as_principal("api").close()
         assert manager.get("a").reveal_text() == "1"
-
-
-class Watcher(AnomalyDetector):
-    """Notes what it sees and answers as it is told."""
-
-    def __init__(self) -> None:
-        self.seen: list[Access] = []
-        self.verdict: Any = Verdict(decision=Decision.ALLOW)
-
-    def judge(self, access: Access) -> Verdict:
-        self.seen.append(access)
-        if isinstance(self.verdict, Exception):
-            raise self.verdict
-        return self.verdict
-
-
-@pytest.fixture
-def watched(distributions: Any) -> Watcher:
-    """A detector that the configuration can name ``watch``."""
-    distributions.add(
-        "watch-plugin",
-        {"strongroom.anomaly_detectors": {"watch": "watch_plugin"}},
-        """
-        from strongroom.contracts import DetectorSpec, Record
-        from strongroom.hookspecs import hookimpl
-
-        watchers = []
-
-        class Settings(Record):
-            pass
-
-        @hookimpl
-        def strongroom_anomaly_detectors():
-            yield DetectorSpec(name="watch", summary="Watches.", settings=Settings, open=lambda _: watchers[0])
-        """,
-    )
-    import watch_plugin
-
-    watcher = Watcher()
-    watch_plugin.watchers.append(watcher)
-    return watcher
-
-
-class TestDetectors:
-    """Detectors see every access before the cache does."""
-
-    def test_every_access_is_shown_hits_and_denials_too(self, open_manager: Any, watched: Watcher, rule: Any) -> None:
-        manager = open_manager(
-            {"a": "1"}, anomaly=[{"type": "watch"}], policies=[rule("tester", "*", names="a"), rule("tester", "list")]
-        )
-        manager.get("a")
-        manager.get("a")
-        manager.get_many(["a", "b"])
-        manager.list()
-        manager.set("a", "2")
-        assert [(access.action, access.name, access.allowed) for access in watched.seen] == [
-            ("read", "a", True),
-            ("read", "a", True),
-            ("read", "a", True),
-            ("read", "b", False),
-            ("list", "**", True),
-            ("update", "a", True),
-        ]
-
-    def test_a_blocked_read_gets_no_value_and_is_recorded(self, open_manager: Any, watched: Watcher, sink: Any) -> None:
-        manager = open_manager({"a": "1"}, anomaly=[{"type": "watch", "action": "block"}])
-        manager.get("a")
-        watched.verdict = Verdict(decision=Decision.BLOCK, reason="too many")
-        with pytest.raises(SuspiciousActivityError, match="'watch' blocked this access to a: too many"):
-            manager.get("a")
-        assert [(event.event, event.result, event.rule) for event in sink.events[-2:]] == [
-            ("alert", "blocked", "watch"),
-            ("get", "suspicious", "watch"),
-        ]
-
-    @pytest.mark.parametrize("decision", [Decision.ALERT, Decision.BLOCK])
-    def test_without_the_action_block_a_verdict_only_alerts(
-        self, decision: Decision, open_manager: Any, watched: Watcher, sink: Any
-    ) -> None:
-        manager = open_manager({"a": "1"}, anomaly=[{"type": "watch"}])
-        watched.verdict = Verdict(decision=decision, reason="odd")
-        assert manager.get("a").reveal_text() == "1"
-        assert [(event.result, event.detail) for event in sink.named("alert")] == [("alert", "odd")]
-
-    @pytest.mark.parametrize("answer", [RuntimeError("s3cret"), None, "allow"])
-    def test_a_detector_that_fails_is_isolated_unless_it_is_required(
-        self, answer: Any, open_manager: Any, watched: Watcher
-    ) -> None:
-        watched.verdict = answer
-        assert open_manager({"a": "1"}, anomaly=[{"type": "watch"}]).get("a").reveal_text() == "1"
-        required = open_manager({"a": "1"}, anomaly=[{"type": "watch", "required": True}])
-        with pytest.raises(SuspiciousActivityError, match="it failed with") as caught:
-            required.get("a")
-        assert "s3cret" not in str(caught.value)

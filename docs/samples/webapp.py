@@ -15,12 +15,13 @@ from urllib.parse import unquote, urlsplit
 def health() -> dict[str, bool]:
     """Check every setting that the application needs, without connecting anywhere."""
     url = urlsplit(os.environ["DATABASE_URL"])
+    key = os.environ["JWT_PUBLIC_KEY"]
     return {
         "database driver": url.scheme == "postgresql",
         "database host and port": bool(url.hostname and url.port),
         "database user and password": bool(url.username and unquote(url.password or "")),
         "database name": len(url.path) > 1,
-        "signing key is PEM with its last line feed": os.environ["JWT_PUBLIC_KEY"].endswith("-----END PUBLIC KEY-----\n"),
+        "signing key is PEM with its last line feed": key.endswith("-----END PUBLIC KEY-----\n"),
         "OAuth client is JSON": "client_secret" in json.loads(os.environ["OAUTH_CLIENT"]),
         "feature flag is set and empty": os.environ.get("FEATURE_FLAG_TOKEN") == "",
         "no master key in the environment": "STRONGROOM_MASTER_KEY" not in os.environ,

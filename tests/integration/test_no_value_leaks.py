@@ -47,7 +47,7 @@ def manager(store: Path, marker: str, spans: InMemorySpanExporter) -> Iterator[s
         yield opened
 
 
-class _Careless(Exception):
+class _CarelessError(Exception):
     """A client library's own error."""
 
 
@@ -57,10 +57,10 @@ class _Broken(Backend):
     address = "broken"
 
     def read(self, request: ReadRequest) -> None:  # type: ignore[override]  # it never returns
-        raise _Careless("the connection was reset")
+        raise _CarelessError("the connection was reset")
 
     def write(self, request: WriteRequest) -> None:  # type: ignore[override]  # it never returns
-        raise _Careless("the connection was reset")
+        raise _CarelessError("the connection was reset")
 
 
 def _denied(manager: strongroom.SecretManager, store: Path, marker: str) -> None:

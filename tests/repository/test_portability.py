@@ -7,14 +7,15 @@ from pathlib import Path
 from _workspace import ROOT
 from sources import tracked_files, where
 
-# Written in pieces, so that this file does not find itself.
+# The first two are those of whoever runs the tests; the rest is in pieces, so that this file does not find itself.
 OF_ONE_MACHINE = {
-    "a home folder": r"(?<![\w.$}~-])/(?:home|Users|root)/\w",
+    "the folder of this repository": rf"(?<![\w.]){re.escape(str(ROOT))}(?![\w-])",
+    "the user's home folder": rf"(?<![\w.]){re.escape(str(Path.home()))}/\w",
+    "the superuser's home folder": r"(?<![\w.$}~-])/" + r"root/\w",
     "a work folder of one machine": r"(?<![\w.$}~-])/(?:work|workspace|builds?|farm)/\w",
-    "a folder beside the repository": r"\.\./\.\./\.\./\.\.|(?<!\w)\.\./" + "shared",
-    "a package index's address": r"https?://[^\s'\"<>]*/simple\b|(?:--|_|\b)(?:extra-)?index-"
-    + "url"
-    + r"\b\s*[= ]\s*\S|registry\s*=\s*[\"']http",
+    "a folder beside the repository": r"(?<!\w)\.\./" + "shared",
+    "a package index's address": r"https?://[^\s'\"<>]*/simple\b|(?:extra-)?index-" + "url" + r"\b\s*[= ]\s*\S",
+    "a registry of packages": r"registry\s*=\s*[\"']" + "http",
     "a package index on this machine": r"(?:localhost|127\.0\.0\.1):\d+/(?:pypi|simple|root)",
 }
 

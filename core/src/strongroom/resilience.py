@@ -8,7 +8,7 @@ backend raises into the documented family of errors, the cause kept.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from strongroom.contracts.backend import (
     Backend,
@@ -78,11 +78,11 @@ class GuardedBackend(Backend):
         """
         if request.version is not None:
             self._need(Capability.VERSIONS, "reading an older version")
-        return self._call("read", self.wrapped.read, request, request.name)
+        return self._call("read", self.wrapped.read, request, request.name, gives=ReadResult)
 
     def read_many(self, request: ReadManyRequest) -> ReadManyResult:
         """Read several secrets; see :meth:`Backend.read_many`."""
-        return self._call("read_many", self.wrapped.read_many, request)
+        return self._call("read_many", self.wrapped.read_many, request, gives=ReadManyResult)
 
     def check_write(self, request: WriteRequest) -> None:
         """Refuse what the backend could not take, before anything is recorded or sent.
@@ -116,7 +116,7 @@ class GuardedBackend(Backend):
     def write(self, request: WriteRequest) -> WriteResult:
         """Write one secret after :meth:`check_write`; see :meth:`Backend.write`."""
         self.check_write(request)
-        return self._call("write", self.wrapped.write, request, request.name)
+        return self._call("write", self.wrapped.write, request, request.name, gives=WriteResult)
 
     def check_delete(self) -> None:
         """Refuse a delete that the backend does not offer.
@@ -129,22 +129,22 @@ class GuardedBackend(Backend):
     def delete(self, request: DeleteRequest) -> DeleteResult:
         """Delete one secret; see :meth:`Backend.delete`."""
         self.check_delete()
-        return self._call("delete", self.wrapped.delete, request, request.name)
+        return self._call("delete", self.wrapped.delete, request, request.name, gives=DeleteResult)
 
     def list(self, request: ListRequest) -> ListResult:
         """List names; see :meth:`Backend.list`."""
         self._need(Capability.LIST, "listing")
-        return self._call("list", self.wrapped.list, request)
+        return self._call("list", self.wrapped.list, request, gives=ListResult)
 
     def versions(self, request: VersionsRequest) -> VersionsResult:
         """List a secret's versions; see :meth:`Backend.versions`."""
         self._need(Capability.VERSIONS, "listing versions")
-        return self._call("versions", self.wrapped.versions, request, request.name)
+        return self._call("versions", self.wrapped.versions, request, request.name, gives=VersionsResult)
 
     def health(self) -> Health:
         """Ask the backend how it is; a failure to answer is an answer."""
         try:
-            return self._call("health", lambda _: self.wrapped.health(), None)
+            return self._call("health", lambda _: self.wrapped.health(), None, gives=Health)
         except StrongroomError as error:
             return Health(state=HealthState.DOWN, reason=error.what, hint=error.hint)
 
@@ -183,11 +183,21 @@ class GuardedBackend(Backend):
             )
 
     def _call(
-        self, operation: str, function: Callable[[Request], Result], request: Request, name: str | None = None
+        self,
+        operation: str,
+        function: Callable[[Request], Result],
+        request: Request,
+        name: str | None = None,
+        *,
+        gives: type[Any] = object,
     ) -> Result:
         with self._telemetry.span(operation, name=name, backend=self.name, backend_type=self.type):
             try:
-                return function(request)
+                result = function(request)
+                if not isinstance(result, gives):
+                    # None for "there is no such secret", say: whatever it was meant to be, it is no answer.
+                    raise TypeError(f"{gives.__name__} expected, {type(result).__name__} given")
+                return result
             except StrongroomError as error:
                 error.backend = error.backend or self.name
                 raise

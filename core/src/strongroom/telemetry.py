@@ -30,10 +30,9 @@ BACKEND_TYPE: Final = "strongroom.backend.type"
 SINK_TYPE: Final = "strongroom.sink.type"
 SECRET_ID: Final = "strongroom.secret.id"
 COUNT: Final = "strongroom.count"
-OUTCOME: Final = "strongroom.outcome"
 ERROR_TYPE: Final = "error.type"
 
-ATTRIBUTES: Final = frozenset({OPERATION, BACKEND, BACKEND_TYPE, SINK_TYPE, SECRET_ID, COUNT, OUTCOME, ERROR_TYPE})
+ATTRIBUTES: Final = frozenset({OPERATION, BACKEND, BACKEND_TYPE, SINK_TYPE, SECRET_ID, COUNT, ERROR_TYPE})
 """Every attribute that strongroom ever sets on a span."""
 
 

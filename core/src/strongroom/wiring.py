@@ -89,14 +89,14 @@ class Parts:
     def _open_cache(self) -> Cache:
         table = self.configuration.cache
         spec = self._catalogue.load(Kind.CACHE_POLICY, table.type)
-        policy = spec.open(table.settings(spec.settings))
+        policy = _open_part(spec, table, Kind.CACHE_POLICY)
         return Cache(policy, max_entries=self.configuration.max_entries, clock=self.clock, random=_random)
 
     def _open_detectors(self) -> AnomalyStage:
         opened = []
         for table in self.configuration.detectors:
             spec = self._catalogue.load(Kind.ANOMALY_DETECTOR, table.type)
-            detector = spec.open(table.settings(spec.settings))
+            detector = _open_part(spec, table, Kind.ANOMALY_DETECTOR)
             opened.append(
                 ConfiguredDetector(name=table.name, detector=detector, block=table.block, required=table.required)
             )
@@ -104,7 +104,12 @@ class Parts:
 
     def _open_sinks(self, ready: tuple[AuditSink, ...]) -> tuple[GuardedSink, ...]:
         opened = [GuardedSink(sink, type=type(sink).__name__, telemetry=self.telemetry) for sink in ready]
-        opened += [open_sink(table, self._catalogue, self.telemetry) for table in self.configuration.sinks]
+        try:
+            opened.extend(open_sink(table, self._catalogue, self.telemetry) for table in self.configuration.sinks)
+        except BaseException:
+            for sink in opened[len(ready) :]:
+                sink.close()
+            raise
         return tuple(opened)
 
     def _alert(self, alert: Alert) -> None:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -268,9 +267,3 @@ def desk(tmp_path: Path) -> Desk:
     folder = tmp_path / "desk"
     folder.mkdir(mode=0o700)
     return Desk(folder, site)
-
-
-@pytest.fixture(name="filled")
-def fill() -> Callable[..., dict[str, Any]]:
-    """Return the function that completes an event."""
-    return filled

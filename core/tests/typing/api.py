@@ -40,6 +40,8 @@ def read_several(manager: SecretManager) -> None:
     assert_type(batch.errors, dict[str, StrongroomError])
     assert_type(manager.get_many(["a", "b"], strict=True).found["b"], Secret)
     manager.prefetch("db/**", "api/key")
+    assert_type(manager.refresh("a"), Secret)
+    assert_type(manager.refresh_all().errors, dict[str, StrongroomError])
 
 
 def look_around(manager: SecretManager) -> None:

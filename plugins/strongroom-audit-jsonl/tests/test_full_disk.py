@@ -103,7 +103,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         ["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", disk], capture_output=True, check=False
     )
     if mounted.returncode:
-        pytest.skip("mounting is not allowed here")
+        pytest.skip("needs the right to mount a file system")
     yield disk
     subprocess.run(["umount", disk], check=True)
 

@@ -103,7 +103,8 @@ def test_killed_at_a_random_moment(trail: Any, seed: int) -> None:
 
 
 def test_one_key_although_many_processes_begin_at_once(trail: Any) -> None:
-    """Whoever comes first makes it; all seals are genuine."""
+    """Whoever comes first makes it, and the folder; all seals are genuine."""
+    trail.path = trail.folder / "new" / "audit.jsonl"
     writers = [start_writer(trail, f"w{number}", 3) for number in range(6)]
     for writer in writers:
         writer.communicate(timeout=60)
@@ -290,19 +291,17 @@ def test_a_trail_can_be_verified_and_read_while_it_is_written(
     """Whatever the writer is doing, blocks are seen whole, and rotation hides no file."""
 
     def write_for_ever() -> None:
-        sink = trail.open(max_bytes=4096)
+        sink = trail.open(max_bytes=4096, lock_timeout=60.0)
         while True:
-            trail.write(sink, 3)
+            sink.write(AuditWrite(events=(trail.event(), trail.event()), durable=False))
             time.sleep(0.003)  # or there would soon be more to verify than a test has time for
 
     trail.fill()
     forked(write_for_ever)
-    sink = trail.open()
-    heads = [sink.head()]
-    for _ in range(8):
-        report = sink.verify(heads[-1])
+    sink = trail.open(lock_timeout=60.0)
+    head = sink.head()
+    while head.position < 200:
+        report = sink.verify(head)
         assert (report.state, report.findings) == ("sealed", ())
-        heads.append(report.head)
-        numbers = len(list(sink.read(TrailQuery())))
-        assert numbers >= report.events
-    assert heads[-1].position > heads[1].position
+        assert len(list(sink.read(TrailQuery()))) >= report.events
+        head = report.head

@@ -195,3 +195,35 @@ def test_a_file_cut_anywhere_is_mended_and_never_called_sealed_before(trail: Any
     trail.write(JsonlSink(trail.settings()))
     assert trail.lines()
     assert trail.verify().state == ("sealed" if sealed_before else "gap")
+
+
+def test_all_unsealed_lines_are_counted_however_many_there_are(trail: Any) -> None:
+    """Beyond the few kilobytes that are read at first."""
+    trail.fill(blocks=1)
+    trail.write(trail.open(), 200, detail="x" * 100)
+    trail.beside(".head").unlink()
+    tear(trail, 10)
+    trail.write(trail.open())
+    assert trail.lines()[-2]["unsealed"] == 199
+    assert trail.verify().state == "gap"
+
+
+def test_a_line_longer_than_what_is_read_at_first_is_found(trail: Any) -> None:
+    """Its number and its chain value are taken up."""
+    trail.write(trail.open(), detail="x" * 100_000)
+    trail.beside(".head").unlink()
+    trail.write(trail.open())
+    assert [line["seq"] for line in trail.lines()] == [1, 2]
+    assert trail.verify().state == "sealed"
+
+
+def test_the_trail_goes_on_after_the_last_whole_line_of_a_file_put_aside(trail: Any) -> None:
+    """Even if no head file tells which one that is."""
+    before = trail.fill()
+    with trail.path.open("ab") as file:
+        file.write(b"hello\n")
+    trail.beside(".head").unlink()
+    trail.write(trail.open())
+    assert trail.lines()[0]["seq"] == len(before) + 1
+    report = trail.verify()
+    assert [finding.kind for finding in report.findings] == ["broken"]

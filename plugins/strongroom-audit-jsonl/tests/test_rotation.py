@@ -276,3 +276,16 @@ def test_a_file_emptied_and_filled_to_the_same_size_is_noticed(trail: Any) -> No
     trail.write(sink, id="4")
     assert ids(sink) == ["1", "2", "3", "4"]
     assert sink.verify().state == "sealed"
+
+
+def test_a_compressed_file_is_not_taken_for_a_missing_one(trail: Any) -> None:
+    """The last file that can be read at once is not the last one."""
+    sink = trail.open()
+    trail.write(sink, 2)
+    os.rename(trail.path, trail.beside(".2"))
+    trail.write(sink, 2)
+    rename_and_compress(trail)
+    trail.write(sink, 2)
+    report = sink.verify()
+    assert (report.state, report.findings) == ("sealed", ())
+    assert len(report.files) == 3

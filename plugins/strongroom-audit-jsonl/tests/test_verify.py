@@ -1,5 +1,9 @@
 """What verification finds, and that it finds everything."""
 
+import base64
+import hashlib
+import hmac
+import json
 import os
 import shutil
 
@@ -242,3 +246,46 @@ def test_a_copy_in_a_folder_without_a_lock_can_be_verified(trail: Any, tmp_path:
     sink = trail.open(path=str(copy / "audit.jsonl"))
     assert sink.verify().state == "sealed"
     assert not (copy / "audit.jsonl.lock").exists()
+
+
+def write_by_hand(trail: Any, *records: dict[str, Any]) -> None:
+    """Write a file as the documentation says, with the trail's own key; a record with a block gets a seal."""
+    key = base64.b64decode(trail.beside(".key").read_text())
+    chain, lines = bytes(32), b""
+    for seq, record in enumerate(records, start=1):
+        opening = {"seq": seq} | ({"format": 1, "prev": chain.hex()} if seq == 1 else {})
+        closing = {"key_id": hmac.digest(key, b"strongroom audit key id 1\0", "sha256").hex()[:16]}
+        fields = opening | {"id": str(seq), "timestamp": "2030-01-01T12:00:00+00:00", "event": "get"} | record
+        body = json.dumps(fields | (closing if "block" in record else {}))[:-1].encode()
+        chain = hashlib.sha256(chain + body).digest()
+        seal = hmac.digest(key, b"strongroom audit seal 1\0" + chain, "sha256").hex()
+        end = f',"chain":"{chain.hex()}"' + (f',"seal":"{seal}"' if "block" in record else "") + "}\n"
+        lines += body + end.encode()
+    trail.path.write_bytes(lines)
+    trail.beside(".head").unlink()
+
+
+@pytest.mark.parametrize(
+    ("records", "state"),
+    [
+        ([{}, {"block": 2}, {"block": 1}], "sealed"),
+        ([{}, {"block": 1}], "broken"),
+        ([{}, {"block": 3}], "broken"),
+        ([{}, {"block": 0}], "broken"),
+        ([{}, {"block": "2"}], "broken"),
+        ([{"block": 1}, {}, {"block": 1}], "broken"),
+        ([{"block": 1}, {}, {"event": "gap", "unsealed": 1, "block": 1}], "gap"),
+        ([{"block": 1}, {}, {"event": "gap", "unsealed": 2, "block": 1}], "broken"),
+        ([{"block": 1}, {"format": 2, "block": 1}], "sealed"),
+        ([{"format": 2, "block": 1}], "broken"),
+        ([{"prev": "1" * 64, "block": 1}], "broken"),
+        ([{"prev": "none", "block": 1}], "broken"),
+        ([{"block": 1}, {"skipped": 3, "block": 1}], "broken"),
+        ([{"block": 1}, {"prev": "1" * 64, "block": 1}], "broken"),
+    ],
+)
+def test_blocks_must_add_up_even_if_the_seals_are_genuine(trail: Any, records: list[Any], state: str) -> None:
+    """A writer with a mistake in it, or one that was tricked, is not believed either."""
+    trail.fill(blocks=1)
+    write_by_hand(trail, *records)
+    assert trail.verify().state == state

@@ -74,7 +74,7 @@ def test_only_the_last_line_of_a_block_is_sealed(trail: Any) -> None:
 def test_odd_characters_are_escaped(trail: Any, text: str) -> None:
     """One event stays one line of printable ASCII, and comes back as it was."""
     sink = trail.open()
-    trail.write(sink, key=f"db/{text}")
+    trail.write(sink, key=f"db/{text}", detail=text)
     raw = trail.path.read_bytes()
     assert raw.count(b"\n") == 1
     assert all(0x20 <= byte < 0x7F for byte in raw[:-1])

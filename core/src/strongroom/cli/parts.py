@@ -129,6 +129,8 @@ def _storage_problem(settings: Any) -> str:
     place = path
     while not os.path.exists(place) and os.path.dirname(place) != place:
         place = os.path.dirname(place)
+    if os.path.isdir(place) == (place == path):
+        return f"{place} is {'a folder' if place == path else 'no folder'}, so {path} cannot be written"
     if not os.access(place, os.W_OK):
         return f"{place} cannot be written to"
     return f"there is no space left for {path}" if free_bytes(place) == 0 else ""

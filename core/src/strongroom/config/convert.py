@@ -228,7 +228,9 @@ def _from_text(text: str, kind: Any) -> Any:
         try:
             return kind(text)
         except ValueError:
-            raise ValueError(_expected(kind)) from None  # the cause would repeat the text
+            pass
+        # Raised outside the handler: that error repeats the text, which may be a secret.
+        raise ValueError(_expected(kind))
     return text
 
 

@@ -18,8 +18,8 @@ from strongroom.config.references import Text, is_reference
 from strongroom.errors import ConfigurationError
 
 LISTS: Final = frozenset({"audit", "anomaly", "policies"})
-TABLES: Final = frozenset({"backends", "routes", "cache", "telemetry", "rotation"})
-SCALARS: Final = frozenset({"backend", "fallback", "principal", "locked"})
+TABLES: Final = frozenset({"backends", "routes", "cache", "telemetry"})
+SCALARS: Final = frozenset({"backend", "principal", "locked"})
 SECTIONS: Final = LISTS | TABLES | SCALARS
 ENVIRONMENT: Final = "<environment>"
 _PREFIX: Final = "STRONGROOM_"
@@ -153,7 +153,7 @@ def _add_list(
 def _add_table(merged: Merged, section: str, value: Any, layer: Layer, locked: dict[str, Layer]) -> None:
     if not isinstance(value, dict):
         raise ConfigurationError(f"{section} in {layer.path} is not usable", hint=f"expected a table [{section}]")
-    nested = section in {"backends", "rotation"}
+    nested = section == "backends"
     for path, leaf in _leaves(value, (section,), depth=2 if nested else 1):
         if nested and len(path) == 2:
             raise ConfigurationError(f"{'.'.join(path)} in {layer.path} is not usable", hint="expected a table")

@@ -41,7 +41,6 @@ def schema(specs: dict[Kind, list[Spec]]) -> dict[str, Any]:
     backends = _either(_plugin_table(spec, {}) for spec in specs[Kind.BACKEND])
     properties: dict[str, Any] = {
         "backend": _TEXT | {"description": "The name of the backend that is used where no route leads elsewhere."},
-        "fallback": _TEXT,
         "principal": _TEXT | {"description": "Who asks; the operating-system user unless given."},
         "locked": _list({"enum": sorted(SECTIONS - {"locked"})}),
         "backends": {"type": "object", "additionalProperties": backends},
@@ -51,7 +50,6 @@ def schema(specs: dict[Kind, list[Spec]]) -> dict[str, Any]:
         "anomaly": {"type": "array", "items": detectors},
         "policies": {"type": "array", "items": _object(PolicyKeys)},
         "telemetry": _object(TelemetrySettings),
-        "rotation": {"type": "object", "additionalProperties": {"type": "object"}},
     }
     return {
         "$schema": DIALECT,

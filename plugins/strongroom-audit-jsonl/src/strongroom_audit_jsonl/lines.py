@@ -93,8 +93,7 @@ def _dump(record: dict[str, Any]) -> bytes:
         raise AuditError(
             f"an audit event holds what JSON cannot express ({error})", hint="report this to whoever made the event"
         ) from error
-    # DEL is the one control character that JSON leaves as it is.
-    return text[:-1].replace("\x7f", "\\u007f").encode("ascii")
+    return text[:-1].encode("ascii")
 
 
 def parse(raw: bytes) -> Line | None:

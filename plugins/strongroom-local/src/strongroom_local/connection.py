@@ -156,7 +156,7 @@ class Pool:
     def give(self, cursor: sqlite3.Cursor) -> None:
         """Take a connection back."""
         if cursor.connection.in_transaction:
-            self._discard(cursor.connection)  # its rollback failed, so its next user could not begin
+            self._discard(cursor)  # its rollback failed, so its next user could not begin
             return
         self._idle.append(cursor)
         if self._draining:
@@ -241,9 +241,11 @@ class Pool:
                 cursor = self._idle.pop()
             except IndexError:
                 return
-            self._discard(cursor.connection)
+            self._discard(cursor)
 
-    def _discard(self, connection: sqlite3.Connection) -> None:
+    def _discard(self, cursor: sqlite3.Cursor) -> None:
+        connection = cursor.connection
+        cursor.close()  # or SQLite keeps the files open until the cursor is gone as well
         connection.close()
         self._all.remove(connection)
 

@@ -106,6 +106,8 @@ class Session:
             result = open_current(keys, lookup, rows[0])
             if result is not None:
                 return result
+            if rows[0][2] is None:
+                self._prove_absent(name)
         # Step by step, for the reason why not.
         keys, head, rows = self.find(schema.READ, name)
         value, created = open_record(keys, head, head.version, rows[0][3])

@@ -8,15 +8,14 @@ import stat
 from collections.abc import Iterator
 
 from strongroom.cli.diagnosis.finding import Finding, Place, ok, problem, warning
-from strongroom.cli.diagnosis.sources import configuration_files, kept_files, key_files
+from strongroom.cli.diagnosis.sources import configuration_files, kept_files, key_files, left_keys
+from strongroom.cli.keyfile import NEW
 from strongroom.config.files import OVERLAY
-
-LEFT_OVER = (".new", ".old")
 
 
 def check_modes(place: Place) -> Iterator[Finding]:
     """Say which files others can read or change, or are somebody else's."""
-    secret = dict.fromkeys([*key_files(place), *kept_files(place)])
+    secret = dict.fromkeys([*key_files(place), *left_keys(place), *kept_files(place)])
     ours = configuration_files(place)
     folders = dict.fromkeys(os.path.dirname(path) for path in (*secret, *ours))
     found = [
@@ -79,7 +78,8 @@ def _mode(status: os.stat_result) -> str:
 def check_git(place: Place) -> Iterator[Finding]:
     """Say which files with secrets git would take up."""
     overlays = [path for path in configuration_files(place) if os.path.basename(path) == OVERLAY]
-    paths = [path for path in dict.fromkeys([*overlays, *key_files(place), *kept_files(place)]) if os.path.isfile(path)]
+    named = dict.fromkeys([*overlays, *key_files(place), *left_keys(place), *kept_files(place)])
+    paths = [path for path in named if os.path.isfile(path)]
     found: list[Finding] = []
     for folder in sorted({os.path.dirname(path) for path in paths}):
         if _is_in_work_tree(folder):
@@ -122,11 +122,12 @@ def _not_ignored(folder: str, paths: list[str]) -> list[Finding]:
 
 def check_left_over(place: Place) -> Iterator[Finding]:
     """Say which files a change of keys has left beside a key file."""
-    left = [path + suffix for path in key_files(place) for suffix in LEFT_OVER if os.path.lexists(path + suffix)]
+    left = left_keys(place)
     for path in left:
-        yield warning(
-            f"{path} was left by a change of keys that did not end",
-            "run `strongroom rekey` again, and remove it only once the store opens without it",
-        )
+        if path.endswith(NEW):
+            what = f"{path} was left by a change of keys that did not end"
+            yield warning(what, "run `strongroom rekey` again: it goes on where it was interrupted")
+        else:
+            yield warning(f"{path} is an old key, which opens earlier backups only", "remove it when those are gone")
     if not left and place.configuration is not None:
-        yield ok("no change of keys was left unfinished")
+        yield ok("no change of keys has left anything")

@@ -9,6 +9,7 @@ from typing import Any
 
 from strongroom._record import Record
 from strongroom.cli.diagnosis.finding import Place
+from strongroom.cli.keyfile import NEW, OLD
 from strongroom.cli.parts import own_path, settings_of
 from strongroom.cli.settings import plugin_tables
 from strongroom.config import files
@@ -48,6 +49,16 @@ def keys(place: Place) -> list[NamedKey]:
 def key_files(place: Place) -> list[str]:
     """Return the files that hold a key."""
     return [key.source.path for key in keys(place) if key.source.path is not None]
+
+
+def left_keys(place: Place) -> list[str]:
+    """Return what changes of keys have left beside the key files: new keys not in use yet, and old ones."""
+    return [
+        path
+        for key in dict.fromkeys(key_files(place))
+        for path in _with_companions(key)
+        if path == key + NEW or path.startswith(key + OLD)
+    ]
 
 
 def kept_files(place: Place) -> list[str]:

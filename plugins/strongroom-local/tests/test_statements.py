@@ -1,0 +1,114 @@
+"""What a read and a write cost, counted: statements, transactions and decryptions."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from strongroom.errors import SecretNotFoundError
+
+
+class CountingCipher:
+    """Counts what it passes on to a real cipher."""
+
+    calls: ClassVar[list[str]] = []
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(key)
+
+    def encrypt(self, *arguments: bytes) -> bytes:
+        self.calls.append("encrypt")
+        return self._cipher.encrypt(*arguments)
+
+    def decrypt(self, *arguments: bytes) -> bytes:
+        self.calls.append("decrypt")
+        return self._cipher.decrypt(*arguments)
+
+
+@pytest.fixture
+def counted(store, monkeypatch):
+    """Return an open store with two secrets, and the lists that its statements and cipher calls go to."""
+    store.fill({"app/secret": "value", "app/other": "value"})
+    monkeypatch.setattr("strongroom_local.keys.AESGCM", CountingCipher)
+    statements: list[str] = []
+    opened = store.open(trace=statements.append)
+    opened.get("app/other")  # the connection is there now, as in any process that has read before
+    statements.clear()
+    CountingCipher.calls.clear()
+    return opened, statements, CountingCipher.calls
+
+
+def words(statements: list[str]) -> list[str]:
+    return [" ".join(statement.split()[:2]) for statement in statements]
+
+
+def test_a_read_is_one_statement_and_two_decryptions(counted):
+    opened, statements, calls = counted
+    assert opened.get("app/secret") == "value"
+    assert len(statements) == 1
+    assert statements[0].startswith("SELECT s.epoch")
+    assert calls == ["decrypt", "decrypt"]
+
+
+def test_an_older_version_costs_the_same(counted):
+    opened, statements, calls = counted
+    assert opened.get("app/secret", "1") == "value"
+    assert len(statements) == 1
+    assert calls == ["decrypt", "decrypt"]
+
+
+def test_an_absent_name_costs_one_statement_more_for_the_proof(counted):
+    opened, statements, calls = counted
+    with pytest.raises(SecretNotFoundError):
+        opened.get("app/absent")
+    assert len(statements) == 2
+    assert calls == ["decrypt"]
+
+
+def test_an_update_is_one_transaction_that_reads_the_epoch_first(counted):
+    opened, statements, calls = counted
+    opened.put("app/secret", "value 2")
+    assert words(statements) == [
+        "BEGIN IMMEDIATE",
+        "SELECT s.epoch,",
+        "INSERT INTO",
+        "UPDATE head",
+        "UPDATE store",
+        "COMMIT",
+    ]
+    assert sorted(calls) == ["decrypt", "decrypt", "encrypt", "encrypt", "encrypt"]
+
+
+def test_a_new_name_is_one_transaction(counted):
+    opened, statements, _ = counted
+    opened.put("app/new", "value")
+    assert words(statements)[0] == "BEGIN IMMEDIATE"
+    assert words(statements)[1] == "SELECT s.epoch,"
+    assert words(statements)[-1] == "COMMIT"
+    assert words(statements).count("COMMIT") == 1
+    assert len(statements) == 8
+
+
+@pytest.mark.parametrize("act", ["names", "problems", "versions"])
+def test_every_other_read_starts_with_the_epoch(counted, act):
+    opened, statements, _ = counted
+    if act == "versions":
+        opened.versions("app/secret")
+    else:
+        getattr(opened, act)()
+    first = next(statement for statement in statements if statement != "BEGIN")
+    assert first.startswith(("SELECT s.epoch", "SELECT epoch"))
+
+
+def test_an_index_lookup_never_scans(store):
+    """Each statement of a read or write finds its rows by a key, so it costs the same in a large store."""
+    from strongroom_local import schema
+
+    connection = store.database()
+    for statement in (schema.READ, schema.READ_VERSION, schema.VERSIONS, schema.BEFORE, schema.TARGET):
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", (b"x",) * (1 + ("?2" in statement))).fetchall()
+        assert not any("SCAN" in row[3] and "CONSTANT" not in row[3] for row in plan), plan
+    connection.close()
