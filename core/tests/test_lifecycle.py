@@ -7,6 +7,7 @@ import os
 import threading
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from strongroom import lifecycle
 from strongroom.contracts import AuditWrite
 from strongroom.errors import ClosedError, StrongroomError
-from strongroom.testing import MemorySink, in_forked_child, in_threads
+from strongroom.testing import FaultyBackend, MemorySink, in_forked_child, in_threads
 from strongroom.testing.processes import busy_threads
 
 PRELUDE = """
@@ -59,7 +60,7 @@ def last_events(folder: Path) -> dict[int, str]:
         "sys.exit(3)",
         "raise ZeroDivisionError",
         "manager.close()",
-        "del manager",
+        "import gc; del manager; gc.collect()",
         "manager.close(); manager.close()",
     ],
 )
@@ -208,6 +209,7 @@ class TestForking:
         hanging.start()
         gate.wait_for_arrival()
         assert in_forked_child(lambda: manager.get("a").version) == "1"
+        assert hanging.is_alive(), "the fork waited until the sink had answered"
         gate.open()
         hanging.join()
         assert manager.get("a").version == "1"
@@ -265,6 +267,20 @@ class TestClosing:
         with pytest.raises(ClosedError):
             use(manager)
         assert len(sink.events) == recorded
+
+    @pytest.mark.parametrize("with_sink", [True, False])
+    def test_a_load_that_outlives_the_manager_gives_no_answer(
+        self, with_sink: bool, open_manager: Any, backend: FaultyBackend, sink: Any, gate: Any
+    ) -> None:
+        """What a closed backend says, such as that there is no such secret, must not be taken for the truth."""
+        manager = open_manager(backends={"memory": backend}, sinks=(sink,) if with_sink else ())
+        backend.before = lambda operation: gate.hold() if operation == "read" else None
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(manager.get, "db/password")
+            gate.wait_for_arrival()
+            manager.close()
+            gate.open()
+            assert isinstance(reading.exception(), ClosedError)
 
     def test_leaving_the_block_closes(self, open_manager: Any, sink: Any) -> None:
         with open_manager({"a": "v"}) as manager:

@@ -33,7 +33,8 @@ class Record:
         cls._fields = (*cls._fields, *(name for name in own if name not in cls._fields))
         cls._defaults = cls._defaults | {name: cls.__dict__[name] for name in own if name in cls.__dict__}
         if "__init__" not in cls.__dict__:
-            cls.__init__ = _compile_then_initialize  # type: ignore[method-assign]  # and replaced at the first call
+            first: Any = _compile_then_initialize
+            cls.__init__ = first  # type: ignore[method-assign]  # and replaced at the first call
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: use replace() to make a changed copy")

@@ -49,6 +49,8 @@ class GuardedSink(AuditSink):
         self.lost = 0
         """Events that an optional sink could not record since it last worked."""
         self.lost_in_all = 0
+        self.opened = False
+        """Whether it has recorded that this process has begun."""
         self._telemetry = telemetry or Telemetry()
         self._warned = float("-inf")
 
@@ -57,6 +59,7 @@ class GuardedSink(AuditSink):
         with self._telemetry.span("audit_write", sink_type=self.type, count=len(request.events)):
             try:
                 self.wrapped.write(request)
+                self.opened = True
             except AuditError:
                 raise
             # The plugin boundary: whatever a sink raises means that it did not record.
@@ -71,12 +74,14 @@ class GuardedSink(AuditSink):
         events = request.events
         if self.lost:
             events = (_gap(events[0], self.lost), *events)
+        # The process's `opened` event is not lost: it comes again with the next events.
+        lost = len(request.events) - (not self.opened)
         try:
             self.write(request.replace(events=events))
             self.lost = 0
         except AuditError as error:
-            self.lost += len(request.events)
-            self.lost_in_all += len(request.events)
+            self.lost += lost
+            self.lost_in_all += lost
             self._warn(error)
 
     def _warn(self, error: AuditError) -> None:
@@ -100,6 +105,7 @@ class GuardedSink(AuditSink):
     def after_fork(self) -> None:
         """Tell the sink that it is in a forked child; what was lost before is the parent's to report."""
         self.lost = self.lost_in_all = 0
+        self.opened = False
         self.wrapped.after_fork()
 
     def close(self) -> None:
@@ -171,7 +177,6 @@ class AuditStage:
 
     def _start_afresh(self) -> None:
         self._pid = os.getpid()
-        self._opened = False
         self._started = self._wall_clock()
         self._lock = threading.Lock()
         self._buffer: deque[tuple[int, Hit, str | None, str, str, str | None]] = deque()
@@ -267,13 +272,11 @@ class AuditStage:
         self._pay_debts(durable=durable)
         self._awake = False
         hits = tuple(self._hit_event(self._buffer.popleft()) for _ in range(len(self._buffer)))
-        opening = () if self._opened else (self.event("opened").replace(timestamp=timestamp(self._started)),)
-        block = (*opening, *hits, *events)
+        block = (*hits, *events)
         if not block:
             return
         failed, error = self._write_to(self.sinks, block, durable=durable)
         if error is None:
-            self._opened = True
             self._owed = ()
             return
         # The operation that `events` tell of is refused, so they are let go; the hits have happened.
@@ -289,15 +292,16 @@ class AuditStage:
                 raise error
             self._stuck = self._owed = ()
 
-    @staticmethod
     def _write_to(
-        sinks: tuple[GuardedSink, ...], block: tuple[AuditEvent, ...], *, durable: bool
+        self, sinks: tuple[GuardedSink, ...], block: tuple[AuditEvent, ...], *, durable: bool
     ) -> tuple[tuple[GuardedSink, ...], AuditError | None]:
         """Write a block to sinks; return the required ones that failed, with the first error."""
-        request = AuditWrite(events=block, durable=durable)
+        opening = self.event("opened").replace(timestamp=timestamp(self._started))
         failed: list[GuardedSink] = []
         first: AuditError | None = None
         for sink in sinks:
+            # Each sink hears of the process with the first event that it can record.
+            request = AuditWrite(events=block if sink.opened else (opening, *block), durable=durable)
             if not sink.required:
                 sink.write_if_possible(request)
                 continue
@@ -396,7 +400,7 @@ class AuditStage:
         self._closed = True
         self._signal.set()
         try:
-            if self._opened or self._buffer or self._stuck:
+            if self._buffer or self._stuck or any(sink.opened for sink in self.sinks):
                 self._locked(lambda: self._write((self.event("closed"),), durable=True), closing=True)
         finally:
             for sink in self.sinks:

@@ -60,11 +60,11 @@ def set_count(store, encryptions: int) -> None:
     opened = store.open()
     keys, pool = opened.backend._session.keys, opened.backend._session.pool
 
-    def change(connection) -> None:
-        _, counter, sealed = connection.execute(schema.STATE).fetchone()
+    def change(cursor) -> None:
+        _, counter, sealed = cursor.execute(schema.STATE).fetchone()
         digest = Digest.open(keys, counter, sealed)
         digest.encryptions = encryptions - 1
-        connection.execute(schema.SET_STATE, (counter, digest.sealed(counter, 1)))
+        cursor.execute(schema.SET_STATE, (counter, digest.sealed(counter, 1)))
 
     pool.change(change)
     store.close()

@@ -171,7 +171,7 @@ class LocalBackend(Backend, Maintenance):
         """Check every row, the chain of names and the digest."""
         from strongroom_local.verification import examine
 
-        return self._session.snapshot(lambda connection, keys: examine(connection, keys, request.at_least))
+        return self._session.snapshot(lambda cursor, keys: examine(cursor, keys, request.at_least))
 
     def backup(self, request: BackupRequest) -> BackupResult:
         """Copy the store as it is at one moment, after checking it; the copy is checked as well."""

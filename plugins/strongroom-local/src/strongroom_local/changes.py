@@ -38,7 +38,7 @@ class Change:
     """One change of one name, within a transaction that holds the write lock.
 
     Args:
-        connection: The connection on which the transaction is open.
+        cursor: The cursor on which the transaction is open.
         keys: The keys as they were last loaded.
         name: The secret's name.
         path: The store's file, for messages.
@@ -48,13 +48,13 @@ class Change:
         TamperedError: What the change would build on is not authentic.
     """
 
-    def __init__(self, connection: sqlite3.Connection, keys: StoreKeys, name: SecretName, path: str) -> None:
-        self._connection = connection
+    def __init__(self, cursor: sqlite3.Cursor, keys: StoreKeys, name: SecretName, path: str) -> None:
+        self._cursor = cursor
         self._keys = keys
         self._path = path
         self.name = name
         self._lookup = keys.find(name)
-        row = connection.execute(schema.TARGET, (self._lookup,)).fetchone()
+        row = cursor.execute(schema.TARGET, (self._lookup,)).fetchone()
         if row is None:
             raise damaged(path, "its header is missing")
         epoch, counter, digest, self._current, self._sealed = row
@@ -105,7 +105,7 @@ class Change:
         number = head.base + head.version
         clear = record_clear(self._keys, head.version, value.type, head.changed)
         body = seal_record(self._keys, number, self.name, clear, value)
-        self._connection.execute(schema.ADD_RECORD, (number, body))
+        self._cursor.execute(schema.ADD_RECORD, (number, body))
         self.digest.add_record(number, body)
         if self.head is not None:
             self._drop_versions(self.head.first, head.first - 1)
@@ -144,7 +144,7 @@ class Change:
 
     def _before(self) -> tuple[bytes, int | None, bytes, Head]:
         """Return the entry before the name's place, which proves that the name is not there."""
-        _, place, current, sealed = self._connection.execute(schema.BEFORE, (self._lookup,)).fetchone()
+        _, place, current, sealed = self._cursor.execute(schema.BEFORE, (self._lookup,)).fetchone()
         before = open_head(self._keys, place, current, sealed)
         check_link(self._lookup, place, before)
         return place, current, sealed, before
@@ -153,7 +153,7 @@ class Change:
         if first > last or self.head is None:
             return
         limits = (self.head.base + first, self.head.base + last)
-        for number, body in self._connection.execute(schema.DROP_RECORDS, limits).fetchall():
+        for number, body in self._cursor.execute(schema.DROP_RECORDS, limits).fetchall():
             self.digest.drop_record(number, body)
 
     def _finish(self, head: Head, uses: int) -> None:
@@ -162,12 +162,12 @@ class Change:
             self._set_head(self._lookup, (self._current, self._sealed), head)
         else:
             sealed = seal_head(self._keys, self._lookup, head)
-            self._connection.execute(schema.ADD_HEAD, (self._lookup, head.current, sealed))
+            self._cursor.execute(schema.ADD_HEAD, (self._lookup, head.current, sealed))
             self.digest.add_head(self._lookup, head.current, sealed)
         digest = self.digest.sealed(self.counter, uses)
-        self._connection.execute(schema.SET_STATE, (self.counter, digest))
+        self._cursor.execute(schema.SET_STATE, (self.counter, digest))
 
     def _set_head(self, lookup: bytes, old: tuple[int | None, bytes], head: Head) -> None:
         sealed = seal_head(self._keys, lookup, head)
-        self._connection.execute(schema.SET_HEAD, (lookup, head.current, sealed))
+        self._cursor.execute(schema.SET_HEAD, (lookup, head.current, sealed))
         self.digest.change_head(lookup, old, (head.current, sealed))

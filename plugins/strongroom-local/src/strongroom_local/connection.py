@@ -182,7 +182,7 @@ class Pool:
             if self._draining:
                 self._close_idle()
 
-    def change(self, step: Callable[[sqlite3.Connection], Result]) -> Result:
+    def change(self, step: Callable[[sqlite3.Cursor], Result]) -> Result:
         """Run a step as one writing transaction: all of it is durable, or none has happened.
 
         Threads queue up here: between connections SQLite only sleeps and tries again.
@@ -199,22 +199,21 @@ class Pool:
         finally:
             turn.release()
 
-    def snapshot(self, step: Callable[[sqlite3.Connection], Result]) -> Result:
+    def snapshot(self, step: Callable[[sqlite3.Cursor], Result]) -> Result:
         """Run a step on the store as it is at one moment."""
         return self._transaction("BEGIN", step)
 
-    def _transaction(self, begin: str, step: Callable[[sqlite3.Connection], Result]) -> Result:
+    def _transaction(self, begin: str, step: Callable[[sqlite3.Cursor], Result]) -> Result:
         cursor = self.take()
-        connection = cursor.connection
         try:
-            connection.execute(begin)
+            cursor.execute(begin)
             try:
-                result = step(connection)
-                connection.execute("COMMIT")
+                result = step(cursor)
+                cursor.execute("COMMIT")
             finally:
                 # A failed commit leaves the transaction open; some errors end it by themselves.
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                if cursor.connection.in_transaction:
+                    cursor.execute("ROLLBACK")
         except FAULTS as error:
             raise translate(error, self.path) from error
         finally:

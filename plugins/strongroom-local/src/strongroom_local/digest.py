@@ -11,7 +11,7 @@ import struct
 from typing import Final
 
 from strongroom.errors import BackendError
-from strongroom_local.encoding import listed, u64
+from strongroom_local.encoding import u64
 from strongroom_local.faults import tampered
 from strongroom_local.keys import StoreKeys
 from strongroom_local.sealing import seal, unseal
@@ -21,6 +21,7 @@ REFUSE_AT: Final = 1 << 32
 
 # heads, records, encryptions, sum
 _CONTENT: Final = struct.Struct(">QQQ32s")
+_COUNTER: Final = struct.Struct(">HQ")  # as the last item of a list
 _NO_RECORD: Final = bytes(8)
 _MODULUS: Final = 1 << 256
 
@@ -103,7 +104,7 @@ class Digest:
 
 
 def _associated(keys: StoreKeys, counter: int) -> bytes:
-    return keys.digest_start + listed(u64(counter))
+    return keys.digest_start + _COUNTER.pack(8, counter)
 
 
 def head_mac(keys: StoreKeys, lookup: bytes, current: int | None, sealed: bytes) -> int:

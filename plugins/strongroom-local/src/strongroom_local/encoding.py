@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,7 +15,8 @@ NONCE_SIZE: Final = 12
 TAG_SIZE: Final = 16
 SEAL_SIZE: Final = NONCE_SIZE + TAG_SIZE
 
-_LENGTH = struct.Struct(">H")
+_random_source: list[Callable[[int], bytes]] = []
+_LENGTH: Final = struct.Struct(">H")
 
 
 def listed(*items: bytes) -> bytes:
@@ -38,10 +40,12 @@ def u64(number: int) -> bytes:
 
 def random_bytes(size: int) -> bytes:
     """Return bytes from the operating system's random source."""
-    # Imported here: a read needs no randomness, and the module costs milliseconds.
-    from secrets import token_bytes
+    if not _random_source:
+        # Imported here: a read needs no randomness, and the module costs milliseconds.
+        from secrets import token_bytes
 
-    return token_bytes(size)
+        _random_source.append(token_bytes)
+    return _random_source[0](size)
 
 
 def moment(microseconds: int) -> datetime:

@@ -33,10 +33,10 @@ def back_up(session: Session, request: BackupRequest) -> BackupResult:
     if not os.path.isdir(os.path.dirname(path)):
         raise ConfigurationError(f"there is no folder {os.path.dirname(path)}", hint="make it first")
 
-    def copy(connection: sqlite3.Connection, keys: StoreKeys) -> VerifyResult:
-        refuse_problems(examine(connection, keys), session.pool.path)
+    def copy(cursor: sqlite3.Cursor, keys: StoreKeys) -> VerifyResult:
+        refuse_problems(examine(cursor, keys), session.pool.path)
         with draft_of(path) as draft:
-            _copy(connection, draft)
+            _copy(cursor.connection, draft)
             return _checked(draft, keys)
 
     result = session.snapshot(copy)
@@ -69,7 +69,7 @@ def _checked(path: str, keys: StoreKeys) -> VerifyResult:
     try:
         prepare(connection)
         check_format(connection, path)
-        result = examine(connection, keys)
+        result = examine(connection.cursor(), keys)
     finally:
         connection.close()
     refuse_problems(result, path)

@@ -21,11 +21,11 @@ from strongroom_local.sealing import (
 )
 
 
-def reencrypt(connection: sqlite3.Connection, old: StoreKeys, new: StoreKeys) -> Digest:
+def reencrypt(cursor: sqlite3.Cursor, old: StoreKeys, new: StoreKeys) -> Digest:
     """Rewrite every row within the transaction that is open.
 
     Args:
-        connection: The connection on which the transaction is open.
+        cursor: The cursor on which the transaction is open.
         old: The keys that the rows are sealed with.
         new: The keys to seal them with.
 
@@ -35,15 +35,15 @@ def reencrypt(connection: sqlite3.Connection, old: StoreKeys, new: StoreKeys) ->
     Raises:
         TamperedError: A row is not authentic.
     """
-    heads = [open_head(old, *row) for row in connection.execute(schema.HEADS)]
+    heads = [open_head(old, *row) for row in cursor.execute(schema.HEADS)]
     digest = Digest(new)
     names = {head.number: head for head in heads}
-    for (identity,) in connection.execute(schema.RECORD_IDS).fetchall():
-        body = connection.execute(schema.RECORD, (identity,)).fetchone()[0]
+    for (identity,) in cursor.execute(schema.RECORD_IDS).fetchall():
+        body = cursor.execute(schema.RECORD, (identity,)).fetchone()[0]
         body = _record(identity, names[identity >> VERSION_BITS], body, old, new)
-        connection.execute(schema.SET_RECORD, (identity, body))
+        cursor.execute(schema.SET_RECORD, (identity, body))
         digest.add_record(identity, body)
-    _write_heads(connection, heads, new, digest)
+    _write_heads(cursor, heads, new, digest)
     return digest
 
 
@@ -54,15 +54,15 @@ def _record(identity: int, head: Head, body: bytes, old: StoreKeys, new: StoreKe
     return seal_record(new, identity, head.name, clear, value)
 
 
-def _write_heads(connection: sqlite3.Connection, heads: list[Head], new: StoreKeys, digest: Digest) -> None:
+def _write_heads(cursor: sqlite3.Cursor, heads: list[Head], new: StoreKeys, digest: Digest) -> None:
     """Write the index anew: new keys give new look-up values, and so another order."""
     placed = sorted((_place(new, head), head.number, head) for head in heads)
     following = [place for place, _, _ in placed[1:]] + [ORIGIN]
-    connection.execute(schema.DROP_HEADS)
+    cursor.execute(schema.DROP_HEADS)
     for (place, _, head), following_place in zip(placed, following, strict=True):
         head.next = following_place
         sealed = seal_head(new, place, head)
-        connection.execute(schema.ADD_HEAD, (place, head.current, sealed))
+        cursor.execute(schema.ADD_HEAD, (place, head.current, sealed))
         digest.add_head(place, head.current, sealed)
 
 

@@ -74,18 +74,18 @@ class _Rekeying:
     def _wrapped(self) -> Wrapping:
         return self.master.wrapping(self._header.salt, self._header.iterations)
 
-    def run(self, connection: sqlite3.Connection) -> tuple[StoreKeys, RekeyResult]:
-        check_epoch(connection, self._old)
+    def run(self, cursor: sqlite3.Cursor) -> tuple[StoreKeys, RekeyResult]:
+        check_epoch(cursor, self._old)
         path = self._session.pool.path
-        refuse_problems(examine(connection, self._old), path)
-        content = connection.execute(schema.HEADER).fetchone()[0]
+        refuse_problems(examine(cursor, self._old), path)
+        content = cursor.execute(schema.HEADER).fetchone()[0]
         _, data_key = self._session.unwrap(content)
         if self._request.reencrypt:
             data_key = random_bytes(DATA_KEY_SIZE)
         content = seal_header(self._header, self._wrapping, data_key)
         keys = self._opened(content, data_key)
-        records = self._rewrite(connection, keys, content)
-        refuse_problems(examine(connection, keys), path)
+        records = self._rewrite(cursor, keys, content)
+        refuse_problems(examine(cursor, keys), path)
         return keys, RekeyResult(key_epoch=keys.epoch, records=records)
 
     def _opened(self, content: bytes, data_key: bytes) -> StoreKeys:
@@ -95,15 +95,15 @@ class _Rekeying:
             raise MasterKeyError("the new master key does not open what it locked; nothing changed")
         return StoreKeys(header, unwrapped)
 
-    def _rewrite(self, connection: sqlite3.Connection, keys: StoreKeys, content: bytes) -> int:
-        _, counter, sealed = connection.execute(schema.STATE).fetchone()
+    def _rewrite(self, cursor: sqlite3.Cursor, keys: StoreKeys, content: bytes) -> int:
+        _, counter, sealed = cursor.execute(schema.STATE).fetchone()
         digest = Digest.open(self._old, counter, sealed)
         records, uses = 0, 1
         if self._request.reencrypt:
-            digest = reencrypt(connection, self._old, keys)
+            digest = reencrypt(cursor, self._old, keys)
             records, uses = digest.records, max(digest.heads, digest.records)
         else:
             digest = Digest(keys, digest.heads, digest.records, digest.encryptions, digest.total)
         state = (keys.epoch, counter + 1, digest.sealed(counter + 1, uses), content)
-        connection.execute(schema.SET_KEYS, state)
+        cursor.execute(schema.SET_KEYS, state)
         return records

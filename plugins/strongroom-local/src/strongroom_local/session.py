@@ -173,15 +173,15 @@ class Session:
     def change(self, name: SecretName, act: Callable[[Change], Result]) -> Result:
         """Run an act on one name as one writing transaction."""
         return self.patiently(
-            lambda: self.pool.change(lambda connection: act(Change(connection, self.keys, name, self.pool.path)))
+            lambda: self.pool.change(lambda cursor: act(Change(cursor, self.keys, name, self.pool.path)))
         )
 
-    def snapshot(self, act: Callable[[sqlite3.Connection, StoreKeys], Result]) -> Result:
+    def snapshot(self, act: Callable[[sqlite3.Cursor, StoreKeys], Result]) -> Result:
         """Run an act on the whole store as it is at one moment."""
 
-        def step(connection: sqlite3.Connection) -> Result:
-            check_epoch(connection, self.keys)
-            return act(connection, self.keys)
+        def step(cursor: sqlite3.Cursor) -> Result:
+            check_epoch(cursor, self.keys)
+            return act(cursor, self.keys)
 
         return self.patiently(lambda: self.pool.snapshot(step))
 
@@ -195,13 +195,13 @@ class Session:
                 self.reload(keys)
 
 
-def check_epoch(connection: sqlite3.Connection, keys: StoreKeys) -> None:
+def check_epoch(cursor: sqlite3.Cursor, keys: StoreKeys) -> None:
     """Refuse to go on within a transaction if the keys are not the store's any more.
 
     Raises:
         EpochChanged: They are not.
     """
-    row = connection.execute(schema.STATE).fetchone()
+    row = cursor.execute(schema.STATE).fetchone()
     if row is None or row[0] != keys.epoch:
         raise EpochChanged
 

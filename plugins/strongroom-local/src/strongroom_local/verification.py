@@ -14,17 +14,17 @@ from strongroom_local.keys import StoreKeys
 from strongroom_local.sealing import LIVE, MAX_VERSION, ORIGIN, VERSION_BITS, Head, open_head, open_record
 
 
-def examine(connection: sqlite3.Connection, keys: StoreKeys, at_least: int | None = None) -> VerifyResult:
+def examine(cursor: sqlite3.Cursor, keys: StoreKeys, at_least: int | None = None) -> VerifyResult:
     """Check everything that a store holds, within the transaction that is open.
 
     Args:
-        connection: The connection on which the transaction is open.
+        cursor: The cursor on which the transaction is open.
         keys: The store's keys.
         at_least: The change counter must not be below this.
     """
-    _, counter, sealed = connection.execute(schema.STATE).fetchone()
-    examination = _Examination(connection, keys)
-    problems = [*_file_problems(connection), *examination.head_problems(), *examination.record_problems()]
+    _, counter, sealed = cursor.execute(schema.STATE).fetchone()
+    examination = _Examination(cursor, keys)
+    problems = [*_file_problems(cursor), *examination.head_problems(), *examination.record_problems()]
     problems += examination.sum_problems(counter, sealed)
     if at_least is not None and counter < at_least:
         problems.append(f"the store has had {counter} changes, not {at_least}: it is an old copy")
@@ -36,8 +36,8 @@ def examine(connection: sqlite3.Connection, keys: StoreKeys, at_least: int | Non
     )
 
 
-def _file_problems(connection: sqlite3.Connection) -> Iterator[str]:
-    for (line,) in connection.execute("PRAGMA integrity_check(20)").fetchall():
+def _file_problems(cursor: sqlite3.Cursor) -> Iterator[str]:
+    for (line,) in cursor.execute("PRAGMA integrity_check(20)").fetchall():
         if line != b"ok":
             yield f"SQLite finds that {line.decode(errors='replace')}"
 
@@ -45,8 +45,8 @@ def _file_problems(connection: sqlite3.Connection) -> Iterator[str]:
 class _Examination:
     """One pass over a store. The rows are counted as the digest counts them."""
 
-    def __init__(self, connection: sqlite3.Connection, keys: StoreKeys) -> None:
-        self._connection = connection
+    def __init__(self, cursor: sqlite3.Cursor, keys: StoreKeys) -> None:
+        self._cursor = cursor
         self._keys = keys
         self.counted = Digest(keys)
         self.heads: dict[int, Head] = {}
@@ -54,7 +54,7 @@ class _Examination:
     def head_problems(self) -> Iterator[str]:
         """Check each entry of the index and the chain."""
         expected = ORIGIN
-        for lookup, current, sealed in self._connection.execute(schema.HEADS):
+        for lookup, current, sealed in self._cursor.execute(schema.HEADS):
             try:
                 head = open_head(self._keys, lookup, current, sealed)
             except StrongroomError as error:
@@ -71,7 +71,7 @@ class _Examination:
     def record_problems(self) -> Iterator[str]:
         """Check each record, and that each version that is kept has one."""
         missing = {number: _kept(head) for number, head in self.heads.items()}
-        for identity, body in self._connection.execute(schema.RECORDS):
+        for identity, body in self._cursor.execute(schema.RECORDS):
             self.counted.add_record(identity, body)
             head, version = self.heads.get(identity >> VERSION_BITS), identity & MAX_VERSION
             if head is None or not head.first <= version <= head.version:
