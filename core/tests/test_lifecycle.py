@@ -191,11 +191,15 @@ class TestForking:
 
     def test_a_sink_that_hangs_does_not_block_a_fork(self, open_manager: Any, gate: Any) -> None:
         class Hanging(MemorySink):
-            hangs = False
+            hangs = waits = False
 
             def write(self, request: AuditWrite) -> None:
                 if self.hangs:
-                    gate.hold()
+                    self.waits = True
+                    try:
+                        gate.hold()
+                    finally:
+                        self.waits = False
                 super().write(request)
 
             def after_fork(self) -> None:
@@ -209,7 +213,7 @@ class TestForking:
         hanging.start()
         gate.wait_for_arrival()
         assert in_forked_child(lambda: manager.get("a").version) == "1"
-        assert hanging.is_alive(), "the fork waited until the sink had answered"
+        assert sink.waits, "the fork waited until the sink had answered"
         gate.open()
         hanging.join()
         assert manager.get("a").version == "1"

@@ -92,7 +92,7 @@ class GuardedSink(AuditSink):
         # Imported here: logging costs a command that has nothing to say more than a read.
         import logging
 
-        logging.getLogger("strongroom").warning("%d audit events lost so far: %s", self.lost_in_all, error)
+        logging.getLogger("strongroom").warning("audit events lost so far: %d: %s", self.lost_in_all, error)
 
     def health(self) -> Health:
         """Ask the sink how it is; a failure to answer is an answer."""
@@ -178,6 +178,8 @@ class AuditStage:
     def _start_afresh(self) -> None:
         self._pid = os.getpid()
         self._started = self._wall_clock()
+        # Shared by `opened` and `closed`, so that a missing end is told from another process's.
+        self._run_id = _new_id()
         self._lock = threading.Lock()
         self._buffer: deque[tuple[int, Hit, str | None, str, str, str | None]] = deque()
         self._stuck: tuple[AuditEvent, ...] = ()
@@ -296,7 +298,7 @@ class AuditStage:
         self, sinks: tuple[GuardedSink, ...], block: tuple[AuditEvent, ...], *, durable: bool
     ) -> tuple[tuple[GuardedSink, ...], AuditError | None]:
         """Write a block to sinks; return the required ones that failed, with the first error."""
-        opening = self.event("opened").replace(timestamp=timestamp(self._started))
+        opening = self.event("opened", id=self._run_id).replace(timestamp=timestamp(self._started))
         failed: list[GuardedSink] = []
         first: AuditError | None = None
         for sink in sinks:
@@ -401,7 +403,7 @@ class AuditStage:
         self._signal.set()
         try:
             if self._buffer or self._stuck or any(sink.opened for sink in self.sinks):
-                self._locked(lambda: self._write((self.event("closed"),), durable=True), closing=True)
+                self._locked(lambda: self._write((self.event("closed", id=self._run_id),), durable=True), closing=True)
         finally:
             for sink in self.sinks:
                 sink.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "audit-format.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "audit-format.md"
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import signal
@@ -181,19 +182,28 @@ def test_a_fork_waits_for_a_write_that_is_under_way(store):
 
 
 def test_an_inherited_connection_is_neither_used_nor_closed(store):
-    """A fork that runs no hooks before it, as some servers do, leaves connections behind."""
+    """A fork outside of Python runs no hooks before it, and so leaves connections behind."""
     from strongroom_local import connection
 
     opened = store.open()
     opened.put("app/secret", "value")
     pool = opened.backend._session.pool
     before = list(pool._all)
-    pool.forget()  # what the hook in the child does
-    assert all(handle in connection._inherited for handle in before)
-    for handle in before:
-        assert handle.execute("SELECT 1").fetchone() == (1,), "it was closed"
+    child = ctypes.PyDLL(None).fork()
+    if child == 0:
+        try:
+            opened.backend.after_fork()
+            kept = all(handle in connection._inherited for handle in before)
+            alive = all(handle.execute("SELECT 1").fetchone() == (1,) for handle in before)
+            works = opened.get("app/secret") == "value"
+            fresh = not set(map(id, before)) & set(map(id, pool._all))
+            os._exit(0 if kept and alive and works and fresh else 1)
+        finally:
+            os._exit(2)
+    assert before
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert list(pool._all) == before, "the parent goes on with its own"
     assert opened.get("app/secret") == "value"
-    assert not set(map(id, before)) & set(map(id, pool._all))
 
 
 def test_a_closed_store_says_so(store):

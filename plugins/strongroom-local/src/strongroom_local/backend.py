@@ -186,7 +186,8 @@ class LocalBackend(Backend, Maintenance):
         return change_keys(self._session, request)
 
     def after_fork(self) -> None:
-        """Do nothing more: connections are closed before a fork, and any left are forgotten in the child."""
+        """Forget in the child what it inherited: nothing as a rule, since a fork closes all connections before."""
+        self._session.pool.forget()
 
     def close(self) -> None:
         """Move the write-ahead log into the file and close it."""

@@ -115,6 +115,7 @@ class Pool:
         self._draining = False
         """Whether connections that come back are closed: after ``close``, and while a fork waits."""
         self._wrote = False
+        self._process = os.getpid()
         _watch_forks(self)
 
     def take(self) -> sqlite3.Cursor:
@@ -264,10 +265,14 @@ class Pool:
         self._gate.release()
 
     def forget(self) -> None:
-        """Drop, in a forked child, every inherited connection without closing it.
+        """Drop, in a forked child, every inherited connection without closing it; elsewhere do nothing.
 
+        There are some only if the fork did not wait, or ran no hooks before it.
         They are kept alive for ever, for otherwise they would close themselves.
         """
+        if self._process == os.getpid():
+            return
+        self._process = os.getpid()
         _inherited.extend(self._all)
         self._idle, self._all = [], []
         self._draining = self._closed
@@ -313,6 +318,6 @@ def _after_in_parent() -> None:
 
 
 def _after_in_child() -> None:
-    for pool in _fork.waiting:
+    for pool in _pools:
         pool.forget()
     _fork.__init__()  # type: ignore[misc]  # the inherited lock belongs to a thread that is not here
