@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from strongroom import lifecycle
+from strongroom.builtin.memory import MemoryBackend
 from strongroom.contracts import AuditWrite
 from strongroom.errors import ClosedError, StrongroomError
-from strongroom.testing import FaultyBackend, MemorySink, in_forked_child, in_threads
+from strongroom.testing import FakeClock, FaultyBackend, MemorySink, in_forked_child, in_threads
 from strongroom.testing.processes import busy_threads
 
 PRELUDE = """
@@ -235,6 +236,29 @@ class TestForking:
         gate.open()
         reading.join()
 
+    def test_a_manager_that_is_opened_while_a_fork_is_under_way_is_not_disturbed(self, open_manager: Any) -> None:
+        """It hears of the fork's end without having heard of its beginning."""
+        manager = open_manager({"a": "v"})
+        for part in (manager._parts, manager._parts.audit):
+            part.after_fork_in_parent()
+            part.before_fork()
+            part.after_fork_in_parent()
+            part.after_fork_in_parent()
+        assert manager.get("a").reveal_text() == "v"
+
+    def test_one_backend_that_fails_after_a_fork_does_not_keep_the_child_from_the_others(
+        self, open_manager: Any, make_backend: Any
+    ) -> None:
+        class Failing(MemoryBackend):
+            def after_fork(self) -> None:
+                raise OSError
+
+        told = make_backend({"b/x": "v"})
+        told.after_fork = lambda: told.calls.append("after_fork")
+        manager = open_manager(backends={"bad": Failing(), "good": told}, backend="bad", routes={"b": "good"})
+        manager.get_many(["a", "b/x"])
+        assert in_forked_child(lambda: told.calls[-1]) == "after_fork"
+
     def test_a_closed_manager_stays_closed_in_the_child(self, open_manager: Any) -> None:
         manager = open_manager({"a": "v"})
         manager.close()
@@ -295,7 +319,7 @@ class TestClosing:
 
     @pytest.mark.parametrize("with_sink", [True, False])
     def test_threads_that_read_while_another_closes_end_with_a_value_or_are_told(
-        self, with_sink: bool, open_manager: Any, sink: Any
+        self, with_sink: bool, open_manager: Any, sink: Any, clock: FakeClock
     ) -> None:
         manager = open_manager(
             {f"n/{number}": "v" for number in range(50)}, cache={"ttl": "1ms"}, sinks=(sink,) if with_sink else ()
@@ -308,9 +332,10 @@ class TestClosing:
                 closing.wait()
                 manager.close()
                 return 0, "closed"
-            for turn in range(10_000):
+            for turn in range(1_000_000):
                 if turn == 20:
                     closing.wait()
+                clock.advance(0.0001)
                 try:
                     returned += len(manager.get(f"n/{turn % 50}").reveal_text())
                 except StrongroomError as error:

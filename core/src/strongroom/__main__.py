@@ -2,6 +2,6 @@
 
 import sys
 
-from strongroom.cli.main import main
+from strongroom.cli.main import run_process
 
-sys.exit(main())
+sys.exit(run_process())

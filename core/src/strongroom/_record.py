@@ -25,6 +25,9 @@ class Record:
 
     _fields: ClassVar[tuple[str, ...]] = ()
     _defaults: ClassVar[dict[str, Any]] = {}
+    _known: ClassVar[frozenset[str]] = frozenset()
+    _required: ClassVar[frozenset[str]] = frozenset()
+    _made: ClassVar[int] = 0
 
     def __init_subclass__(cls) -> None:
         # inspect.get_annotations would be the documented way, and is the import that this class avoids.
@@ -32,8 +35,11 @@ class Record:
         own = [name for name, kind in kinds.items() if "ClassVar" not in str(kind)]
         cls._fields = (*cls._fields, *(name for name in own if name not in cls._fields))
         cls._defaults = cls._defaults | {name: cls.__dict__[name] for name in own if name in cls.__dict__}
+        cls._known = frozenset(cls._fields)
+        cls._required = cls._known - cls._defaults.keys()
+        cls._made = 0
         if "__init__" not in cls.__dict__:
-            first: Any = _compile_then_initialize
+            first: Any = _initialize
             cls.__init__ = first  # type: ignore[method-assign]  # and replaced at the first call
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -48,7 +54,7 @@ class Record:
         return self.__dict__ == other.__dict__
 
     def __hash__(self) -> int:
-        return hash((type(self), *self.__dict__.values()))
+        return hash((type(self), *(self.__dict__[name] for name in self._fields)))
 
     def __repr__(self) -> str:
         content = ", ".join(f"{name}={self.__dict__[name]!r}" for name in self._fields)
@@ -67,12 +73,24 @@ class Record:
         return {name: self.__dict__[name] for name in self._fields}
 
 
-def _compile_then_initialize(self: Record, **values: Any) -> None:
-    """Give a class its own initializer when its first record is made: most commands use few of the classes."""
+def _initialize(self: Record, **values: Any) -> None:
+    """Make the first records of a class; a class that is used often then gets an initializer of its own.
+
+    Compiling one takes as long as a hundred calls of it, and most commands make
+    one or two records of a class.
+    """
     cls = type(self)
+    cls._made += 1
+    if cls._made <= _GENERIC_RECORDS and cls._required <= values.keys() <= cls._known:
+        self.__dict__.update(cls._defaults)
+        self.__dict__.update(values)
+        return
     made = _initializer(cls._fields, cls._defaults)
     cls.__init__ = made  # type: ignore[method-assign]  # made to measure
-    made(self, **values)
+    made(self, **values)  # which says what is wrong with the values, if anything is
+
+
+_GENERIC_RECORDS = 4
 
 
 def _initializer(fields: tuple[str, ...], defaults: dict[str, Any]) -> Any:

@@ -382,7 +382,8 @@ class AuditStage:
 
     def after_fork_in_parent(self) -> None:
         """Let writes go on."""
-        if self._fork.locked:
+        if getattr(self._fork, "locked", False):
+            self._fork.locked = False
             self._lock.release()
 
     def after_fork_in_child(self) -> None:

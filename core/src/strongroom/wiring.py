@@ -215,17 +215,17 @@ class Parts:
 
     def after_fork_in_parent(self) -> None:
         """Go on as before."""
-        if self._fork.locked:
+        # Not so if it was opened while the fork was under way.
+        if getattr(self._fork, "locked", False):
+            self._fork.locked = False
             self._lock.release()
 
     def after_fork_in_child(self) -> None:
         """Start with new locks, threads and connections, and an empty cache."""
         self._lock = threading.RLock()
         self._sweeper = None
-        self.cache.after_fork()
-        self.anomaly.after_fork()
-        for backend in self._backends.values():
-            backend.after_fork()
+        backends = [backend.after_fork for backend in self._backends.values()]
+        lifecycle.all_of([self.cache.after_fork, self.anomaly.after_fork, *backends])
 
     def flush(self) -> None:
         """Record the cache hits that wait."""

@@ -144,3 +144,48 @@ def _set_header(store, header: bytes) -> None:
     connection: sqlite3.Connection = store.database()
     connection.execute("UPDATE store SET header = ?", (header,))
     connection.close()
+
+
+def test_a_flipped_bit_in_a_log_that_a_crash_left_gives_no_invented_state(small, tmp_path):
+    """SQLite drops a damaged end of its log, so an earlier committed state may come back, but nothing else."""
+    opened = small.open()
+    opened.put("app/first", "the newest value")
+    log = small.folder / "secrets.db-wal"
+    crashed = small.path.read_bytes(), log.read_bytes()
+    small.close()
+    allowed = {"first": {CONTENT["app/first"], "the newest value"}, "second": {CONTENT["app/second"]}}
+    size = len(crashed[1])
+    positions = [*range(56), *(random.randrange(size) for _ in range(1200))]
+    for position in positions:
+        flipped = bytearray(crashed[1])
+        flipped[position] ^= 1 << random.randrange(8)
+        small.path.write_bytes(crashed[0])
+        log.write_bytes(flipped)
+        log.chmod(0o600)
+        given = answers(small)
+        for question, values in allowed.items():
+            answer = given.get(question, given.get("open"))
+            assert answer in values or _is_alarm(answer), (position, given)
+
+
+def test_a_write_to_a_store_with_a_flipped_bit_harms_no_other_secret(small):
+    """It succeeds or is refused; the other secret keeps its value, or the damage to it shows."""
+    intact = small.path.read_bytes()
+    positions = [*range(100), *(random.randrange(len(intact)) for _ in range(900))]
+    for position in positions:
+        flipped = bytearray(intact)
+        flipped[position] ^= 1 << random.randrange(8)
+        small.path.write_bytes(flipped)
+        written = _answer(lambda: small.open().put("app/first", "a new value"))
+        small.close()
+        given = answers(small)
+        first, second = (given.get(question, given.get("open")) for question in ("first", "second"))
+        assert first == ("a new value" if written == "3" else CONTENT["app/first"]) or _is_alarm(first), (
+            position,
+            given,
+        )
+        assert second == CONTENT["app/second"] or _is_alarm(second), (position, given)
+
+
+def _is_alarm(answer: object) -> bool:
+    return isinstance(answer, type) and answer not in {SecretNotFoundError, SecretDeletedError}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from typing import Final, Self
 
 from strongroom.contracts import (
@@ -59,7 +61,7 @@ class LocalBackend(Backend, Maintenance):
     max_value_bytes = MAX_VALUE_BYTES
 
     def __init__(self, settings: LocalSettings, session: Session) -> None:
-        self.address = f"local:{settings.path}"
+        self.address = f"local:{session.pool.path}"
         self._keep = settings.keep_versions
         self._session = session
         self._warned = False
@@ -80,7 +82,7 @@ class LocalBackend(Backend, Maintenance):
             BackendError: A file is open to others (code ``insecure_permissions``).
         """
         master = MasterKey.of(settings.master_key, settings.passphrase)
-        pool = Pool(settings.path, settings.busy_timeout, trace)
+        pool = Pool(os.path.abspath(settings.path), settings.busy_timeout, trace)
         try:
             backend = cls(settings, Session(pool, master))
             if settings.verify_on_open:
@@ -88,7 +90,7 @@ class LocalBackend(Backend, Maintenance):
         except BaseException:
             pool.close()
             raise
-        _warn_of(folder_warning(settings.path))
+        _warn_of(folder_warning(pool.path))
         return backend
 
     def read(self, request: ReadRequest) -> ReadResult:

@@ -51,7 +51,6 @@ class Change:
     def __init__(self, cursor: sqlite3.Cursor, keys: StoreKeys, name: SecretName, path: str) -> None:
         self._cursor = cursor
         self._keys = keys
-        self._path = path
         self.name = name
         self._lookup = keys.find(name)
         row = cursor.execute(schema.TARGET, (self._lookup,)).fetchone()

@@ -6,7 +6,6 @@ import os
 import sqlite3
 import threading
 import time
-import weakref
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
@@ -15,8 +14,12 @@ from strongroom.errors import ClosedError, StrongroomError
 from strongroom_local.encoding import FORMAT
 from strongroom_local.faults import FAULTS, busy, damaged, translate
 from strongroom_local.files import check_store_file
+from strongroom_local.forking import watch_forks
 from strongroom_local.header import other_format
 from strongroom_local.schema import APPLICATION_ID, TABLES
+
+# Connections that a forked child inherited. Without a holder they would close themselves.
+_inherited: list[sqlite3.Connection] = []
 
 Result = TypeVar("Result")
 Trace = Callable[[str], None]
@@ -116,7 +119,7 @@ class Pool:
         """Whether connections that come back are closed: after ``close``, and while a fork waits."""
         self._wrote = False
         self._process = os.getpid()
-        _watch_forks(self)
+        watch_forks(self)
 
     def take(self) -> sqlite3.Cursor:
         """Return the cursor of a connection for the calling thread alone; it must come back by ``give``.
@@ -268,7 +271,6 @@ class Pool:
         """Drop, in a forked child, every inherited connection without closing it; elsewhere do nothing.
 
         There are some only if the fork did not wait, or ran no hooks before it.
-        They are kept alive for ever, for otherwise they would close themselves.
         """
         if self._process == os.getpid():
             return
@@ -278,46 +280,3 @@ class Pool:
         self._draining = self._closed
         self._gate = threading.RLock()
         self._turn = threading.Lock()
-
-
-_inherited: list[sqlite3.Connection] = []
-_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
-_watching: list[bool] = []
-
-
-def _watch_forks(pool: Pool) -> None:
-    _pools.add(pool)
-    if not _watching:
-        _watching.append(True)
-        os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
-
-
-class _Fork:
-    """The fork that is under way: one at a time, and the pools that wait for its end."""
-
-    def __init__(self) -> None:
-        self.turn = threading.RLock()
-        self.waiting: list[Pool] = []
-
-
-_fork = _Fork()
-
-
-def _before() -> None:
-    _fork.turn.acquire()
-    _fork.waiting = list(_pools)
-    for pool in _fork.waiting:
-        pool.before_fork()
-
-
-def _after_in_parent() -> None:
-    for pool in _fork.waiting:
-        pool.after_fork_in_parent()
-    _fork.waiting = []
-    _fork.turn.release()
-
-
-def _after_in_child() -> None:
-    for pool in _pools:
-        pool.forget()
-    _fork.__init__()  # type: ignore[misc]  # the inherited lock belongs to a thread that is not here

@@ -42,7 +42,8 @@ def create_store(settings: LocalSettings) -> None:
         BackendError: The disk is full, or the key's file is open to others.
     """
     master = MasterKey.of(settings.master_key, settings.passphrase)
-    refuse_existing(settings.path)
+    path = os.path.abspath(settings.path)
+    refuse_existing(path)
     header = Header(
         store_id=random_bytes(STORE_ID_SIZE),
         kind=master.kind,
@@ -53,8 +54,8 @@ def create_store(settings: LocalSettings) -> None:
     )
     data_key = random_bytes(DATA_KEY_SIZE)
     content = seal_header(header, master.wrapping(header.salt, header.iterations), data_key)
-    make_private_folder(os.path.dirname(settings.path))
-    with draft_of(settings.path) as draft:
+    make_private_folder(os.path.dirname(path))
+    with draft_of(path) as draft:
         _fill(draft, content, StoreKeys(header, data_key))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import hmac
+import os
 
 from typing import Final
 
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from strongroom.contracts import KeySource
 from strongroom.errors import ConfigurationError, MasterKeyError
 from strongroom.model import SecretValue
-from strongroom_local.encoding import FORMAT_BYTES, listed, random_bytes, u32, u64
+from strongroom_local.encoding import FORMAT_BYTES, listed, u32, u64
 from strongroom_local.files import check_key_file
 from strongroom_local.header import Header, KeyKind, open_header, parse_header
 
@@ -192,7 +193,8 @@ def _decoded(value: SecretValue) -> SecretValue | None:
 def _stretched(key: SecretValue, salt: bytes, iterations: int) -> SecretValue:
     """Run PBKDF2-HMAC-SHA256, once a process for each key, salt and number of iterations."""
     if not _finder:
-        _finder.append(random_bytes(32))
+        # No secret of the store: it only keeps the cache's keys apart from other processes'.
+        _finder.append(os.urandom(32))
     finder = hmac.digest(_finder[0], salt + u32(iterations) + key.reveal(), "sha256")
     root = _derived.get(finder)
     if root is None:
