@@ -1,10 +1,15 @@
-"""Packages that are installed next to the real ones for one test."""
+"""Packages that are built and installed next to the real ones for one test."""
 
+import shutil
+import subprocess
+import sys
 import textwrap
 
 from pathlib import Path
 
 import pytest
+
+from uv import find_uv_bin
 
 GROUPS = ("backends", "cache_policies", "audit_sinks", "anomaly_detectors")
 
@@ -64,31 +69,55 @@ with open(os.environ["SLOW_PLUGIN_WAS_IMPORTED"], "w"):
 """
 
 
-def install(site: Path, name: str, module: str) -> None:
-    """Put a distribution called *name* into *site* as an installer would; it offers *name* in every group.
+PROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "{name}"
+version = "1.5"
+
+[tool.hatch.build.targets.wheel]
+only-include = ["{package}.py"]
+"""
+
+
+def build(folder: Path, name: str, module: str) -> Path:
+    """Build a wheel of a distribution called *name*, which offers *name* in every group.
 
     Args:
-        site: A folder on the path.
+        folder: Where to work.
         name: The distribution's name, and what it offers.
         module: The text of its only module.
     """
     package = name.replace("-", "_")
-    (site / f"{package}.py").write_text(module)
-    metadata = site / f"{package}-1.5.dist-info"
-    metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
-    (metadata / "INSTALLER").write_text("pip\n")
-    points = "".join(f"[strongroom.{group}]\n{name} = {package}\n" for group in GROUPS)
-    (metadata / "entry_points.txt").write_text(points)
-    (metadata / "RECORD").write_text(f"{package}.py,,\n")
+    project = folder / name
+    project.mkdir()
+    points = "".join(f'[project.entry-points."strongroom.{group}"]\n{name} = "{package}"\n' for group in GROUPS)
+    (project / "pyproject.toml").write_text(PROJECT.format(name=name, package=package) + points)
+    (project / f"{package}.py").write_text(module)
+    run_uv("build", "--quiet", "--wheel", "--out-dir", folder / "wheels", project)
+    return next((folder / "wheels").glob(f"{package}-*.whl"))
+
+
+def run_uv(*arguments: str | Path) -> None:
+    done = subprocess.run([find_uv_bin(), *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def site_of_broken_plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which the packages have been built and installed; copy it, do not use it."""
+    folder = tmp_path_factory.mktemp("broken")
+    modules = {**{name: textwrap.dedent(module) for name, module in FAULTS.items()}, "slow-one": SLOW}
+    wheels = [build(folder, name, module) for name, module in modules.items()]
+    run_uv("pip", "install", "--quiet", "--python", sys.executable, "--no-deps", "--target", folder / "site", *wheels)
+    return folder / "site"
 
 
 @pytest.fixture
-def broken_plugins(tmp_path: Path) -> dict[str, str]:
+def broken_plugins(site_of_broken_plugins: Path, tmp_path: Path) -> dict[str, str]:
     """Variables with which the command finds a package for each fault, and one that takes 5 s to import."""
-    site = tmp_path / "site"
-    site.mkdir()
-    for name, module in FAULTS.items():
-        install(site, name, textwrap.dedent(module))
-    install(site, "slow-one", SLOW)
+    site = shutil.copytree(site_of_broken_plugins, tmp_path / "site")
     return {"PYTHONPATH": str(site), "SLOW_PLUGIN_WAS_IMPORTED": str(tmp_path / "imported")}

@@ -172,16 +172,24 @@ class Session:
 
     def change(self, name: SecretName, act: Callable[[Change], Result]) -> Result:
         """Run an act on one name as one writing transaction."""
-        return self.patiently(
-            lambda: self.pool.change(lambda cursor: act(Change(cursor, self.keys, name, self.pool.path)))
-        )
+        while True:
+            keys = self.keys
+
+            def step(cursor: sqlite3.Cursor, keys: StoreKeys = keys) -> Result:
+                return act(Change(cursor, keys, name, self.pool.path))
+
+            try:
+                return self.pool.change(step)
+            except EpochChanged:
+                self.reload(keys)
 
     def snapshot(self, act: Callable[[sqlite3.Cursor, StoreKeys], Result]) -> Result:
         """Run an act on the whole store as it is at one moment."""
 
         def step(cursor: sqlite3.Cursor) -> Result:
-            check_epoch(cursor, self.keys)
-            return act(cursor, self.keys)
+            keys = self.keys
+            check_epoch(cursor, keys)
+            return act(cursor, keys)
 
         return self.patiently(lambda: self.pool.snapshot(step))
 
