@@ -379,6 +379,19 @@ class TestOutages:
         with pytest.raises(BackendUnavailableError):
             manager.get(NAME)
 
+    def test_what_the_backend_has_denied_does_not_come_back_in_an_outage(
+        self, open_manager: Any, hooked: Any, clock: FakeClock
+    ) -> None:
+        manager = open_manager(backends={"memory": hooked}, cache=WITH_STALE)
+        manager.get(NAME)
+        clock.advance(100)
+        self.fail(hooked, AccessDeniedError("not for you"))
+        with pytest.raises(AccessDeniedError):
+            manager.get(NAME)
+        self.fail(hooked, BackendUnavailableError("no answer"))
+        with pytest.raises(BackendUnavailableError):
+            manager.get(NAME)
+
     def test_an_error_does_not_replace_a_value_that_is_still_usable(
         self, open_manager: Any, hooked: Any, clock: FakeClock
     ) -> None:

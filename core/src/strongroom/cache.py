@@ -138,6 +138,8 @@ class Cache:
         self.counters = Counters(self._cells)
         self._lock = threading.Lock()
         self._flights: dict[Key, Flight[Secret]] = {}
+        # The keys of older versions by name, so that dropping a name need not look at every entry.
+        self._versions: dict[Hashable, set[Key]] = {}
         self._hand: deque[tuple[Key, int]] = deque()
         self._tickets = 0
         self._evictions = 0
@@ -215,8 +217,7 @@ class Cache:
     def drop(self, name: SecretName) -> None:
         """Forget every answer about a name, older versions too; a load under way will not be kept either."""
         with self._lock:
-            versions = [key for key in (*self.entries, *self._flights) if isinstance(key, tuple) and key[0] == name]
-            for key in (name, *versions):
+            for key in (name, *self._versions.pop(name, ())):
                 self._obsolete(key)
                 self.entries.pop(key, None)
 
@@ -256,6 +257,9 @@ class Cache:
             for key in expired:
                 del self.entries[key]
             self._expirations += len(expired)
+            self._versions.clear()
+            for key in (*self.entries, *self._flights):
+                self._index(key)
         return len(expired)
 
     def join(self, key: Key) -> tuple[Flight[Secret], bool]:
@@ -267,8 +271,13 @@ class Cache:
             flight = self._flights.get(key)
             if flight is not None and flight.may_be_joined():
                 return flight, False
+            self._index(key)
             flight = self._flights[key] = Flight()
             return flight, True
+
+    def _index(self, key: Key) -> None:
+        if isinstance(key, tuple):
+            self._versions.setdefault(key[0], set()).add(key)
 
     def land(self, key: Key, flight: Flight[Secret], *, secret: Secret | None, error: BaseException | None) -> None:
         """End a load: whoever waits for it gets the secret or the error."""

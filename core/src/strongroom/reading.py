@@ -12,6 +12,7 @@ from strongroom.access import Gate
 from strongroom.cache import Entry, Flight
 from strongroom.contracts.backend import ListRequest, ReadManyRequest, ReadRequest, ReadResult, VersionsRequest
 from strongroom.errors import (
+    AccessDeniedError,
     BackendError,
     BackendUnavailableError,
     BatchError,
@@ -207,6 +208,9 @@ class Reader:
         self._record_read(grant, result=error.code, source="backend", duration=self._clock() - started)
         if isinstance(error, SecretNotFoundError):
             self._cache.store(key, grant.name, flight, secret=None, error=error)
+        elif isinstance(error, AccessDeniedError):
+            # What the backend has denied must not come back as a stale answer in a later outage.
+            self._cache.drop(grant.name)
         raise error
 
     def _follow(self, grant: Grant, flight: Flight[Secret], started: float) -> Secret:
