@@ -52,6 +52,8 @@ class Digest:
         Raises:
             TamperedError: It is not authentic for this counter.
         """
+        if (counter, sealed) == keys.last_digest[:2]:
+            return cls(keys, *keys.last_digest[2:])
         content = None
         if type(sealed) is bytes and type(counter) is int and 0 <= counter < 1 << 63:
             content = unseal(keys.digest, sealed, 0, _associated(keys, counter))
@@ -78,7 +80,10 @@ class Digest:
             )
         total = self.total.to_bytes(32, "big")
         content = _CONTENT.pack(self.heads, self.records, self.encryptions, total)
-        return seal(self._keys.digest, content, _associated(self._keys, counter))
+        sealed = seal(self._keys.digest, content, _associated(self._keys, counter))
+        # The next change as a rule builds on this one, and need not open what was just sealed.
+        self._keys.last_digest = (counter, sealed, self.heads, self.records, self.encryptions, self.total)
+        return sealed
 
     def add_head(self, lookup: bytes, current: int | None, sealed: bytes) -> None:
         """Count a row of the index that is new."""

@@ -6,7 +6,7 @@ import binascii
 import hmac
 import os
 
-from typing import Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -64,6 +64,7 @@ class StoreKeys:
         record_start: What the associated data of every record begins with.
         head_start: What the associated data of every head begins with.
         digest_start: What the associated data of the digest begins with.
+        last_digest: The digest that was sealed last: counter, sealed form, and what it holds.
     """
 
     __slots__ = (
@@ -74,6 +75,7 @@ class StoreKeys:
         "epoch",
         "head_start",
         "header",
+        "last_digest",
         "name",
         "record",
         "record_start",
@@ -88,6 +90,7 @@ class StoreKeys:
         # A keyed state is made once and copied: hmac.digest() takes three times as long.
         self._lookup = HMAC(expand(data_key, header.store_id, b"look-up"), SHA256())
         self._row = HMAC(expand(data_key, header.store_id, b"row"), SHA256())
+        self.last_digest: tuple[Any, ...] = (None, None)
         self.record_start = listed(FORMAT_BYTES, b"record", header.store_id)
         self.head_start = listed(FORMAT_BYTES, b"head", header.store_id, u32(header.key_id))
         self.digest_start = listed(FORMAT_BYTES, b"digest", header.store_id, u32(header.key_id), u64(header.epoch))
