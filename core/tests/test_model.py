@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import enum
 import gc
 import json
 import pickle
@@ -113,6 +114,38 @@ class TestSecretName:
     def test_what_is_not_text_is_refused(self, other: object) -> None:
         with pytest.raises(InvalidNameError, match=type(other).__name__):
             SecretName(other)
+
+    @pytest.mark.parametrize(
+        "character",
+        [
+            "\u180b",
+            "\u2065",
+            "\ufff0",
+            "\U0001bca0",
+            "\U0001d173",
+            "\ue000",
+            "\u0378",
+            "\u2800",
+            "\U000e0101",
+            "\U00016fe4",
+        ],
+        ids=ascii,
+    )
+    def test_what_shows_nothing_or_has_no_meaning_yet_is_refused(self, character: str) -> None:
+        with pytest.raises(InvalidNameError):
+            SecretName(f"db/a{character}b")
+
+    def test_what_is_checked_is_what_is_kept(self) -> None:
+        class Member(str, enum.Enum):  # noqa: UP042  # its str() is not its content, unlike that of a StrEnum
+            TOKEN = "ops/token"
+
+        class Liar(str):
+            def __str__(self) -> str:
+                return "../other"
+
+        assert (SecretName(Member.TOKEN), SecretName(Liar("ops/token"))) == ("ops/token", "ops/token")
+        with pytest.raises(InvalidNameError):
+            SecretName(Liar("../ops"))
 
     def test_a_refused_name_is_shown_escaped_and_short(self) -> None:
         with pytest.raises(InvalidNameError) as caught:
@@ -354,6 +387,15 @@ class TestSecret:
             secret(shape.format(marker)).field("a")
         assert caught.value.code == "not_json"
         assert_hidden(marker, report_of(caught.value), "the error")
+
+    @pytest.mark.parametrize(
+        "document", ['{"a": "' + "SECRET" * 4 + '\\ud800"}', '{"a": ' + "[" * 100_000], ids=["half a pair", "too deep"]
+    )
+    def test_a_member_that_cannot_be_taken_out_is_refused_without_showing_it(self, document: str) -> None:
+        with pytest.raises(InvalidValueError) as caught:
+            secret(document).field("a")
+        assert caught.value.code == "not_json"
+        assert "SECRETSECRET" not in report_of(caught.value, "strongroom")
 
     def test_bytes_have_no_fields(self) -> None:
         with pytest.raises(InvalidValueError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from strongroom.errors import AccessDeniedError, ConfigurationError, InvalidNameError
 from strongroom.model import Principal, PrincipalSource, SecretName
-from strongroom.policy import Action, Policy, Rule, matches, parse_actions
+from strongroom.policy import Action, Policy, Rule, matches, parse_actions, principal_matches
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,8 @@ def test_deciding_agrees_with_a_naive_model_in_any_order_of_the_rules(
 
 
 def made(principal: str, *actions: str, names: str = "**", allow: bool = True, id: str = "r") -> Rule:
-    return Rule(id=id, principal=principal, allow=allow, actions=parse_actions(list(actions), "here"), names=(names,))
+    granted = parse_actions(list(actions), "here", allow=allow)
+    return Rule(id=id, principal=principal, allow=allow, actions=granted, names=(names,))
 
 
 def test_without_a_rule_everything_but_impersonating_is_allowed() -> None:
@@ -144,15 +147,38 @@ def test_the_ruling_names_the_rule_that_denied() -> None:
     assert policy.decide("ann", Action.READ, "a/b").rule == "not-b"
 
 
+def test_a_rule_that_denies_everything_denies_impersonation_too() -> None:
+    assert parse_actions(["*"], "here", allow=False) == frozenset(Action)
+    policy = Policy((made("*", "impersonate", id="all"), made("bob", "*", names="**", allow=False, id="not-bob")))
+    assert policy.decide("ann", Action.IMPERSONATE, "ops").allowed
+    assert not policy.decide("bob", Action.IMPERSONATE, "ops").allowed
+
+
+def test_no_pattern_takes_more_steps_than_the_product_of_the_lengths() -> None:
+    """A matcher that tries every way would not end within the test's time limit."""
+    assert not principal_matches("*a" * 40 + "b", "a" * 400)
+    assert principal_matches("*a" * 40 + "*", "a" * 400)
+    assert not matches("/".join(["**"] * 30 + ["zz"]), "/".join(["a"] * 250))
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "*"]), min_size=1, max_size=7).map("".join),
+    st.text("abc", max_size=8),
+)
+def test_a_principal_pattern_means_what_the_same_regular_expression_means(pattern: str, principal: str) -> None:
+    expected = re.fullmatch(pattern.replace("*", ".*"), principal) is not None
+    assert principal_matches(pattern, principal) is expected
+
+
 def test_write_stands_for_create_and_update_and_a_star_for_all_but_impersonate() -> None:
-    assert parse_actions(["write"], "here") == {Action.CREATE, Action.UPDATE}
-    assert parse_actions(["*"], "here") == frozenset(Action) - {Action.IMPERSONATE}
-    assert parse_actions(["create", "read"], "here") == {Action.CREATE, Action.READ}
+    assert parse_actions(["write"], "here", allow=True) == {Action.CREATE, Action.UPDATE}
+    assert parse_actions(["*"], "here", allow=True) == frozenset(Action) - {Action.IMPERSONATE}
+    assert parse_actions(["create", "read"], "here", allow=True) == {Action.CREATE, Action.READ}
 
 
 def test_an_unknown_action_names_its_place() -> None:
     with pytest.raises(ConfigurationError, match=r"policies\[3\].*'raed'"):
-        parse_actions(["raed"], "policies[3]")
+        parse_actions(["raed"], "policies[3]", allow=True)
 
 
 @pytest.mark.parametrize(

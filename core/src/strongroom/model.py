@@ -15,12 +15,13 @@ from strongroom.errors import InvalidNameError, InvalidValueError, SecretNotFoun
 
 MAX_NAME_BYTES: Final = 512
 
-# Zero-width and bidirectional characters (Unicode TR36): they make two names look alike.
+# Letters and marks that show nothing (Unicode's default-ignorable ones, UAX #44) or look like a blank.
 _INVISIBLE: Final = frozenset(
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c"
-    "\u202d\u202e\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\u206a\u206b\u206c\u206d\u206e\u206f\u3164"
-    "\ufeff\uffa0\ufff9\ufffa\ufffb"
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\U00016fe4\U0001d159\U00013441\U00013442"
 )
+# Controls, format characters (bidirectional and zero-width ones among them), surrogates, private use, what Unicode
+# has not assigned, and its two separators of lines and paragraphs.
+_FORBIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 class SecretName(str):
@@ -43,10 +44,12 @@ class SecretName(str):
 
     def __new__(cls, text: str) -> Self:
         """Check a name, or return it as it is if that has been done."""
-        if isinstance(text, cls):
+        if type(text) is cls:
             return text
         if not isinstance(text, str):
             raise InvalidNameError(f"a secret's name is text, not {type(text).__name__}", hint="pass a str")
+        # A subclass may show another text than it holds: what is checked is what is kept.
+        text = str.__str__(text)
         if not text.isascii():
             text = _normalized(text)
         problem = _name_problem(text)
@@ -110,16 +113,12 @@ def _name_problem(text: str) -> str:
 def _is_forbidden(character: str) -> bool:
     if character.isascii():
         return not character.isprintable()
+    # Imported here, as above.
+    import unicodedata
+
     code = ord(character)
-    # C1 controls, tag characters and variation selectors, noncharacters.
-    return (
-        character in _INVISIBLE
-        or code < 0xA0
-        or 0xFE00 <= code <= 0xFE0F
-        or 0xFDD0 <= code <= 0xFDEF
-        or code & 0xFFFE == 0xFFFE
-        or 0xE0000 <= code <= 0xE0FFF
-    )
+    variation_selector = 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF
+    return variation_selector or character in _INVISIBLE or unicodedata.category(character) in _FORBIDDEN_CATEGORIES
 
 
 class ValueType(enum.Enum):
@@ -403,14 +402,15 @@ def _look_up(value: SecretValue, field: str) -> tuple[str, SecretValue | None]:
 
     try:
         content = json.loads(value.reveal_text())
-    except (ValueError, InvalidValueError):
+    except (ValueError, RecursionError, InvalidValueError):
         return "not_json", None
     if not isinstance(content, dict):
         return "not_json", None
     if field not in content:
         return "field_not_found", None
     member = content[field]
-    return "", SecretValue(member if isinstance(member, str) else json.dumps(member, ensure_ascii=False))
+    found = SecretValue.wrap(member if isinstance(member, str) else json.dumps(member, ensure_ascii=False))
+    return ("", found) if isinstance(found, SecretValue) else ("not_json", None)
 
 
 class PrincipalSource(enum.Enum):

@@ -7,8 +7,8 @@ allows is denied, and a rule that denies wins whatever its place.
 from __future__ import annotations
 
 import enum
-import re
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -33,6 +33,9 @@ class Action(enum.Enum):
 WRITE: Final = "write"
 """In a rule: ``create`` and ``update``."""
 
+_WILDCARDS: Final = frozenset({"*", "**"})
+_ANY_NUMBER: Final = "**"
+
 
 class Rule(Record):
     """One line of a policy."""
@@ -55,19 +58,21 @@ class Ruling(Record):
     """The deciding rule's id, ``default deny``, or ``no policy``."""
 
 
-def parse_actions(texts: list[str], where: str) -> frozenset[Action]:
+def parse_actions(texts: list[str], where: str, *, allow: bool) -> frozenset[Action]:
     """Return the actions that a rule names.
 
     Args:
-        texts: Actions as in the configuration; ``write`` stands for two, ``*`` for all but ``impersonate``.
+        texts: Actions as in the configuration. ``write`` stands for two, ``*`` for all;
+            a rule that allows must name ``impersonate`` itself.
         where: The rule's place, for the error.
+        allow: Whether the rule allows.
 
     Raises:
         ConfigurationError: One of them is not an action.
     """
     known = {action.value: frozenset({action}) for action in Action}
     known[WRITE] = frozenset({Action.CREATE, Action.UPDATE})
-    known["*"] = frozenset(Action) - {Action.IMPERSONATE}
+    known["*"] = frozenset(Action) - ({Action.IMPERSONATE} if allow else set())
     for text in texts:
         if text not in known:
             raise ConfigurationError(f"{where}: {text!r} is not an action", hint=f"use some of {', '.join(known)}")
@@ -75,32 +80,22 @@ def parse_actions(texts: list[str], where: str) -> frozenset[Action]:
 
 
 @lru_cache(maxsize=4096)
-def name_pattern(pattern: str) -> re.Pattern[str]:
-    """Compile a name pattern; it must match the whole canonical name.
+def name_pattern(pattern: str) -> tuple[str, ...]:
+    """Return a name pattern's segments, each in canonical form or a wildcard.
 
     Raises:
         InvalidNameError: Apart from its wildcards the pattern is not a canonical name,
             or a segment mixes a wildcard with other characters.
     """
-    parts: list[str] = []
-    for segment in pattern.split("/"):
-        if segment not in {"*", "**"} and "*" in segment:
+    parts = pattern.split("/")
+    for segment in parts:
+        if segment not in _WILDCARDS and "*" in segment:
             raise InvalidNameError(
                 f"the pattern {pattern!r} has a segment with a wildcard and other characters",
                 hint="* stands for one whole segment, ** for any number of them",
             )
-        parts.append(segment)
-    canonical = SecretName("/".join("w" if part in {"*", "**"} else part for part in parts)).split("/")
-    expression = "/".join(_segment(part, text) for part, text in zip(parts, canonical, strict=True))
-    return re.compile(expression, re.DOTALL)
-
-
-def _segment(part: str, canonical: str) -> str:
-    if part == "*":
-        return "[^/]+"
-    if part == "**":
-        return ".+"
-    return re.escape(canonical)
+    canonical = SecretName("/".join("w" if part in _WILDCARDS else part for part in parts)).split("/")
+    return tuple(part if part in _WILDCARDS else text for part, text in zip(parts, canonical, strict=True))
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -109,11 +104,43 @@ def matches(pattern: str, name: str) -> bool:
     ``db/*`` matches ``db/a``, but neither ``db``, ``dbx`` nor ``db/a/b``;
     ``db/**`` matches ``db/a`` and ``db/a/b``; ``**`` matches every name.
     """
-    return name_pattern(pattern).fullmatch(name) is not None
+    # One or more segments are one of any kind, and then any number of them.
+    tokens = [token for part in name_pattern(pattern) for token in (("*", _ANY_NUMBER) if part == "**" else (part,))]
+    return _glob(tokens, name.split("/"), one="*", several=_ANY_NUMBER)
 
 
-def _principal_matches(pattern: str, principal: str) -> bool:
-    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), principal, re.DOTALL) is not None
+def principal_matches(pattern: str, principal: str) -> bool:
+    """Tell whether a pattern, in which ``*`` is any run of characters, matches a principal's whole name."""
+    return _glob(pattern, principal, one=None, several="*")
+
+
+def _glob(pattern: Sequence[str], text: Sequence[str], *, one: str | None, several: str) -> bool:
+    """Match a whole text against a pattern in at most the product of their lengths.
+
+    A regular expression would do, and take exponential time for some patterns.
+
+    Args:
+        pattern: Items that stand for themselves, or are one of the two wildcards.
+        text: The items to match.
+        one: Stands for any one item.
+        several: Stands for any number of items, none included.
+    """
+    at = place = 0
+    star = resume = -1
+    while place < len(text):
+        if at < len(pattern) and pattern[at] == several:
+            star, resume = at, place
+            at += 1
+        elif at < len(pattern) and pattern[at] in (text[place], one):
+            at += 1
+            place += 1
+        elif star >= 0:
+            # What follows the last wildcard did not fit here: let it take one item more.
+            resume += 1
+            at, place = star + 1, resume
+        else:
+            return False
+    return all(item == several for item in pattern[at:])
 
 
 class Policy:
@@ -163,7 +190,7 @@ class Policy:
     def _applies(rule: Rule, principal: str, action: Action, name: str) -> bool:
         return (
             action in rule.actions
-            and _principal_matches(rule.principal, principal)
+            and principal_matches(rule.principal, principal)
             and any(matches(pattern, name) for pattern in rule.names)
         )
 

@@ -338,7 +338,7 @@ def _policy(merged: Merged) -> Policy:
                 id=f"policies[{item.position}] of {os.path.basename(item.layer.path)}",
                 principal=keys.principal,
                 allow=keys.effect == "allow",
-                actions=parse_actions(keys.actions, place.key("actions")),
+                actions=parse_actions(keys.actions, place.key("actions"), allow=keys.effect == "allow"),
                 names=tuple(keys.names),
             )
         )
