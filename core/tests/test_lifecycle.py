@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 
 from collections import Counter
@@ -101,6 +102,91 @@ os.execv(sys.executable, [sys.executable, "-c", "print('replaced')"])
     assert list(hits(tmp_path).values()) == [100]
 
 
+def test_replacing_the_program_loses_no_hit_of_other_threads(run_program: Any, tmp_path: Path) -> None:
+    """Every hit that was returned is recorded, and the end stands at the end."""
+    done = run_program(
+        PRELUDE
+        + """
+manager = open_manager()
+def work():
+    while True:
+        manager.get("a")
+        os.write(1, b"x")
+for _ in range(2): threading.Thread(target=work, daemon=True).start()
+while len(manager._parts.audit.buffer.items) < 5: time.sleep(0.001)
+os.execv("/bin/true", ["true"])
+"""
+    )
+    assert done.stderr == ""
+    assert sum(hits(tmp_path).values()) >= len(done.stdout) > 5
+    assert trail(tmp_path)[-1]["event"] == "closed"
+
+
+def test_a_program_that_could_not_be_replaced_goes_on_as_before(run_program: Any, tmp_path: Path) -> None:
+    done = run_program(
+        PRELUDE
+        + """
+manager = open_manager()
+for name in ("/nowhere/at-all", "no-such-program-on-the-path"):
+    try: os.execvp(name, [name])
+    except FileNotFoundError: pass
+manager.get("a")
+print(len(manager._parts.audit.buffer.items))
+"""
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
+    events = [event["event"] for event in trail(tmp_path)]
+    assert events == ["opened", "set", "set", "get", "closed", "opened", "get", "closed"]
+
+
+def test_a_program_is_not_replaced_while_something_cannot_be_recorded(run_program: Any, tmp_path: Path) -> None:
+    """Once closing has told the program so, it may go its way."""
+    done = run_program(
+        PRELUDE
+        + """
+from strongroom.errors import AuditError
+
+class Broken(FileSink):
+    def write(self, request): raise OSError("full")
+
+manager, other = open_manager(), open_manager()
+manager.get("a"); other.get("a")
+manager._parts.audit.sinks[0].wrapped = Broken()
+for attempt in (lambda: os.execv("/bin/true", ["true"]), manager.close):
+    try: attempt()
+    except AuditError: print("refused", flush=True)
+other.get("a")
+os.execv(sys.executable, [sys.executable, "-c", "print('replaced')"])
+"""
+    )
+    assert done.stdout == "refused\nrefused\nreplaced\n"
+    assert sum(hits(tmp_path).values()) == 2
+    assert trail(tmp_path)[-1]["event"] == "closed"
+
+
+def test_what_closing_could_not_record_is_recorded_at_the_exit(run_program: Any, tmp_path: Path) -> None:
+    done = run_program(
+        PRELUDE
+        + """
+from strongroom.errors import AuditError
+
+class Broken(FileSink):
+    def write(self, request): raise OSError("full")
+
+manager = open_manager()
+for _ in range(3): manager.get("a")
+sink = manager._parts.audit.sinks[0]
+whole, sink.wrapped = sink.wrapped, Broken()
+try: manager.close()
+except AuditError: print("refused")
+sink.wrapped = whole
+"""
+    )
+    assert (done.stdout, done.stderr) == ("refused\n", "")
+    assert list(hits(tmp_path).values()) == [3]
+    assert trail(tmp_path)[-1]["event"] == "closed"
+
+
 def test_one_manager_that_cannot_record_does_not_cost_another_its_hits(run_program: Any, tmp_path: Path) -> None:
     done = run_program(
         PRELUDE
@@ -174,6 +260,33 @@ if __name__ == "__main__":
     assert {last_events(tmp_path)[pid] for pid in workers} == {"closed"}
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_worker_that_opens_its_manager_when_its_module_is_imported_loses_no_hit(
+    method: str, run_program: Any, tmp_path: Path
+) -> None:
+    """When such a worker begins, multiprocessing forgets what is to be done at its end."""
+    done = run_program(
+        PRELUDE
+        + f"""
+import multiprocessing
+
+manager = open_manager() if __name__ != "__main__" else None
+def work():
+    for _ in range(10): manager.get("a")
+
+if __name__ == "__main__":
+    worker = multiprocessing.get_context("{method}").Process(target=work)
+    worker.start()
+    worker.join()
+    print(worker.pid)
+"""
+    )
+    assert done.stderr == ""
+    worker = int(done.stdout)
+    assert hits(tmp_path)[worker] == 10
+    assert last_events(tmp_path)[worker] == "closed"
+
+
 class TestForking:
     """Forks of this process, beside busy threads."""
 
@@ -245,6 +358,96 @@ class TestForking:
             part.after_fork_in_parent()
             part.after_fork_in_parent()
         assert manager.get("a").reveal_text() == "v"
+
+    def test_a_manager_that_another_thread_closes_while_a_fork_begins_is_closed(
+        self, open_manager: Any, sink: Any
+    ) -> None:
+        manager = open_manager({"a": "v"})
+        manager.get("a")
+        closing = threading.Thread(target=manager.close)
+
+        class Late:
+            def before_fork(self) -> None:
+                closing.start()
+                while not manager._parts.closed:
+                    pass
+
+            def __getattr__(self, name: str) -> Any:
+                return lambda: None
+
+        late = Late()
+        lifecycle.watch(late)
+        try:
+            assert in_forked_child(lambda: "done") == "done"
+        finally:
+            lifecycle.forget(late)
+        closing.join(10)
+        assert not closing.is_alive()
+        assert sink.closed
+        assert sink.events[-1].event == "closed"
+
+    def test_a_fork_that_was_interrupted_before_it_took_a_lock_releases_nobody_else_s(
+        self, open_manager: Any, gate: Any
+    ) -> None:
+        class Held(MemorySink):
+            holds = False
+
+            def write(self, request: AuditWrite) -> None:
+                if self.holds:
+                    gate.hold()
+                super().write(request)
+
+        sink = Held()
+        manager = open_manager({"a": "v"}, sinks=(sink,))
+        stage = manager._parts.audit
+        stage.before_fork()
+        stage.after_fork_in_parent()
+        sink.holds = True
+        writing = threading.Thread(target=manager.list)
+        writing.start()
+        gate.wait_for_arrival()
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        stage.flush, flush = interrupt, stage.flush
+        with pytest.raises(KeyboardInterrupt):
+            stage.before_fork()
+        stage.flush = flush
+        stage.after_fork_in_parent()
+        assert not stage.sinks[0].lock.acquire(timeout=0)
+        gate.open()
+        writing.join()
+        stage.flush()
+
+    def test_managers_that_others_open_and_close_meanwhile_disturb_no_fork(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        failures: list[str] = []
+        monkeypatch.setattr("sys.unraisablehook", lambda failure: failures.append(repr(failure.exc_value)))
+
+        class Thing:
+            def __getattr__(self, name: str) -> Any:
+                return lambda: None
+
+        def churn() -> None:
+            things = [Thing() for _ in range(20)]
+            for thing in things:
+                lifecycle.watch(thing)
+            for thing in things[::2]:
+                lifecycle.forget(thing)
+
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            with busy_threads(2, churn):
+                for _ in range(30):
+                    if (child := os.fork()) == 0:
+                        os._exit(0)
+                    os.waitpid(child, 0)
+        finally:
+            sys.setswitchinterval(interval)
+        assert failures == []
 
     def test_one_backend_that_fails_after_a_fork_does_not_keep_the_child_from_the_others(
         self, open_manager: Any, make_backend: Any
@@ -384,3 +587,38 @@ def test_a_thing_is_told_until_it_is_forgotten_or_gone() -> None:
     assert kept.told == ["before_fork", "after_fork_in_parent"]
     assert forgotten.told == []
     lifecycle.forget(kept)
+
+
+def test_the_end_of_a_fork_is_told_to_exactly_those_who_were_told_of_its_beginning() -> None:
+    """Others may be opened and closed meanwhile. In the child all begin anew."""
+
+    class Thing:
+        def __init__(self, action: Any = None) -> None:
+            self.told: list[str] = []
+            self.action = action
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda: self.told.append(name)
+
+        def before_fork(self) -> None:
+            self.told.append("before_fork")
+            if self.action is not None:
+                self.action()
+
+    def change() -> None:
+        lifecycle.forget(closed)
+        lifecycle.watch(opened)
+
+    closed, opened = Thing(), Thing()
+    changing = Thing(change)
+    lifecycle.watch(closed)
+    lifecycle.watch(changing)
+    child = os.fork()
+    if child == 0:
+        right = opened.told == ["after_fork_in_child"] and closed.told == ["before_fork", "after_fork_in_child"]
+        os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert changing.told == closed.told == ["before_fork", "after_fork_in_parent"]
+    assert opened.told == []
+    for thing in (opened, changing):
+        lifecycle.forget(thing)

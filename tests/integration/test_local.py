@@ -22,8 +22,11 @@ def filled(cli: Cli) -> Cli:
 def test_a_sound_store_verifies(filled: Cli) -> None:
     done = filled("local", "verify")
     assert (done.status, done.stderr) == (0, "")
-    assert done.stdout == "verified: secrets 3, records 3, counter 3\n"
-    assert json.loads(filled("local", "verify", "--json").stdout) == {
+    result = json.loads(filled("local", "verify", "--json").stdout)
+    identity = result.pop("store_id")
+    assert len(bytes.fromhex(identity)) == 16
+    assert done.stdout == f"verified: secrets 3, records 3, counter 3, store {identity}\n"
+    assert result == {
         "secrets": 3,
         "records": 3,
         "counter": 3,
@@ -62,7 +65,9 @@ def test_an_old_copy_of_the_file_is_found(filled: Cli, store: Path) -> None:
 
 def test_a_backup_is_private_and_holds_everything(filled: Cli, store: Path) -> None:
     done = filled("local", "backup", "copy.db", "--json")
-    assert json.loads(done.stdout) == {"path": str(store / "copy.db"), "secrets": 3, "counter": 3}
+    identity = json.loads(filled("local", "verify", "--json").stdout)["store_id"]
+    copied = {"path": str(store / "copy.db"), "secrets": 3, "counter": 3, "store_id": identity}
+    assert json.loads(done.stdout) == copied
     assert stat.S_IMODE((store / "copy.db").stat().st_mode) == 0o600
     assert filled("delete", "name/1").status == 0
     shutil.move(store / "copy.db", store / "secrets.db")

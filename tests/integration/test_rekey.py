@@ -33,6 +33,10 @@ def keys(store: Path) -> set[str]:
     return {name for name in os.listdir(store) if name.startswith("master.key")}
 
 
+def drafts(store: Path) -> list[str]:
+    return [name for name in os.listdir(store) if name.endswith(".new")]
+
+
 def master_key_from(store: Path, setting: str) -> None:
     file = store / "strongroom.toml"
     lines = [setting if line.startswith("master_key") else line for line in file.read_text().splitlines()]
@@ -148,6 +152,12 @@ def crashed_before(cli: Cli, store: Path) -> None:
     new_key(store / "master.key.new")
 
 
+def crashed_publishing(cli: Cli, store: Path) -> None:
+    """The new key was written, and had the name of its draft still."""
+    crashed_before(cli, store)
+    os.link(store / "master.key.new", store / ".master.key.new.0123456789abcdef.new")
+
+
 def crashed_after(cli: Cli, store: Path) -> None:
     """The store was locked with the new key, and no file renamed yet."""
     crashed_before(cli, store)
@@ -167,7 +177,7 @@ def lost(cli: Cli, store: Path) -> None:
     (store / "master.key").unlink()
 
 
-@pytest.mark.parametrize("crash", [crashed_before, crashed_after, crashed_between, lost])
+@pytest.mark.parametrize("crash", [crashed_before, crashed_publishing, crashed_after, crashed_between, lost])
 def test_running_it_again_completes_what_a_crash_has_cut_off(
     filled: Cli, store: Path, crash: Callable[[Cli, Path], None]
 ) -> None:
@@ -178,6 +188,7 @@ def test_running_it_again_completes_what_a_crash_has_cut_off(
     assert readable(filled)
     assert (store / "master.key").read_bytes() == waiting
     assert keys(store) == {"master.key"} | ({"master.key.old"} if crash is not lost else set())
+    assert drafts(store) == []
     assert filled("rekey").status == 0
     assert readable(filled)
 
@@ -187,6 +198,19 @@ def test_a_left_over_that_is_no_key_is_not_used(filled: Cli, store: Path) -> Non
     done = filled("rekey")
     assert done.status == 8
     assert str(store / "master.key.new") in done.stderr
+    assert readable(filled)
+
+
+def test_a_link_in_the_new_keys_place_is_not_followed(filled: Cli, store: Path, tmp_path: Path) -> None:
+    other = new_key(tmp_path / "other.key")
+    (store / "master.key").chmod(0o400)
+    (store / "master.key.new").symlink_to(other)
+    before = other.read_bytes()
+    done = filled("rekey")
+    assert done.status == 2
+    assert str(store / "master.key.new") in done.stderr
+    assert (stat.S_IMODE(other.stat().st_mode), other.read_bytes()) == (0o600, before)
+    (store / "master.key.new").unlink()
     assert readable(filled)
 
 
@@ -207,7 +231,7 @@ def test_killed_at_any_moment_the_store_opens_after_another_run(filled: Cli, sto
         assert filled("rekey").status == 0
         assert readable(filled)
     assert filled("local", "verify").status == 0
-    assert "master.key.new" not in keys(store)
+    assert drafts(store) == []
 
 
 def test_readers_go_on_while_keys_change(filled: Cli, store: Path, home: Path) -> None:
@@ -217,3 +241,26 @@ def test_readers_go_on_while_keys_change(filled: Cli, store: Path, home: Path) -
         assert readable(filled)
     assert process.returncode == 0
     assert readable(filled)
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_key_file_that_another_backend_uses_is_not_exchanged(filled: Cli, store: Path, link: bool) -> None:
+    """The other store would be locked out, and the command would call its key an old one."""
+    file, shared = store / "strongroom.toml", "master.key"
+    if link:
+        shared = "link.key"
+        (store / shared).symlink_to("master.key")
+    second = f'\n[backends.second]\ntype = "local"\npath = "second.db"\nmaster_key = {{ file = "{shared}" }}\n'
+    file.write_text(file.read_text() + second)
+    before = (store / "master.key").read_bytes()
+    for options in ((), ("--reencrypt", "--new-key")):
+        done = filled("rekey", *options)
+        assert done.status == 2
+        assert "second" in done.stderr
+    assert (store / "master.key").read_bytes() == before
+    assert keys(store) == {"master.key"}
+    assert readable(filled)
+    (store / "own.key").write_bytes(before)
+    (store / "own.key").chmod(0o600)
+    file.write_text(file.read_text().replace(second, second.replace(shared, "own.key")))
+    assert filled("rekey").status == 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 from strongroom.errors import AccessDeniedError, ClosedError, InvalidNameError, StrongroomError
-from strongroom.model import Principal, SecretName
+from strongroom.model import AuditEvent, Principal, SecretName
 from strongroom.policy import Action, Ruling, denied, name_pattern
 from strongroom.wiring import Parts
 
@@ -25,6 +27,8 @@ class Gate:
     def __init__(self, parts: Parts, principal: Principal, base: Gate | None = None) -> None:
         self.principal = principal
         self.base = base
+        self.root: Principal | None = base.chain[-1] if base is not None else None
+        """Who took on the principal, if somebody did; if one view was made from another, the first of all."""
         self.judges = bool(parts.anomaly.detectors)
         self._parts = parts
 
@@ -69,7 +73,7 @@ class Gate:
         try:
             return SecretName(spelling)
         except InvalidNameError as error:
-            self.refused(action, _printable(spelling), error)
+            self.refused(action, printable(spelling), error)
             raise
 
     def check_pattern(self, action: Action, pattern: str) -> None:
@@ -81,9 +85,11 @@ class Gate:
         """
         self.ensure_open()
         try:
+            if not isinstance(pattern, str):
+                raise InvalidNameError(f"a pattern is text, not {type(pattern).__name__}")
             name_pattern(pattern)
         except InvalidNameError as error:
-            self.refused(action, _printable(pattern), error)
+            self.refused(action, printable(pattern), error)
             raise
 
     def allow(self, action: Action, name: SecretName) -> None:
@@ -95,7 +101,7 @@ class Gate:
         ruling = self.ruling(action, name)
         if not ruling.allowed:
             # The detectors see what was denied, too; whether they block it as well changes nothing.
-            self._parts.anomaly.observe(self.principal, action, name)
+            self._parts.anomaly.observe(self.principal, action, name, base=self.root)
             raise denied(self.principal.name, action, name, ruling.rule)
 
     def permits(self, action: Action, name: str) -> bool:
@@ -116,7 +122,7 @@ class Gate:
             SuspiciousActivityError: A detector blocks it.
         """
         try:
-            self._parts.anomaly.judge(self.principal, action, name)
+            self._parts.anomaly.judge(self.principal, action, name, base=self.root)
         except AccessDeniedError as error:
             self.refused(action, name, error)
             raise
@@ -129,18 +135,32 @@ class Gate:
             key: The canonical name, or a printable form of what is none.
             error: Why.
         """
+        rule = getattr(error, "rule", None)
         self._parts.audit.record(
-            self._parts.audit.event(
-                _EVENTS.get(action, action.value),
-                principal=self.principal,
-                key=key,
-                result=error.code,
-                rule=getattr(error, "rule", None),
-            )
+            self.event(_EVENTS.get(action, action.value), key=key, result=error.code, rule=rule, backend=error.backend)
         )
 
+    @contextmanager
+    def recording_refusal(self, action: Action, name: SecretName) -> Iterator[None]:
+        """Record whatever refuses an access inside the ``with`` block.
 
-def _printable(spelling: object) -> str:
+        Args:
+            action: What was asked for.
+            name: The canonical name.
+        """
+        try:
+            yield
+        except StrongroomError as error:
+            error.name = error.name or name
+            self.refused(action, name, error)
+            raise
+
+    def event(self, event: str, **fields: Any) -> AuditEvent:
+        """Make an event of this principal's; see :meth:`AuditStage.event`."""
+        return self._parts.audit.event(event, principal=self.principal, base=self.root, **fields)
+
+
+def printable(spelling: object) -> str:
     """Return a refused name as ASCII: it may hold what breaks a line, a terminal or an encoder."""
     if not isinstance(spelling, str):
         return f"<{type(spelling).__name__}>"

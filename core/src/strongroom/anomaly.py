@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
@@ -42,21 +44,38 @@ class AnomalyStage:
         detectors: In the order of the configuration; all are asked, so that each
             learns from each access, and the first that blocks decides.
         alert: Called with each alert; it must not raise.
+        wall_clock: Nanoseconds since 1970, UTC.
     """
 
-    def __init__(self, detectors: tuple[ConfiguredDetector, ...], alert: Callable[[Alert], None]) -> None:
+    def __init__(
+        self,
+        detectors: tuple[ConfiguredDetector, ...],
+        alert: Callable[[Alert], None],
+        *,
+        wall_clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.detectors = detectors
         self.failures = 0
         self.verdicts = dict.fromkeys(Decision, 0)
         self._alert = alert
+        self._wall_clock = wall_clock
 
-    def judge(self, principal: Principal, action: Action, name: SecretName, *, allowed: bool = True) -> None:
+    def judge(
+        self,
+        principal: Principal,
+        action: Action,
+        name: SecretName,
+        *,
+        base: Principal | None = None,
+        allowed: bool = True,
+    ) -> None:
         """Let every detector see an access.
 
         Args:
             principal: Who asks.
             action: For what.
             name: Of which secret.
+            base: Who took on the principal, if somebody did.
             allowed: Whether the policy allowed it; denied ones are shown too.
 
         Raises:
@@ -64,7 +83,8 @@ class AnomalyStage:
         """
         if not self.detectors:
             return
-        access = Access(principal=principal, action=action.value, name=name, time=datetime.now(UTC), allowed=allowed)
+        now = datetime.fromtimestamp(self._wall_clock() / 1e9, UTC)
+        access = Access(principal=principal, base=base, action=action.value, name=name, time=now, allowed=allowed)
         blocking = [found for entry in self.detectors if (found := self._ask(entry, access)) is not None]
         if blocking:
             detector, reason = blocking[0]
@@ -76,10 +96,10 @@ class AnomalyStage:
             error.rule = detector
             raise error
 
-    def observe(self, principal: Principal, action: Action, name: SecretName) -> None:
+    def observe(self, principal: Principal, action: Action, name: SecretName, *, base: Principal | None = None) -> None:
         """Let every detector see an access that the policy has denied; none can block it any more."""
         try:
-            self.judge(principal, action, name, allowed=False)
+            self.judge(principal, action, name, base=base, allowed=False)
         except SuspiciousActivityError:
             return  # it is refused already, and the alert has been recorded
 

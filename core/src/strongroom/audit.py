@@ -11,140 +11,26 @@ import os
 import threading
 import time
 
-from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
-from strongroom._record import Record
-from strongroom.contracts.audit import AuditSink, AuditWrite
-from strongroom.contracts.health import Health, HealthState
-from strongroom.errors import AuditError, ClosedError, StrongroomError
+from strongroom.audit_buffer import Hit as Hit
+from strongroom.audit_buffer import HitBuffer, host_name
+from strongroom.audit_sinks import LOCK_SECONDS as LOCK_SECONDS
+from strongroom.audit_sinks import Batch, closed_error, new_id, timestamp
+from strongroom.audit_sinks import GuardedSink as GuardedSink
+from strongroom.contracts.health import Health
+from strongroom.errors import AuditError, StrongroomError
+from strongroom.lifecycle import ForkLocks, all_of
 from strongroom.model import AuditEvent, Principal, current_user
 from strongroom.telemetry import Telemetry
 
-FLUSH_SECONDS: Final = 0.04
-"""How long a hit stays in the buffer; with the write itself it stays under 50 ms."""
 BUFFER_EVENTS: Final = 8192
-LOCK_SECONDS: Final = 1.0
-WARNING_SECONDS: Final = 60.0
-
-
-class GuardedSink(AuditSink):
-    """An audit sink with the core's span and error translation around it.
-
-    Args:
-        sink: The sink itself.
-        type: The name that its plugin registered.
-        required: Whether an operation is refused if the sink cannot record it.
-        telemetry: Opens the spans.
-    """
-
-    def __init__(
-        self, sink: AuditSink, *, type: str, required: bool = True, telemetry: Telemetry | None = None
-    ) -> None:
-        self.wrapped = sink
-        self.type = type
-        self.required = required
-        self.lost = 0
-        """Events that an optional sink could not record since it last worked."""
-        self.lost_in_all = 0
-        self.opened = False
-        """Whether it has recorded that this process has begun."""
-        self._telemetry = telemetry or Telemetry()
-        self._warned = float("-inf")
-
-    def write(self, request: AuditWrite) -> None:
-        """Record events; see :meth:`AuditSink.write`."""
-        with self._telemetry.span("audit_write", sink_type=self.type, count=len(request.events)):
-            try:
-                self.wrapped.write(request)
-                self.opened = True
-            except AuditError:
-                raise
-            # The plugin boundary: whatever a sink raises means that it did not record.
-            except Exception as error:
-                raise AuditError(
-                    f"the audit sink {self.type!r} could not record: {type(error).__name__}",
-                    hint="see `strongroom doctor`; no operation goes on unrecorded",
-                ) from error
-
-    def write_if_possible(self, request: AuditWrite) -> None:
-        """Record events, or count them as lost; the first success after a loss records the gap."""
-        events = request.events
-        if self.lost:
-            events = (_gap(events[0], self.lost), *events)
-        # The process's `opened` event is not lost: it comes again with the next events.
-        lost = len(request.events) - (not self.opened)
-        try:
-            self.write(request.replace(events=events))
-            self.lost = 0
-        except AuditError as error:
-            self.lost += lost
-            self.lost_in_all += lost
-            self._warn(error)
-
-    def _warn(self, error: AuditError) -> None:
-        now = time.monotonic()
-        if now - self._warned < WARNING_SECONDS:
-            return
-        self._warned = now
-        # Imported here: logging costs a command that has nothing to say more than a read.
-        import logging
-
-        logging.getLogger("strongroom").warning("audit events lost so far: %d: %s", self.lost_in_all, error)
-
-    def health(self) -> Health:
-        """Ask the sink how it is; a failure to answer is an answer."""
-        try:
-            return self.wrapped.health()
-        # The plugin boundary, as above.
-        except Exception as error:  # noqa: BLE001  # see above
-            return Health(state=HealthState.DOWN, reason=f"{self.type} failed with {type(error).__name__}")
-
-    def after_fork(self) -> None:
-        """Tell the sink that it is in a forked child; what was lost before is the parent's to report."""
-        self.lost = self.lost_in_all = 0
-        self.opened = False
-        self.wrapped.after_fork()
-
-    def close(self) -> None:
-        """Close the sink. By now everything has been recorded; what is left is a handle that the process gives back."""
-        try:
-            self.wrapped.close()
-        # The plugin boundary, as above.
-        except Exception:  # noqa: BLE001  # see above
-            return
-
-
-def _gap(model: AuditEvent, lost: int) -> AuditEvent:
-    return AuditEvent(
-        id=_new_id(),
-        timestamp=timestamp(time.time_ns()),
-        event="gap",
-        result="events_lost",
-        count=lost,
-        user=model.user,
-        host=model.host,
-        pid=model.pid,
-    )
-
-
-def _new_id() -> str:
-    return os.urandom(12).hex()
-
-
-def timestamp(nanoseconds: int) -> str:
-    """Return a wall-clock time in nanoseconds as UTC in ISO 8601 with microseconds and offset."""
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="microseconds")
-
-
-class Hit(Record):
-    """What the events of all hits of one secret by one principal have in common."""
-
-    principal: Principal
-    key: str
-    backend: str
+CLOSE_SECONDS: Final = 10.0
+"""How long the end waits for a sink that another thread is writing to."""
+EXEC_SECONDS: Final = 1.0
+"""How long other threads wait for the program to be replaced, before they take it that this has failed."""
 
 
 class AuditStage:
@@ -166,46 +52,70 @@ class AuditStage:
         buffer_events: int = BUFFER_EVENTS,
     ) -> None:
         self.sinks = sinks
+        self._required = tuple(sink for sink in sinks if sink.required)
+        self._optional = tuple(sink for sink in sinks if not sink.required)
         self._telemetry = telemetry
         self._wall_clock = wall_clock
-        self._limit = buffer_events
         self._user = current_user()
-        self._host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
-        self._closed = False
-        self._fork = threading.local()
-        self._start_afresh()
+        self._host = host_name()
+        self._fork_locks = ForkLocks()
+        self._closed = self._finished = False
+        self._close_until = 0.0
+        self.buffer = HitBuffer(
+            sinks,
+            flush=self.flush,
+            unusual=self._let_pass,
+            trace_id=telemetry.current_trace_id,
+            wall_clock=wall_clock,
+            limit=buffer_events,
+        )
+        self.hit: Callable[[Hit, str | None, str, str, float], None] = self.buffer.add if sinks else _no_sinks
+        """Record that a read was answered from memory; written at latest 50 ms from now.
 
-    def _start_afresh(self) -> None:
+        It takes the :class:`Hit`, the version that was returned, ``cache`` or ``stale``,
+        ``ok`` or the code of the remembered error, and the time in monotonic seconds. It
+        raises an ``AuditError`` if earlier hits could not be recorded by a required sink,
+        and a ``ClosedError`` if the stage is closed.
+        """
+        self._start_run()
+
+    def _start_run(self) -> None:
         self._pid = os.getpid()
-        self._started = self._wall_clock()
-        # Shared by `opened` and `closed`, so that a missing end is told from another process's.
-        self._run_id = _new_id()
-        self._lock = threading.Lock()
-        self._buffer: deque[tuple[int, Hit, str | None, str, str, str | None]] = deque()
-        self._stuck: tuple[AuditEvent, ...] = ()
-        self._owed: tuple[GuardedSink, ...] = ()
-        self._awake = False
-        self._signal = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._exec_by: int | None = None
+        self._exec_until = 0.0
+        for sink in self.sinks:
+            sink.started = self._wall_clock()
 
     @property
     def enabled(self) -> bool:
         """Whether there is a sink at all."""
         return bool(self.sinks)
 
-    def event(self, event: str, *, principal: Principal | None = None, **fields: Any) -> AuditEvent:
-        """Make an event with everything filled in that does not depend on the operation."""
+    def event(
+        self, event: str, *, principal: Principal | None = None, base: Principal | None = None, **fields: Any
+    ) -> AuditEvent:
+        """Make an event with everything filled in that does not depend on the operation.
+
+        Args:
+            event: Its kind.
+            principal: Who acts.
+            base: Who took on that principal, if somebody did.
+            fields: The other fields of :class:`AuditEvent`.
+        """
         return AuditEvent(
-            **{"id": _new_id()} | fields,
-            timestamp=timestamp(self._wall_clock()),
+            **{"id": new_id(), "timestamp": timestamp(self._wall_clock())} | fields,
             event=event,
             principal=principal.name if principal else None,
             principal_source=principal.source.value if principal else None,
+            on_behalf_of=base.name if base else None,
             user=self._user,
             host=self._host,
             pid=self._pid,
             trace_id=self._telemetry.current_trace_id(),
         )
+
+    def _edge(self, kind: str, id: str, when: int | None) -> AuditEvent:
+        return self.event(kind, id=id, timestamp=timestamp(self._wall_clock() if when is None else when))
 
     def record(self, *events: AuditEvent, durable: bool = False) -> None:
         """Record events now, after the hits that came before them.
@@ -220,151 +130,76 @@ class AuditStage:
         """
         if not self.sinks:
             return
-        self._locked(lambda: self._write(events, durable=durable))
-
-    def hit(self, hit: Hit, version: str | None, source: str, result: str) -> None:
-        """Record that a read was answered from memory; written at latest 50 ms from now.
-
-        Args:
-            hit: Whose and which.
-            version: The version that was returned.
-            source: ``cache`` or ``stale``.
-            result: ``ok``, or the code of the remembered error.
-
-        Raises:
-            AuditError: Earlier hits could not be recorded by a required sink.
-            ClosedError: The stage is closed.
-        """
-        if not self.sinks:
-            return
-        if self._stuck or len(self._buffer) >= self._limit:
-            # If this fails the read fails, and so must leave no trace that says it went well.
-            self.flush()
-        self._buffer.append((self._wall_clock(), hit, version, source, result, self._telemetry.current_trace_id()))
-        if self._closed:
-            # Asked only now: what was in the buffer before the stage closed has been written by its closing.
-            raise _closed_error()
-        if not self._awake:
-            self._awake = True
-            self._wake_writer()
+        self._ensure_usable()
+        self._write(Batch(events, self._edge, durable=durable))
 
     def flush(self, *, durable: bool = False) -> None:
         """Record the hits that wait.
 
+        Args:
+            durable: Whether they, and all that was recorded before, must survive a power failure.
+
         Raises:
             AuditError: A required sink could not record them; they are kept.
         """
-        if self._buffer or self._stuck:
-            self._locked(lambda: self._write((), durable=durable))
+        if self._closed and not self.buffer.holds_something():
+            return
+        self._ensure_usable()
+        self._write(Batch((), self._edge, durable=durable))
 
-    def _locked(self, action: Callable[[], None], *, closing: bool = False) -> None:
-        if not self._lock.acquire(timeout=LOCK_SECONDS):
-            raise AuditError(
-                f"an audit sink has not answered for {LOCK_SECONDS:g} s", hint="see `strongroom health` for the sink"
-            )
+    def _ensure_usable(self) -> None:
+        if not self.buffer.alert:
+            return
+        if self._closed:
+            raise closed_error()
+        # The program is about to be replaced, and the trail has its end already.
+        while self._exec_by not in {None, threading.get_ident()} and time.monotonic() < self._exec_until:
+            time.sleep(0.005)
+        # This thread still runs, so the program has not been replaced.
+        self.exec_refused()
+
+    def _let_pass(self) -> None:
+        """Let a hit pass that came although something unusual goes on, or raise."""
+        self._ensure_usable()
+        self.flush()
+
+    def _write(self, batch: Batch) -> None:
+        """Write what waits, and a batch, to every sink; the first failure of a required one is raised."""
+        self.buffer.take()
         try:
-            if self._closed and not closing:
-                raise _closed_error()
-            action()
-        finally:
-            self._lock.release()
+            self._write_to_required(batch)
+        except AuditError:
+            self.buffer.settle(failed=True)
+            # What is refused must not look as if it had happened.
+            self._deliver(self._optional, Batch((), batch.edge))
+            raise
+        self._deliver(self._optional, batch)
+        self.buffer.settle(failed=False)
 
-    def _write(self, events: tuple[AuditEvent, ...], *, durable: bool) -> None:
-        """Write one block; called under the lock."""
-        self._pay_debts(durable=durable)
-        self._awake = False
-        hits = tuple(self._hit_event(self._buffer.popleft()) for _ in range(len(self._buffer)))
-        block = (*hits, *events)
-        if not block:
-            return
-        failed, error = self._write_to(self.sinks, block, durable=durable)
-        if error is None:
-            self._owed = ()
-            return
-        # The operation that `events` tell of is refused, so they are let go; the hits have happened.
-        self._stuck, self._owed = hits, failed
-        raise error
+    def _write_to_required(self, batch: Batch) -> None:
+        stuck = tuple(sink for sink in self._required if sink.failing and sink.waiting)
+        # First to those which failed last: if they fail again, the others need not hear of what is refused.
+        error = self._deliver(stuck, batch)
+        others = tuple(sink for sink in self._required if sink not in stuck)
+        if error is not None:
+            batch = Batch((), batch.edge)
+        error = self._deliver(others, batch) or error
+        if error is not None:
+            raise error
 
-    def _pay_debts(self, *, durable: bool) -> None:
-        """Write the hits that an earlier write could not, to the sinks that still lack them."""
-        if self._stuck:
-            failed, error = self._write_to(self._owed, self._stuck, durable=durable)
-            if error is not None:
-                self._owed = failed
-                raise error
-            self._stuck = self._owed = ()
-
-    def _write_to(
-        self, sinks: tuple[GuardedSink, ...], block: tuple[AuditEvent, ...], *, durable: bool
-    ) -> tuple[tuple[GuardedSink, ...], AuditError | None]:
-        """Write a block to sinks; return the required ones that failed, with the first error."""
-        opening = self.event("opened", id=self._run_id).replace(timestamp=timestamp(self._started))
-        failed: list[GuardedSink] = []
+    def _deliver(self, sinks: tuple[GuardedSink, ...], batch: Batch) -> AuditError | None:
+        """Write to each of some sinks; return the first failure."""
         first: AuditError | None = None
         for sink in sinks:
-            # Each sink hears of the process with the first event that it can record.
-            request = AuditWrite(events=block if sink.opened else (opening, *block), durable=durable)
-            if not sink.required:
-                sink.write_if_possible(request)
-                continue
             try:
-                sink.write(request)
+                sink.deliver(batch, seconds=LOCK_SECONDS)
             except AuditError as error:
-                failed.append(sink)
                 first = first or error
-        return tuple(failed), first
-
-    def _hit_event(self, waiting: tuple[int, Hit, str | None, str, str, str | None]) -> AuditEvent:
-        when, hit, version, source, result, trace_id = waiting
-        return AuditEvent(
-            id=_new_id(),
-            timestamp=timestamp(when),
-            event="get",
-            key=hit.key,
-            principal=hit.principal.name,
-            principal_source=hit.principal.source.value,
-            user=self._user,
-            host=self._host,
-            pid=self._pid,
-            result=result,
-            cache_hit=True,
-            source=source,
-            backend=hit.backend,
-            version=version,
-            trace_id=trace_id,
-        )
-
-    def _wake_writer(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._write_behind, name="strongroom-audit", daemon=True)
-            self._thread.start()
-        self._signal.set()
-
-    def _write_behind(self) -> None:
-        """Write hits a moment after the first of them came, until the stage is closed."""
-        signal = self._signal
-        while not self._closed:
-            signal.wait()
-            signal.clear()
-            time.sleep(FLUSH_SECONDS)
-            try:
-                self.flush()
-            except AuditError:
-                # The hits are kept, and the next read fails with the reason; waking now would spin.
-                self._awake = False
-            except ClosedError:
-                return
+        return first
 
     def health(self) -> list[tuple[str, Health]]:
         """Return each sink's state; one that could not record what came last is down."""
-        states = []
-        for sink in self.sinks:
-            state = sink.health()
-            if sink in self._owed and state.state is HealthState.UP:
-                waiting = f", and {len(self._stuck)} events wait for it" if self._stuck else ""
-                state = Health(state=HealthState.DOWN, reason=f"its last write failed{waiting}")
-            states.append((sink.type, state))
-        return states
+        return [(sink.type, sink.health()) for sink in self.sinks]
 
     @property
     def lost(self) -> int:
@@ -372,43 +207,90 @@ class AuditStage:
         return sum(sink.lost_in_all for sink in self.sinks)
 
     def before_fork(self) -> None:
-        """Record what waits, and hold the lock so that no write is cut in two by the fork."""
+        """Record what waits, and hold the locks so that no write is cut in two by the fork."""
+        self._fork_locks.begin()
         try:
             self.flush()
         except StrongroomError:
             pass  # the parent keeps the hits, and its next read reports the failure
         # A sink that hangs in another thread does not hang the fork: the child takes new locks in any case.
-        self._fork.locked = self._lock.acquire(timeout=LOCK_SECONDS)
+        until = time.monotonic() + LOCK_SECONDS
+        for sink in self.sinks:
+            self._fork_locks.hold(sink.lock, until - time.monotonic())
 
     def after_fork_in_parent(self) -> None:
         """Let writes go on."""
-        if getattr(self._fork, "locked", False):
-            self._fork.locked = False
-            self._lock.release()
+        self._fork_locks.release()
 
     def after_fork_in_child(self) -> None:
         """Start with new locks and an empty buffer: what waits is the parent's to record."""
-        self._start_afresh()
-        for sink in self.sinks:
-            sink.after_fork()
+        self._fork_locks = ForkLocks()
+        self.buffer.start_afresh()
+        self.buffer.alert = self._closed
+        try:
+            all_of([sink.after_fork for sink in self.sinks])
+        finally:
+            self._start_run()
+
+    def before_exec(self) -> None:
+        """Record what waits and the end; from now on other threads' reads wait for the new program.
+
+        If the program is not replaced, the next event opens another run.
+
+        Raises:
+            AuditError: A required sink could not record it, and nobody has been told so by :meth:`close`.
+        """
+        if self._finished:
+            return
+        self._exec_by, self._exec_until = threading.get_ident(), time.monotonic() + CLOSE_SECONDS
+        self.buffer.alert = True
+        self.buffer.take()
+        try:
+            self._end_run()
+        except AuditError:
+            if not self._closed:
+                raise
+        self._exec_until = time.monotonic() + EXEC_SECONDS
+
+    def exec_refused(self) -> None:
+        """Go on as before: the program is not replaced."""
+        self._exec_by = None
+        self.buffer.alert = self._closed
+
+    def _end_run(self) -> None:
+        used = tuple(filter(_has_an_end, self.sinks))
+        error = self._deliver(used, Batch((), self._edge, durable=True, ends=True))
+        self.buffer.settle(failed=error is not None)
+        if error is not None:
+            raise error
 
     def close(self) -> None:
         """Record what waits and that the process is done, and close every sink.
 
+        After a failure it may be called again.
+
         Raises:
             AuditError: A required sink could not record it.
         """
-        if self._closed:
+        if self._finished:
             return
-        self._closed = True
-        self._signal.set()
-        try:
-            if self._buffer or self._stuck or any(sink.opened for sink in self.sinks):
-                self._locked(lambda: self._write((self.event("closed", id=self._run_id),), durable=True), closing=True)
-        finally:
-            for sink in self.sinks:
-                sink.close()
+        if not self._closed:
+            self._close_until = time.monotonic() + CLOSE_SECONDS
+            self._closed = self.buffer.alert = True
+        self.buffer.stop()
+        self.buffer.take()
+        used = any(map(_has_an_end, self.sinks))
+        batch = Batch((), self._edge, durable=True, ends=True) if used else None
+        all_of([partial(self._finish, sink, batch) for sink in self.sinks])
+        self._finished = True
+
+    def _finish(self, sink: GuardedSink, batch: Batch | None) -> None:
+        sink.finish(batch, seconds=max(LOCK_SECONDS, self._close_until - time.monotonic()))
 
 
-def _closed_error() -> ClosedError:
-    return ClosedError("the manager is closed", hint="open a new one")
+def _has_an_end(sink: GuardedSink) -> bool:
+    return bool(sink.opened or sink.waiting or sink.lost)
+
+
+def _no_sinks(hit: Hit, version: str | None, source: str, result: str, now: float) -> None:
+    """Record nothing, where there is nothing to record at."""

@@ -97,11 +97,35 @@ Key = Hashable
 Loaded = TypeVar("Loaded")
 
 
+class Landing:
+    """Tells waiting threads that something is done; other than an ``Event`` it stands a signal's handler that reads."""
+
+    def __init__(self) -> None:
+        # Its lock is reentrant; an Event's is not.
+        self._cond = threading.Condition()
+        self._done = False
+
+    def is_set(self) -> bool:
+        """Tell whether it is done."""
+        return self._done
+
+    def set(self) -> None:
+        """Say that it is done."""
+        with self._cond:
+            self._done = True
+            self._cond.notify_all()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is done, or the time is over; tell whether it is done."""
+        with self._cond:
+            return self._cond.wait_for(self.is_set, seconds)
+
+
 class Flight(Generic[Loaded]):
     """One load under way, shared by everybody who wants the same secret."""
 
     def __init__(self) -> None:
-        self.done = threading.Event()
+        self.done = Landing()
         self.obsolete = False
         self.result: Loaded | None = None
         self.error: BaseException | None = None
@@ -136,7 +160,9 @@ class Cache:
     def _start_afresh(self) -> None:
         self.entries.clear()
         self.counters = Counters(self._cells)
-        self._lock = threading.Lock()
+        # Reentrant, since a signal's handler may read while its own thread is in here. So whatever
+        # looks at a collection here must cope with what such a read stores or drops.
+        self._lock = threading.RLock()
         self._flights: dict[Key, Flight[Secret]] = {}
         # The keys of older versions by name, so that dropping a name need not look at every entry.
         self._versions: dict[Hashable, set[Key]] = {}
@@ -171,6 +197,9 @@ class Cache:
                 self.entries.pop(key, None)
             else:
                 self._insert(key, entry)
+            if flight.obsolete:
+                # A signal's handler has changed the secret since.
+                self.entries.pop(key, None)
 
     def _lifetime(self, request: StoreRequest) -> Lifetime:
         try:
@@ -193,7 +222,16 @@ class Cache:
         self.entries[key] = entry
         self._hand.append((key, entry.ticket))
         if len(self._hand) > 2 * self.max_entries + 16:
-            self._hand = deque(pair for pair in self._hand if self._pointed_at(*pair) is not None)
+            for _ in range(len(self._hand)):
+                pair = self._next_of_hand()
+                if pair is not None and self._pointed_at(*pair) is not None:
+                    self._hand.append(pair)
+
+    def _next_of_hand(self) -> tuple[Key, int] | None:
+        try:
+            return self._hand.popleft()
+        except IndexError:
+            return None
 
     def _pointed_at(self, key: Key, ticket: int) -> Entry | None:
         entry = self.entries.get(key)
@@ -201,18 +239,21 @@ class Cache:
 
     def _evict_one(self) -> None:
         """Move the hand on to an entry that no read has used since it last passed."""
-        while True:
-            key, ticket = self._hand.popleft()
-            entry = self._pointed_at(key, ticket)
+        while (pair := self._next_of_hand()) is not None:
+            entry = self._pointed_at(*pair)
             if entry is None:
                 continue
             if entry.visited:
                 entry.visited = False
-                self._hand.append((key, ticket))
+                self._hand.append(pair)
                 continue
-            del self.entries[key]
+            self.entries.pop(pair[0], None)
             self._evictions += 1
             return
+        # The hand knows of none: a signal's handler came in between. The oldest goes.
+        for key in list(self.entries)[:1]:
+            self.entries.pop(key, None)
+            self._evictions += 1
 
     def drop(self, name: SecretName) -> None:
         """Forget every answer about a name, older versions too; a load under way will not be kept either."""
@@ -236,9 +277,16 @@ class Cache:
         with self._lock:
             self.entries.clear()
             self._hand.clear()
-            for flight in self._flights.values():
+            for flight in list(self._flights.values()):
                 flight.obsolete = True
             self._flights.clear()
+
+    def names(self) -> set[SecretName]:
+        """Return the names of what is kept or being loaded now."""
+        with self._lock:
+            keys = [*self.entries, *self._flights]
+        names = {key[0] if isinstance(key, tuple) else key for key in keys}
+        return {name for name in names if isinstance(name, SecretName)}
 
     def kept(self) -> list[Key]:
         """Return the keys of what is kept now."""
@@ -253,9 +301,9 @@ class Cache:
         """
         now = self.clock()
         with self._lock:
-            expired = [key for key, entry in self.entries.items() if entry.stale_until <= now]
+            expired = [key for key, entry in list(self.entries.items()) if entry.stale_until <= now]
             for key in expired:
-                del self.entries[key]
+                self.entries.pop(key, None)
             self._expirations += len(expired)
             self._versions.clear()
             for key in (*self.entries, *self._flights):
@@ -267,13 +315,14 @@ class Cache:
 
         A flight whose leader has died without an answer is taken over.
         """
+        own: Flight[Secret] = Flight()
         with self._lock:
             flight = self._flights.get(key)
             if flight is not None and flight.may_be_joined():
                 return flight, False
             self._index(key)
-            flight = self._flights[key] = Flight()
-            return flight, True
+            self._flights[key] = own
+            return own, True
 
     def _index(self, key: Key) -> None:
         if isinstance(key, tuple):
@@ -285,7 +334,7 @@ class Cache:
         flight.error = error
         with self._lock:
             if self._flights.get(key) is flight:
-                del self._flights[key]
+                self._flights.pop(key, None)
         flight.done.set()
 
     def stats(self) -> CacheStats:
@@ -293,7 +342,7 @@ class Cache:
         now = self.clock()
         total = _Cell()
         with self._lock:
-            for cell in self._cells:
+            for cell in list(self._cells):
                 total.add(cell)
             self._fold_dead_cells()
             entries = list(self.entries.values())

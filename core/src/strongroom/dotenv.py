@@ -5,11 +5,15 @@ what it cannot be sure about and names the line, never its content:
 
 * ``NAME=VALUE`` with an optional ``export`` in front and blanks around the ``=``.
 * An unquoted value is the rest of its line without blanks at both ends and
-  without a comment, which starts at a ``#`` after a blank.
+  without a comment, which starts at a ``#`` after a blank. It holds no quote and
+  does not end in a backslash: shells would take those for something else.
 * ``'...'`` is literal and may span lines.
 * ``"..."`` may span lines and knows ``\n \r \t \" \\ \$`` and the escaped
   backtick; any other backslash is refused.
 * Nothing is interpolated: ``$HOME`` and ``%s`` stand for themselves.
+
+What it writes means the same to itself, to ``.`` in a shell and to python-dotenv;
+a value for which there is no such line is refused.
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ _QUOTED: Final = {"'": re.compile(r"'([^']*)'"), '"': re.compile(r'"((?:[^"\\]|\
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$", "`": "`"}
 _AFTER_QUOTE: Final = re.compile(r"[ \t]*(?:[ \t]#.*)?\r?")
+_INEXACT: Final = re.compile(r"\r|\$\{[^}]*\}|\\\Z")
+"""What python-dotenv changes in any quotes: line ends, variables, and in older versions a backslash at the end."""
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,-]+")
 
 
@@ -57,22 +63,28 @@ def parse(content: SecretValue, source: str) -> dict[str, SecretValue]:
 def dotenv_line(variable: str, value: SecretValue) -> str:
     """Return a variable as a line of a ``.env`` file, with its line feed.
 
-    Quotes are single unless the value needs an escape, as more readers agree on those.
-
     Args:
         variable: The variable's name.
         value: What it holds.
 
     Raises:
-        InvalidValueError: The value is not text, or holds a NUL.
+        InvalidValueError: The value is not text, holds a NUL, or cannot be written so
+            that shells and python-dotenv take it back exactly.
     """
     text = _expressible(variable, value)
     if _PLAIN.fullmatch(text):
         return f"{variable}={text}\n"
-    if not any(character in text for character in "'\\\r"):
+    exact = not _INEXACT.search(text)
+    if exact and "'" not in text and "\\\\" not in text:
         return f"{variable}='{text}'\n"
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "\\r").replace("\n", "\\n")
-    return f'{variable}="{escaped}"\n'
+    if exact and "$" not in text and "`" not in text:
+        escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+        return f'{variable}="{escaped}"\n'
+    del text
+    raise InvalidValueError(
+        f"the value for {variable} has no spelling in a .env file that shells and other readers take alike",
+        hint="export it with --format shell or json",
+    )
 
 
 def shell_line(variable: str, value: SecretValue) -> str:
@@ -162,7 +174,12 @@ class _Reader:
         if "\r" in rest:
             self.problems.append(f"line {self._line} holds a carriage return that does not end it: quote the value")
         comment = _COMMENT.search(rest)
-        return (rest[: comment.start()] if comment else rest).strip(" \t")
+        value = (rest[: comment.start()] if comment else rest).strip(" \t")
+        if value.endswith("\\"):
+            self.problems.append(f"line {self._line} ends its value in a backslash: put the value in single quotes")
+        elif "'" in value or '"' in value:
+            self.problems.append(f"line {self._line} has a quote within its value: quote all of the value")
+        return value
 
     def _quoted(self, name: str, quote: re.Pattern[str], start: int) -> None:
         match = quote.match(self._text, start)

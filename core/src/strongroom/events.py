@@ -73,10 +73,10 @@ class Subscriptions:
         subscribers = list(self._entries.values())
         calls = [_Call(callback, event) for pattern, callback in subscribers if matches(pattern, event.name)]
         for call in calls:
-            call.thread.start()
+            call.start()
         until = time.monotonic() + self._limit
         for call in calls:
-            call.thread.join(max(0.0, until - time.monotonic()))
+            call.wait(max(0.0, until - time.monotonic()))
         return Notified(failed=tuple(problem for call in calls if (problem := call.problem())))
 
 
@@ -90,12 +90,23 @@ class _Call:
             target=self._run, args=(callback, event), name="strongroom-subscriber", daemon=True
         )
 
+    def start(self) -> None:
+        try:
+            self.thread.start()
+        # The change has been made: that there are too many threads must not look as if it had failed.
+        except RuntimeError:
+            self.error = f"{self.name} could not be called: no thread could be started"
+
     def _run(self, callback: Callback, event: SecretUpdated) -> None:
         try:
             callback(event)
         # Foreign code: its failure is reported to whoever made the change, by type only.
         except BaseException as error:  # noqa: BLE001  # see above
             self.error = f"{self.name} raised {type(error).__name__}"
+
+    def wait(self, seconds: float) -> None:
+        if self.thread.ident is not None:
+            self.thread.join(seconds)
 
     def problem(self) -> str:
         if self.thread.is_alive():

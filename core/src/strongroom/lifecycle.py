@@ -9,9 +9,11 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 import weakref
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 
@@ -22,31 +24,92 @@ class Lifelong(Protocol):
         """Write out what is buffered and take the locks that the child must find free."""
 
     def after_fork_in_parent(self) -> None:
-        """Give the locks back."""
+        """Give the locks back; called by the thread that forked, if it called ``before_fork``."""
 
     def after_fork_in_child(self) -> None:
         """Replace every lock, thread, buffer and connection; close none that the parent uses."""
 
-    def flush(self) -> None:
-        """Write out what is buffered; the program image is about to be replaced."""
+    def before_exec(self) -> None:
+        """Write out what is buffered; the program is about to be replaced, unless that fails."""
+
+    def exec_refused(self) -> None:
+        """Go on: something could not be written out, so the program is not replaced."""
 
     def close(self) -> None:
         """Write out and release everything; the interpreter is about to end."""
 
 
-_live: weakref.WeakSet[Any] = weakref.WeakSet()
+class Lock(Protocol):
+    """A lock that its thread may take more than once."""
+
+    def acquire(self, *, timeout: float) -> bool:
+        """Take it; tell whether that succeeded in time."""
+
+    def release(self) -> None:
+        """Give it back; a ``RuntimeError`` if this thread has not got it."""
+
+
+class ForkLocks(threading.local):
+    """The locks that a thread holds while it forks; a signal's handler may fork meanwhile, too."""
+
+    def __init__(self) -> None:
+        self._held: list[list[Lock]] = []
+
+    def begin(self) -> None:
+        """Note that a fork begins, with no lock taken yet."""
+        self._held.append([])
+
+    def hold(self, lock: Lock, seconds: float) -> None:
+        """Take a lock, if it is free in time, until :meth:`release`."""
+        held = self._held[-1]
+        # Noted first: a signal may end this as soon as the lock is taken.
+        held.append(lock)
+        if not lock.acquire(timeout=max(0.0, seconds)):
+            held.pop()
+
+    def release(self) -> None:
+        """Give back what was taken since the last :meth:`begin`; without one, do nothing."""
+        for lock in self._held.pop() if self._held else ():
+            try:
+                lock.release()
+            except RuntimeError:
+                continue  # a signal came before it was taken
+
+
+# Weak references instead of a WeakSet: that one cannot be looked at while another thread adds to it.
+_live: dict[weakref.ref[Any], None] = {}
 _installed = False
+_workers_told = False
+
+
+class _Forking(threading.local):
+    """What each fork under way in this thread has been announced to."""
+
+    def __init__(self) -> None:
+        self.told: list[list[Any]] = []
+
+
+_forking = _Forking()
 
 
 def watch(thing: Lifelong) -> None:
     """Have something told of forks, execs and the exit until it is forgotten or collected."""
-    _live.add(thing)
+    _live[weakref.ref(thing, _gone)] = None
     _install_once()
 
 
 def forget(thing: Lifelong) -> None:
     """Stop telling something."""
-    _live.discard(thing)
+    _live.pop(weakref.ref(thing), None)
+
+
+def _gone(reference: weakref.ref[Any]) -> None:
+    _live.pop(reference, None)
+
+
+def watched() -> list[Any]:
+    """Return what is told now, in the order in which it came."""
+    return [thing for reference in _live.copy() if (thing := reference()) is not None]
 
 
 def _install_once() -> None:
@@ -54,16 +117,12 @@ def _install_once() -> None:
     if _installed:
         return
     _installed = True
-    atexit.register(_each, "close")
+    atexit.register(_close_all)
     # This may be such a worker, in which a manager has been opened for the first time.
     _close_at_the_end_of_a_worker()
     sys.addaudithook(_on_interpreter_event)
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=lambda: _each("before_fork"),
-            after_in_parent=lambda: _each("after_fork_in_parent"),
-            after_in_child=_in_child,
-        )
+        os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
 
 
 def all_of(actions: Iterable[Callable[[], object]]) -> None:
@@ -79,25 +138,57 @@ def all_of(actions: Iterable[Callable[[], object]]) -> None:
         raise first
 
 
-def _each(method: str) -> None:
-    all_of([getattr(thing, method) for thing in list(_live)])
+def _close_all() -> None:
+    all_of([thing.close for thing in watched()])
+
+
+def _before_fork() -> None:
+    told: list[Any] = []
+    _forking.told.append(told)
+
+    def tell(thing: Any) -> None:
+        # Noted first: what it has taken must be given back even if it is interrupted.
+        told.append(thing)
+        thing.before_fork()
+
+    all_of([partial(tell, thing) for thing in watched()])
+
+
+def _in_parent() -> None:
+    # Exactly those: another thread may have opened or closed managers meanwhile.
+    told = _forking.told.pop() if _forking.told else []
+    all_of([thing.after_fork_in_parent for thing in told])
 
 
 def _in_child() -> None:
-    _each("after_fork_in_child")
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None:
-        # multiprocessing empties its list of finalizers after this, and then calls what is registered here.
-        util.register_after_fork(_live, _close_at_the_end_of_a_worker)
+    told = _forking.told.pop() if _forking.told else []
+    known = {id(thing) for thing in told}
+    all_of([thing.after_fork_in_child for thing in (*told, *(one for one in watched() if id(one) not in known))])
+    _close_at_the_end_of_a_worker()
 
 
 def _close_at_the_end_of_a_worker(_: object = None) -> None:
-    """Have everything closed when a worker of multiprocessing ends: those end without running atexit."""
+    """Have everything closed when a worker of multiprocessing ends: those end without running atexit.
+
+    When a worker begins, whatever way it was started, multiprocessing empties its
+    list of finalizers, and then calls what is registered to run after a fork.
+    """
+    global _workers_told  # the registry belongs to the process, and is inherited
     util = sys.modules.get("multiprocessing.util")
-    if util is not None:
-        util.Finalize(None, _each, args=("close",), exitpriority=0)
+    if util is None:
+        return
+    if not _workers_told:
+        _workers_told = True
+        util.register_after_fork(_forking, _close_at_the_end_of_a_worker)
+    util.Finalize(None, _close_all, exitpriority=0)
 
 
 def _on_interpreter_event(event: str, _arguments: object) -> None:
-    if event == "os.exec":
-        _each("flush")
+    if event != "os.exec":
+        return
+    things = watched()
+    try:
+        all_of([thing.before_exec for thing in things])
+    except BaseException:
+        all_of([thing.exec_refused for thing in things])
+        raise

@@ -30,19 +30,23 @@ class AuditedMaintenance(Maintenance):
         parts: The stages of the manager.
         principal: Who asks.
         backend: The backend's configured name; the default one unless given.
+        base: Who took on the principal, if somebody did.
 
     Raises:
         ConfigurationError: There is no such backend.
         StrongroomError: It cannot be opened.
     """
 
-    def __init__(self, parts: Parts, principal: Principal, backend: str | None) -> None:
+    def __init__(
+        self, parts: Parts, principal: Principal, backend: str | None, *, base: Principal | None = None
+    ) -> None:
         name = backend or parts.configuration.default_backend
         if name not in parts.configuration.backends:
             known = ", ".join(parts.configuration.backends)
             raise ConfigurationError(f"there is no backend {name!r}", hint=f"configured here: {known}")
         self._parts = parts
         self._principal = principal
+        self._base = base
         self._backend = parts.backend(name)
 
     def verify(self, request: VerifyRequest) -> VerifyResult:
@@ -84,7 +88,9 @@ class AuditedMaintenance(Maintenance):
         return result
 
     def _event(self, event: str, **fields: object) -> AuditEvent:
-        return self._parts.audit.event(event, principal=self._principal, backend=self._backend.name, **fields)
+        return self._parts.audit.event(
+            event, principal=self._principal, base=self._base, backend=self._backend.name, **fields
+        )
 
     def _record_outcome(self, event: str, begun: AuditEvent, started: float, result: str, detail: str) -> None:
         duration = self._parts.clock() - started

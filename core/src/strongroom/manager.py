@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from strongroom._record import Record
 from strongroom.access import Gate
+from strongroom.batch import Batch as Batch
+from strongroom.batch import BatchReader
 from strongroom.cache import CacheStats
 from strongroom.config.load import load
 from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend
 from strongroom.contracts.health import Health, HealthState
-from strongroom.errors import (
-    StrongroomError,
-)
+from strongroom.errors import ConfigurationError, StrongroomError
 from strongroom.events import Callback, SecretUpdated
 from strongroom.model import (
     Absent,
@@ -31,8 +31,6 @@ from strongroom.model import (
     SecretValue,
 )
 from strongroom.policy import Action
-from strongroom.reading import Batch as Batch
-from strongroom.reading import Reader
 from strongroom.rotation import DEFAULT_BYTES, Encoding
 from strongroom.wiring import Parts
 
@@ -98,7 +96,7 @@ def open(  # noqa: A001  # the public name is strongroom.open
     return SecretManager(parts, configuration.principal)
 
 
-class SecretManager(Reader):
+class SecretManager(BatchReader):
     """Reads and changes secrets as one principal. Made by :func:`open`.
 
     It is safe to use from several threads and across a fork.
@@ -136,7 +134,7 @@ class SecretManager(Reader):
 
         Raises:
             InvalidNameError, InvalidValueError, ValueTooLargeError,
-            UnsupportedOperationError: Refused before anything was recorded or sent.
+            UnsupportedOperationError: Refused before anything was sent; the refusal is recorded.
             AccessDeniedError: This principal may not create or update it.
             VersionConflictError: The current version is not the expected one.
             AuditError: It could not be recorded; ``applied`` tells whether it was written.
@@ -144,14 +142,12 @@ class SecretManager(Reader):
         content = SecretValue.wrap(value)
         # No local variable of ours holds the value from here on: a traceback may show them.
         del value
-        if isinstance(content, StrongroomError):
-            raise content
         return self._writer.set(name, content, expect_version=expect_version)
 
     def check_set(self, name: str, value: SecretValue, *, expect_version: str | Absent | None = None) -> SecretName:
-        """Refuse what ``set`` would refuse before it records or sends anything, and write nothing.
+        """Refuse what ``set`` would refuse before it sends anything, and write nothing.
 
-        Detectors are not asked, and whether the expected version is the current one
+        A refusal is recorded. Detectors are not asked, and whether the expected version is the current one
         only the write itself can tell.
 
         Args:
@@ -199,6 +195,7 @@ class SecretManager(Reader):
             expect_version: Rotate only this version.
 
         Raises:
+            ConfigurationError: The size or the encoding is not usable; the refusal is recorded.
             AccessDeniedError: This principal may not rotate it.
             SecretNotFoundError: There is no such secret.
             VersionConflictError: Somebody else wrote it meanwhile.
@@ -235,11 +232,17 @@ class SecretManager(Reader):
         """Return a view of this manager that acts as another principal.
 
         It has the rights that both have, unless this one may ``impersonate`` the
-        other. It shares cache and backends, and closing it closes nothing.
+        other. It shares cache and backends, and closing it closes nothing. Each
+        event also says whom the manager was opened for, as ``on_behalf_of``.
 
         Args:
             name: The principal's name.
+
+        Raises:
+            ConfigurationError: It is no text, or empty.
         """
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError("a principal's name is text, and not empty", hint="pass its name")
         principal = Principal(name=name, source=PrincipalSource.AS_PRINCIPAL)
         return SecretManager(self._parts, principal, base=self._gate)
 
@@ -261,7 +264,7 @@ class SecretManager(Reader):
         # Imported here: a program that only reads has no need of it.
         from strongroom.maintenance import AuditedMaintenance
 
-        return AuditedMaintenance(self._parts, self.principal, backend)
+        return AuditedMaintenance(self._parts, self.principal, backend, base=self._gate.root)
 
     def stats(self) -> CacheStats:
         """Return how the cache has served since the manager was opened."""
@@ -296,7 +299,8 @@ class SecretManager(Reader):
         """Record what waits, and close every backend and sink; twice is no error.
 
         Raises:
-            AuditError: A required sink could not record it.
+            AuditError: A required sink could not record it. Everything else is closed
+                then; calling it again, or the exit of the process, tries again.
         """
         if self._gate.base is None:
             self._parts.close()

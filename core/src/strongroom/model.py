@@ -443,6 +443,8 @@ class AuditEvent(Record):
     key: str | None = None
     principal: str | None = None
     principal_source: str | None = None
+    on_behalf_of: str | None = None
+    """Who took on the principal with ``as_principal``, if somebody did: whom the manager was opened for."""
     user: str | None = None
     """The operating-system user that the process runs as."""
     host: str | None = None

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from strongroom._record import Record
 from strongroom.access import Gate
 from strongroom.cache import Entry, Flight
-from strongroom.contracts.backend import ListRequest, ReadManyRequest, ReadRequest, ReadResult, VersionsRequest
+from strongroom.contracts.backend import ListRequest, ReadRequest, ReadResult, VersionsRequest
 from strongroom.errors import (
     AccessDeniedError,
-    BackendError,
     BackendUnavailableError,
-    BatchError,
+    InvalidNameError,
     SecretNotFoundError,
     StrongroomError,
 )
 from strongroom.model import Freshness, Principal, Secret, SecretName, SecretVersion
-from strongroom.policy import Action, matches
+from strongroom.policy import Action
 from strongroom.wiring import Grant, Parts
-
-
-class Batch(Record):
-    """What reading several names gave: an answer for each of them."""
-
-    found: dict[str, Secret]
-    errors: dict[str, StrongroomError]
 
 
 class Reader:
@@ -41,6 +32,7 @@ class Reader:
         self._cache = parts.cache
         self._entries = parts.cache.entries
         self._clock = parts.clock
+        self._record_hit = parts.audit.hit
         self._grants = parts.grants(self._gate.chain)
         self._judged = self._gate.judges
 
@@ -53,53 +45,80 @@ class Reader:
             field: One member of a value that is a JSON object.
 
         Raises:
-            InvalidNameError: The name is not one that a secret can have.
+            InvalidNameError: The name is not one that a secret can have, or the version is no text.
             AccessDeniedError: The policy, or the backend, does not allow it.
             SuspiciousActivityError: A detector blocked it.
             SecretNotFoundError: There is no such secret, version or field.
             BackendUnavailableError: No answer, and nothing usable is cached.
             AuditError: The access could not be recorded, so no value is returned.
         """
-        grant = self._grants.get(name) or self._admit(name)
+        try:
+            grant = self._grants.get(name)
+        except TypeError:
+            grant = None  # it cannot be hashed, so it is no name
+        if grant is None:
+            grant = self._admit(name)
         if self._judged:
             self._gate.judge(Action.READ, grant.name)
-        key = grant.name if version is None else (grant.name, version)
+        key = grant.name if version is None else self._version_key(grant, version)
         entry = self._entries.get(key)
-        if entry is not None and self._clock() < entry.fresh_until:
-            secret = self._hit(grant, entry)
+        if entry is not None and (now := self._clock()) < entry.fresh_until:
+            secret = self._hit(grant, entry, now)
         else:
             secret = self._load(grant, version)
         return secret if field is None else secret.field(field)
 
-    def _hit(self, grant: Grant, entry: Entry) -> Secret:
+    def _version_key(self, grant: Grant, version: object) -> tuple[SecretName, str]:
+        if isinstance(version, str):
+            return grant.name, version
+        error = InvalidNameError(
+            f"a version is text, not {type(version).__name__}", name=grant.name, hint="versions() lists them"
+        )
+        self._gate.refused(Action.READ, grant.name, error)
+        raise error
+
+    def _hit(self, grant: Grant, entry: Entry, now: float) -> Secret:
         entry.visited = True
         secret = entry.secret
         if secret is None:
-            raise self._negative_hit(grant, entry)
-        self._record_hit(grant, secret.version, "ok")
-        self._cache.counters.cell.hits += 1
-        return secret
-
-    def _negative_hit(self, grant: Grant, entry: Entry) -> SecretNotFoundError:
-        assert entry.error is not None, "an entry without a secret holds the error that stands for it"
-        self._record_hit(grant, None, entry.error.code)
-        self._cache.counters.cell.negative += 1
-        return entry.error.again()
-
-    def _record_hit(self, grant: Grant, version: str | None, result: str) -> None:
+            raise self._negative_hit(grant, entry, now)
         try:
             if grant.immediate:
-                self._record_read(grant, version=version, source="cache", cache_hit=True, result=result)
+                self._record_immediately(grant, secret.version, "ok")
             else:
-                self._parts.audit.hit(grant.hit, version, "cache", result)
+                self._record_hit(grant.hit, secret.version, "cache", "ok", now)
         except StrongroomError:
             self._cache.counters.cell.errors += 1
             raise
+        self._cache.counters.cell.hits += 1
+        return secret
+
+    def _negative_hit(self, grant: Grant, entry: Entry, now: float) -> SecretNotFoundError:
+        assert entry.error is not None, "an entry without a secret holds the error that stands for it"
+        try:
+            if grant.immediate:
+                self._record_immediately(grant, None, entry.error.code)
+            else:
+                self._record_hit(grant.hit, None, "cache", entry.error.code, now)
+        except StrongroomError:
+            self._cache.counters.cell.errors += 1
+            raise
+        self._cache.counters.cell.negative += 1
+        return entry.error.again()
+
+    def _record_immediately(self, grant: Grant, version: str | None, result: str) -> None:
+        self._record_read(grant, version=version, source="cache", cache_hit=True, result=result)
+
+    def _grant(self, name: str) -> Grant:
+        """Return what is known of a name, or admit it."""
+        known = self._grants.get(name) if isinstance(name, str) else None
+        return known or self._admit(name)
 
     def _admit(self, spelling: str) -> Grant:
-        """Lead a name that is new to this principal through name check and policy."""
+        """Lead a name that is new to this principal through name check and policy, and open its backend."""
         name = self._gate.check(Action.READ, spelling)
-        return self._parts.remember(self._gate.chain, spelling, name)
+        with self._gate.recording_refusal(Action.READ, name):
+            return self._parts.remember(self._gate.chain, spelling, name)
 
     def _load(self, grant: Grant, version: str | None, *, refresh: bool = False) -> Secret:
         """Get a secret from its backend, once for all who want it at the same time."""
@@ -245,120 +264,10 @@ class Reader:
     def _record_read(self, grant: Grant, **fields: Any) -> None:
         audit = self._parts.audit
         if audit.enabled:
-            audit.record(
-                audit.event("get", principal=self.principal, key=grant.name, backend=grant.backend.name, **fields)
-            )
+            audit.record(self._gate.event("get", key=grant.name, backend=grant.backend.name, **fields))
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._parts.wall_clock() / 1e9, UTC)
-
-    def get_many(self, names: Iterable[str], *, strict: bool = False) -> Batch:
-        """Return several secrets, with an error for each name that has none.
-
-        Names that are not cached are fetched from each backend together.
-
-        Args:
-            names: The secrets' names.
-            strict: Raise instead of returning errors.
-
-        Raises:
-            BatchError: ``strict`` is set and at least one name failed; the message
-                names those, ``errors`` holds the reason of each.
-        """
-        self._gate.ensure_open()
-        found: dict[str, Secret] = {}
-        errors: dict[str, StrongroomError] = {}
-        missing: list[tuple[str, Grant]] = []
-        for name in dict.fromkeys(names):
-            try:
-                grant = self._grants.get(name) or self._admit(name)
-                self._gate.judge(Action.READ, grant.name)
-                entry = self._entries.get(grant.name)
-                if entry is not None and self._clock() < entry.fresh_until:
-                    found[name] = self._hit(grant, entry)
-                else:
-                    missing.append((name, grant))
-            except StrongroomError as error:
-                errors[name] = error
-        self._load_many(missing, found, errors)
-        if strict and errors:
-            raise BatchError(
-                f"{len(errors)} of {len(found) + len(errors)} names failed: {', '.join(sorted(errors))}",
-                errors=errors,
-                hint="see the error's `errors` for each reason",
-            )
-        return Batch(found=found, errors=errors)
-
-    def _load_many(
-        self, missing: list[tuple[str, Grant]], found: dict[str, Secret], errors: dict[str, StrongroomError]
-    ) -> None:
-        """Fetch what is not cached, one call a backend; what somebody else is fetching is waited for."""
-        leading: dict[str, list[tuple[str, Grant, Flight[Secret]]]] = {}
-        following: list[tuple[str, Grant]] = []
-        led: set[SecretName] = set()
-        for spelling, grant in missing:
-            # Two spellings of one name are one secret, to be asked for once.
-            if grant.name not in led:
-                flight, leads = self._cache.join(grant.name)
-                if leads:
-                    led.add(grant.name)
-                    leading.setdefault(grant.backend.name, []).append((spelling, grant, flight))
-                    continue
-            following.append((spelling, grant))
-        try:
-            for group in leading.values():
-                self._load_group(group, found, errors)
-        except BaseException as error:
-            # Whoever waits for one of the others must not wait for ever.
-            self._give_up([flight for group in leading.values() for flight in group], error)
-            raise
-        for spelling, grant in following:
-            with _collecting(spelling, errors):
-                entry = self._entries.get(grant.name)
-                fresh = entry is not None and self._clock() < entry.fresh_until
-                found[spelling] = self._hit(grant, entry) if entry and fresh else self._load(grant, None)
-
-    def _load_group(
-        self,
-        group: list[tuple[str, Grant, Flight[Secret]]],
-        found: dict[str, Secret],
-        errors: dict[str, StrongroomError],
-    ) -> None:
-        started = self._clock()
-        self._cache.counters.cell.loads += 1
-        backend = group[0][1].backend
-        try:
-            answer = backend.read_many(ReadManyRequest(names=tuple(grant.name for _, grant, _ in group)))
-            outcomes: dict[SecretName, ReadResult | StrongroomError] = {**answer.found, **answer.errors}
-        except StrongroomError as error:
-            outcomes = {grant.name: error.again() for _, grant, _ in group}
-        for spelling, grant, flight in group:
-            with _collecting(spelling, errors):
-                outcome = outcomes.get(grant.name) or _unanswered(backend.name, grant.name)
-                found[spelling] = self._settle(grant, None, flight, outcome, started)
-
-    def _give_up(self, group: list[tuple[str, Grant, Flight[Secret]]], error: BaseException) -> None:
-        for _, grant, flight in group:
-            if not flight.done.is_set():
-                self._cache.land(grant.name, flight, secret=None, error=error)
-                self._count(None, error)
-
-    def prefetch(self, *patterns: str) -> Batch:
-        """Read into the cache every secret whose name matches, where this principal may.
-
-        Args:
-            patterns: Names, or patterns such as ``db/*`` and ``db/**``.
-
-        Raises:
-            InvalidNameError: A pattern is malformed.
-            UnsupportedOperationError: A backend that it concerns cannot list.
-        """
-        names: list[str] = []
-        for pattern in patterns:
-            self._gate.check_pattern(Action.READ, pattern)
-            folder = "/".join(pattern.split("*", 1)[0].split("/")[:-1])
-            names += [name for name in self.list(folder) if matches(pattern, name)] if "*" in pattern else [pattern]
-        return self.get_many(names)
 
     def refresh(self, name: str) -> Secret:
         """Fetch a secret from its backend at once, whatever the cache holds.
@@ -371,34 +280,28 @@ class Reader:
         Raises:
             StrongroomError: As :meth:`get`; a stale value is never returned.
         """
-        grant = self._grants.get(name) or self._admit(name)
+        grant = self._grant(name)
         self._gate.judge(Action.READ, grant.name)
         self._cache.abandon(grant.name)
         return self._load(grant, None, refresh=True)
-
-    def refresh_all(self) -> Batch:
-        """Fetch every cached secret anew, with an error for each one that could not be fetched."""
-        found: dict[str, Secret] = {}
-        errors: dict[str, StrongroomError] = {}
-        self._gate.ensure_open()
-        for name in [key for key in self._cache.kept() if isinstance(key, str)]:
-            with _collecting(name, errors):
-                found[name] = self.refresh(name)
-        return Batch(found=found, errors=errors)
 
     def invalidate(self, name: str | None = None) -> None:
         """Forget what is cached, 'not found' included, so that the next read asks the backend.
 
         Args:
-            name: One secret; everything unless given.
+            name: One secret; everything that this principal may read unless given.
 
         Raises:
             InvalidNameError: The name is not one that a secret can have.
+            AccessDeniedError: This principal may not read the secret.
         """
-        if name is None:
-            self._cache.clear()
-        else:
-            self._cache.drop(SecretName(name))
+        if name is not None:
+            self._cache.drop(self._gate.check(Action.READ, name))
+            return
+        self._gate.ensure_open()
+        for known in self._cache.names():
+            if self._gate.permits(Action.READ, known):
+                self._cache.drop(known)
 
     def list(self, prefix: str = "") -> list[SecretName]:
         """Return the names below a prefix that this principal may list, sorted.
@@ -411,7 +314,7 @@ class Reader:
             UnsupportedOperationError: A backend that may hold such names cannot list.
         """
         self._gate.ensure_open()
-        folder = self._gate.canonical(Action.LIST, prefix.removesuffix("/")) if prefix else ""
+        folder = self._folder(prefix)
         # The root has no name; the pattern of everything stands for it.
         self._gate.judge(Action.LIST, SecretName(folder or "**"))
         names: set[SecretName] = set()
@@ -422,6 +325,12 @@ class Reader:
             names = {name for name in names if self._gate.permits(Action.LIST, name)}
             facts["count"] = len(names)
         return sorted(names)
+
+    def _folder(self, prefix: str) -> str:
+        """Return a folder's canonical name; the root's is empty, but nothing else that is empty is the root."""
+        if not isinstance(prefix, str):
+            return self._gate.canonical(Action.LIST, prefix)
+        return self._gate.canonical(Action.LIST, prefix.removesuffix("/")) if prefix else ""
 
     def versions(self, name: str) -> tuple[SecretVersion, ...]:
         """Return the versions of a secret that its backend keeps, oldest first.
@@ -447,23 +356,10 @@ class Reader:
         try:
             yield facts
         except StrongroomError as error:
-            audit.record(audit.event(event, principal=self.principal, result=error.code, **facts))
+            audit.record(self._gate.event(event, result=error.code, **facts))
             raise
-        audit.record(audit.event(event, principal=self.principal, duration=self._clock() - started, **facts))
+        audit.record(self._gate.event(event, duration=self._clock() - started, **facts))
 
 
 def _key(grant: Grant, version: str | None) -> SecretName | tuple[SecretName, str]:
     return grant.name if version is None else (grant.name, version)
-
-
-def _unanswered(backend: str, name: SecretName) -> StrongroomError:
-    return BackendError(f"{backend} gave no answer for {name} in a batch", name=name, backend=backend)
-
-
-@contextmanager
-def _collecting(spelling: str, errors: dict[str, StrongroomError]) -> Iterator[None]:
-    """Keep an error as one name's answer."""
-    try:
-        yield
-    except StrongroomError as error:
-        errors[spelling] = error

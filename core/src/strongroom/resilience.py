@@ -85,7 +85,7 @@ class GuardedBackend(Backend):
         return self._call("read_many", self.wrapped.read_many, request, gives=ReadManyResult)
 
     def check_write(self, request: WriteRequest) -> None:
-        """Refuse what the backend could not take, before anything is recorded or sent.
+        """Refuse what the backend could not take, before anything is sent.
 
         Raises:
             UnsupportedOperationError: The backend cannot write, or not conditionally.

@@ -23,8 +23,8 @@ def random_value(size: int = DEFAULT_BYTES, encoding: Encoding = "raw") -> Secre
     Raises:
         ConfigurationError: The size is under 16, or the encoding is another one.
     """
-    if size < 16:
-        raise ConfigurationError(f"{size} random bytes are too few for a secret", hint="use at least 16")
+    if not isinstance(size, int) or size < 16:
+        raise ConfigurationError(f"{size!r} random bytes are too few for a secret", hint="use at least 16")
     import secrets
 
     makers: dict[str, Callable[[int], str | bytes]] = {
@@ -32,6 +32,6 @@ def random_value(size: int = DEFAULT_BYTES, encoding: Encoding = "raw") -> Secre
         "hex": secrets.token_hex,
         "base64url": secrets.token_urlsafe,
     }
-    if encoding not in makers:
+    if not isinstance(encoding, str) or encoding not in makers:
         raise ConfigurationError(f"{encoding!r} is not an encoding", hint=f"use one of {', '.join(makers)}")
     return SecretValue(makers[encoding](size))

@@ -136,7 +136,11 @@ def _end(started: tuple[Any, Span] | None, error: BaseException | None) -> None:
 def _note(problem: Exception) -> None:
     import logging
 
-    logging.getLogger("strongroom").debug("a span could not be recorded: %s", type(problem).__name__)
+    try:
+        logging.getLogger("strongroom").debug("a span could not be recorded: %s", type(problem).__name__)
+    # Foreign code again: a filter or handler that fails.
+    except Exception:  # noqa: BLE001  # see above
+        return
 
 
 def _mark_failed(span: Span, error: BaseException) -> None:

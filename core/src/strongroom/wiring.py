@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from strongroom import lifecycle
 from strongroom.anomaly import Alert, AnomalyStage, ConfiguredDetector
-from strongroom.audit import LOCK_SECONDS, AuditStage, GuardedSink, Hit
+from strongroom.audit import AuditStage
+from strongroom.audit_buffer import Hit
+from strongroom.audit_sinks import LOCK_SECONDS, GuardedSink
 from strongroom.cache import Cache
 from strongroom.config.load import Configuration, PluginTable, SinkTable
 from strongroom.contracts.audit import AuditSink
@@ -77,7 +79,7 @@ class Parts:
         self._lock = threading.RLock()
         self._grants: dict[tuple[Principal, ...], dict[str, Grant]] = {}
         self._sweeper: threading.Thread | None = None
-        self._fork = threading.local()
+        self._fork_locks = lifecycle.ForkLocks()
         self.closed = False
         self.cache = self._open_cache()
         self.anomaly = self._open_detectors()
@@ -100,7 +102,7 @@ class Parts:
             opened.append(
                 ConfiguredDetector(name=table.name, detector=detector, block=table.block, required=table.required)
             )
-        return AnomalyStage(tuple(opened), self._alert)
+        return AnomalyStage(tuple(opened), self._alert, wall_clock=self.wall_clock)
 
     def _open_sinks(self, ready: tuple[AuditSink, ...]) -> tuple[GuardedSink, ...]:
         opened = [GuardedSink(sink, type=type(sink).__name__, telemetry=self.telemetry) for sink in ready]
@@ -118,6 +120,7 @@ class Parts:
             self.audit.event(
                 "alert",
                 principal=access.principal,
+                base=access.base,
                 key=access.name,
                 result="blocked" if alert.blocked else "alert",
                 rule=alert.detector,
@@ -140,7 +143,8 @@ class Parts:
             if self.closed:
                 raise ClosedError("the manager is closed", hint="open a new one")
             if name not in self._backends:
-                self._backends[name] = self._open_backend(name)
+                # A signal's handler may have opened it meanwhile.
+                self._backends.setdefault(name, self._open_backend(name))
             return self._backends[name]
 
     def _open_backend(self, name: str) -> GuardedBackend:
@@ -188,7 +192,8 @@ class Parts:
         if len(memo) >= 4 * self.configuration.max_entries:
             memo.clear()
         backend = self.backend(self.route(name))
-        hit = Hit(principal=chain[0], key=name, backend=backend.name)
+        base = chain[-1] if len(chain) > 1 else None
+        hit = Hit(principal=chain[0], key=name, backend=backend.name, base=base)
         immediate = any(matches(pattern, name) for pattern in self.configuration.immediate)
         memo[spelling] = grant = Grant(name, backend, hit, immediate=immediate)
         if self.closed:
@@ -199,33 +204,43 @@ class Parts:
 
     def start_sweeper(self) -> None:
         """Have expired entries removed from memory from now on, by a daemon thread."""
-        if self._sweeper is None and not self.closed:
-            self._sweeper = threading.Thread(
-                target=_sweep,
-                args=(weakref.ref(self), self.configuration.sweep_every),
-                name="strongroom-sweep",
-                daemon=True,
-            )
+        if self._sweeper is not None or self.closed:
+            return
+        self._sweeper = threading.Thread(
+            target=_sweep,
+            args=(weakref.ref(self), self.configuration.sweep_every),
+            name="strongroom-sweep",
+            daemon=True,
+        )
+        try:
             self._sweeper.start()
+        except RuntimeError:
+            # There are too many threads now: the next read that goes to a backend tries again.
+            self._sweeper = None
 
     def before_fork(self) -> None:
         """Hold what a fork must not cut in two."""
         # A backend that hangs while it opens does not hang the fork: the child takes a new lock in any case.
-        self._fork.locked = self._lock.acquire(timeout=LOCK_SECONDS)
+        self._fork_locks.begin()
+        self._fork_locks.hold(self._lock, LOCK_SECONDS)
 
     def after_fork_in_parent(self) -> None:
         """Go on as before."""
-        # Not so if it was opened while the fork was under way.
-        if getattr(self._fork, "locked", False):
-            self._fork.locked = False
-            self._lock.release()
+        self._fork_locks.release()
 
     def after_fork_in_child(self) -> None:
         """Start with new locks, threads and connections, and an empty cache."""
         self._lock = threading.RLock()
+        self._fork_locks = lifecycle.ForkLocks()
         self._sweeper = None
         backends = [backend.after_fork for backend in self._backends.values()]
         lifecycle.all_of([self.cache.after_fork, self.anomaly.after_fork, *backends])
+
+    def before_exec(self) -> None:
+        """Do nothing: what there is to record, the audit stage is told of by itself."""
+
+    def exec_refused(self) -> None:
+        """Do nothing, as above."""
 
     def flush(self) -> None:
         """Record the cache hits that wait."""
@@ -235,18 +250,23 @@ class Parts:
         """Record that the manager is done, and close everything; twice is no error.
 
         Raises:
-            AuditError: A required sink could not record it.
+            AuditError: A required sink could not record it; calling it again, or the exit, tries again.
         """
         with self._lock:
-            if self.closed:
-                return
-            self.closed = True
-        lifecycle.forget(self)
-        lifecycle.forget(self.audit)
-        for memo in self._grants.values():
+            first, self.closed = not self.closed, True
+        if not first:
+            self._close_audit()
+            return
+        for memo in list(self._grants.values()):
             memo.clear()
         self.cache.clear()
-        lifecycle.all_of([self.audit.close, self.anomaly.close, *(one.close for one in self._backends.values())])
+        lifecycle.all_of([self._close_audit, self.anomaly.close, *(one.close for one in self._backends.values())])
+
+    def _close_audit(self) -> None:
+        self.audit.close()
+        # Not earlier: as long as it is not done, the exit has to try again.
+        lifecycle.forget(self)
+        lifecycle.forget(self.audit)
 
 
 def open_backend(table: PluginTable, catalogue: Catalogue, telemetry: Telemetry | None = None) -> GuardedBackend:

@@ -10,10 +10,11 @@ from typing import Any
 from strongroom._record import Record
 from strongroom.access import Gate
 from strongroom.contracts.backend import Capability, DeleteRequest, ReadRequest, WriteRequest
-from strongroom.errors import AuditError, ClosedError, StrongroomError
+from strongroom.errors import AuditError, ClosedError, InvalidValueError, StrongroomError
 from strongroom.events import SecretUpdated
 from strongroom.model import ABSENT, Absent, SecretName, SecretValue
 from strongroom.policy import Action
+from strongroom.resilience import GuardedBackend
 from strongroom.rotation import Encoding, random_value
 from strongroom.wiring import Parts
 
@@ -51,23 +52,30 @@ class Writer:
         self._drop = drop
         self._clock = parts.clock
 
-    def set(self, name: str, value: SecretValue, *, expect_version: str | Absent | None) -> Written:
-        """Create or update a secret; see :meth:`SecretManager.set`."""
+    def set(self, name: str, value: SecretValue | InvalidValueError, *, expect_version: str | Absent | None) -> Written:
+        """Create or update a secret; see :meth:`SecretManager.set`.
+
+        Instead of a value it takes the error that says why there is none: refusing it is recorded.
+        """
         canonical, expected = self._writable(name, expect_version)
-        self._gate.judge(Action.CREATE if expected is ABSENT else Action.UPDATE, canonical)
-        return self._write("set", WriteRequest(name=canonical, value=value, expect_version=expected))
+        action = _action(expected)
+        self._gate.judge(action, canonical)
+        if isinstance(value, InvalidValueError):
+            with self._gate.recording_refusal(action, canonical):
+                raise value
+        return self._write("set", action, WriteRequest(name=canonical, value=value, expect_version=expected))
 
     def check_set(self, name: str, value: SecretValue, *, expect_version: str | Absent | None) -> SecretName:
         """Refuse what ``set`` would refuse; see :meth:`SecretManager.check_set`."""
         canonical, expected = self._writable(name, expect_version)
-        backend = self._parts.backend(self._parts.route(canonical))
-        backend.check_write(WriteRequest(name=canonical, value=value, expect_version=expected))
+        with self._ready(_action(expected), canonical) as backend:
+            backend.check_write(WriteRequest(name=canonical, value=value, expect_version=expected))
         return canonical
 
     def _writable(self, spelling: str, expected: str | Absent | None) -> tuple[SecretName, str | Absent | None]:
         """Check the rights to create and to update, and narrow a write to the one that is there."""
         if expected is not None:
-            return self._gate.check(Action.CREATE if expected is ABSENT else Action.UPDATE, spelling), expected
+            return self._gate.check(_action(expected), spelling), expected
         name = self._gate.canonical(Action.UPDATE, spelling)
         may_create = self._gate.permits(Action.CREATE, name)
         # Only a write that may neither create nor update is a refusal for the trail and the detectors to see.
@@ -78,15 +86,18 @@ class Writer:
 
     def _current_version(self, action: Action, name: SecretName) -> str:
         """Return the version that a change builds on; that there is none is recorded as its outcome."""
-        try:
-            return self._parts.backend(self._parts.route(name)).read(ReadRequest(name=name)).version
-        except StrongroomError as error:
-            self._gate.refused(action, name, error)
-            raise
+        with self._ready(action, name) as backend:
+            return backend.read(ReadRequest(name=name)).version
 
-    def _write(self, event: str, request: WriteRequest) -> Written:
-        backend = self._parts.backend(self._parts.route(request.name))
-        backend.check_write(request)
+    @contextmanager
+    def _ready(self, action: Action, name: SecretName) -> Iterator[GuardedBackend]:
+        """Open a name's backend; if that or what the ``with`` block does is refused, record it."""
+        with self._gate.recording_refusal(action, name):
+            yield self._parts.backend(self._parts.route(name))
+
+    def _write(self, event: str, action: Action, request: WriteRequest) -> Written:
+        with self._ready(action, request.name) as backend:
+            backend.check_write(request)
         with self._change(event, request.name, backend.name) as outcome:
             result = backend.write(request)
             outcome.update(version=result.version, request_id=result.request_id)
@@ -96,9 +107,8 @@ class Writer:
     @contextmanager
     def _change(self, event: str, name: SecretName, backend: str) -> Iterator[dict[str, Any]]:
         """Record an attempt, let the change happen, drop the cached copies, record the outcome."""
-        audit = self._parts.audit
-        attempt = audit.event(event, principal=self._gate.principal, key=name, backend=backend, phase="attempt")
-        audit.record(attempt, durable=True)
+        attempt = self._gate.event(event, key=name, backend=backend, phase="attempt")
+        self._parts.audit.record(attempt, durable=True)
         started = self._clock()
         outcome: dict[str, Any] = {}
         try:
@@ -125,12 +135,9 @@ class Writer:
     def _record_outcome(
         self, event: str, name: SecretName, backend: str, id: str, started: float, fields: dict[str, Any]
     ) -> None:
-        audit = self._parts.audit
         duration = self._clock() - started
-        made = audit.event(
-            event, principal=self._gate.principal, key=name, backend=backend, id=id, duration=duration, **fields
-        )
-        audit.record(made, durable=True)
+        made = self._gate.event(event, key=name, backend=backend, id=id, duration=duration, **fields)
+        self._parts.audit.record(made, durable=True)
 
     def _notify(self, name: SecretName, change: str, version: str | None) -> tuple[str, ...]:
         return self._parts.subscriptions.notify(SecretUpdated(name=name, change=change, version=version)).failed
@@ -139,8 +146,8 @@ class Writer:
         """Delete a secret; see :meth:`SecretManager.delete`."""
         canonical = self._gate.check(Action.DELETE, name)
         self._gate.judge(Action.DELETE, canonical)
-        backend = self._parts.backend(self._parts.route(canonical))
-        backend.check_delete()
+        with self._ready(Action.DELETE, canonical) as backend:
+            backend.check_delete()
         with self._change("delete", canonical, backend.name) as outcome:
             result = backend.delete(DeleteRequest(name=canonical))
             outcome.update(request_id=result.request_id, result="ok" if result.existed else "not_found")
@@ -161,14 +168,18 @@ class Writer:
         expect_version: str | None,
     ) -> Written:
         """Replace a value by a random one; see :meth:`SecretManager.rotate`."""
-        value = random_value(size, encoding)
         canonical = self._gate.check(Action.ROTATE, name)
         self._gate.judge(Action.ROTATE, canonical)
-        backend = self._parts.backend(self._parts.route(canonical))
+        with self._ready(Action.ROTATE, canonical) as backend:
+            value = random_value(size, encoding)
         current = expect_version or self._current_version(Action.ROTATE, canonical)
         conditional = Capability.CHECK_AND_SET in backend.capabilities or expect_version is not None
         request = WriteRequest(name=canonical, value=value, expect_version=current if conditional else None)
-        return self._write("rotate", request)
+        return self._write("rotate", Action.ROTATE, request)
+
+
+def _action(expected: str | Absent | None) -> Action:
+    return Action.CREATE if expected is ABSENT else Action.UPDATE
 
 
 @contextmanager

@@ -64,6 +64,50 @@ def test_a_key_that_an_earlier_change_has_left_is_taken_up(path: Path) -> None:
     assert path.read_bytes() == b"left"
 
 
+def test_what_is_no_file_of_an_earlier_change_is_not_touched_or_taken_up(path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_bytes(b"precious")
+    target.chmod(0o644)
+    key = KeyFile(str(path))
+    path.chmod(0o640)
+    new = Path(key.new_path)
+    for make in (
+        lambda: new.symlink_to(target),
+        lambda: new.symlink_to("nowhere"),
+        lambda: new.hardlink_to(target),
+        lambda: os.mkfifo(new),
+    ):
+        make()
+        for use in (key.has_new, key.prepare):
+            with pytest.raises(ConfigurationError, match=r"master\.key\.new is a link, or no file of ours"):
+                use()
+        new.unlink()
+        assert stat.S_IMODE(target.stat().st_mode) == 0o644
+        assert target.read_bytes() == b"precious"
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_a_new_key_of_another_user_is_taken_up_if_the_old_one_is_that_users_too(path: Path) -> None:
+    key = KeyFile(str(path))
+    Path(key.new_path).write_bytes(b"left")
+    os.chown(key.new_path, 1234, 1234)
+    with pytest.raises(ConfigurationError):
+        key.has_new()
+    os.chown(path, 1234, 1234)
+    assert key.has_new()
+
+
+def test_the_second_name_that_a_killed_change_has_left_goes_with_the_next_one(path: Path) -> None:
+    key = KeyFile(str(path))
+    key.prepare()
+    os.link(key.new_path, path.parent / ".master.key.new.0123456789abcdef.new")
+    with key.locked():
+        key.prepare()
+        key.exchange()
+    assert names(path) == {"master.key", "master.key.old"}
+
+
 def test_after_the_exchange_the_old_key_is_still_there(path: Path) -> None:
     key = KeyFile(str(path))
     key.prepare()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +84,78 @@ class TestSearching:
         monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
         monkeypatch.setenv("HOME", "/home/u")
         assert files.user_folder() == "/home/u/.config/strongroom"
+
+    def test_the_account_s_home_folder_is_not_for_variables_to_say(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = files.account_home()
+        monkeypatch.setenv("HOME", "/nonexistent")
+        assert files.account_home() == before != "/nonexistent"
+
+
+class TestTrust:
+    """What is only found must be ours: its author decides where secrets go."""
+
+    @pytest.fixture
+    def give_away(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+        """Make a file, or a link, somebody else's."""
+        if os.geteuid() == 0:
+            return lambda path: os.chown(path, 12345, -1, follow_symlinks=False)
+        # Nobody else can give a file away: then it is we who are somebody else.
+        return lambda _: monkeypatch.setattr(os, "geteuid", lambda: 12345)
+
+    def test_somebody_else_s_file_is_refused_and_named(
+        self, folders: Any, give_away: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = folders.write("project", MINIMAL.format(name="theirs"))
+        (folders.project / "work").mkdir()
+        monkeypatch.chdir(folders.project / "work")
+        give_away(path)
+        with pytest.raises(ConfigurationError, match="belongs to another user") as caught:
+            load()
+        assert str(path) in caught.value.what
+        assert f"--config {path}" in caught.value.hint
+        assert backend_of(str(path)) == "theirs"
+
+    def test_a_file_that_everybody_can_write_is_refused(self, folders: Any) -> None:
+        path = folders.write("project", MINIMAL.format(name="everybody"))
+        path.chmod(0o646)
+        with pytest.raises(ConfigurationError, match="can be written by every user"):
+            load()
+        assert backend_of(str(path)) == "everybody"
+
+    def test_it_does_not_give_way_to_one_further_up(self, folders: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        folders.write("project", MINIMAL.format(name="above"))
+        below = folders.project / "below"
+        below.mkdir()
+        (below / "strongroom.toml").write_text(MINIMAL.format(name="below"))
+        (below / "strongroom.toml").chmod(0o666)
+        monkeypatch.chdir(below)
+        with pytest.raises(ConfigurationError, match=r"below/strongroom\.toml can be written"):
+            load()
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root's rights to give a link away")
+    def test_a_link_that_somebody_else_put_there_is_refused(
+        self, folders: Any, give_away: Callable[[Path], None], tmp_path: Path
+    ) -> None:
+        (tmp_path / "ours.toml").write_text(MINIMAL.format(name="ours"))
+        (folders.project / "strongroom.toml").symlink_to(tmp_path / "ours.toml")
+        give_away(folders.project / "strongroom.toml")
+        with pytest.raises(ConfigurationError, match="belongs to another user"):
+            load()
+
+    def test_an_overlay_must_be_the_file_s_owner_s(self, folders: Any, give_away: Callable[[Path], None]) -> None:
+        path = folders.write("project", MINIMAL.format(name="b"))
+        overlay = folders.write("project", "", name="strongroom.local.toml")
+        overlay.chmod(0o666)
+        with pytest.raises(ConfigurationError, match=r"strongroom\.local\.toml can be written"):
+            load(str(path))
+        overlay.chmod(0o600)
+        assert backend_of() == "b"
+        if os.geteuid() == 0:
+            give_away(overlay)
+            with pytest.raises(ConfigurationError, match=r"strongroom\.local\.toml belongs to another"):
+                load(str(path))
+            give_away(path)
+        assert backend_of(str(path)) == "b"
 
 
 class TestReading:

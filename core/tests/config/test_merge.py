@@ -66,9 +66,15 @@ class TestLayers:
         )
         rules = load().policy.rules
         assert [(rule.principal, rule.id) for rule in rules] == [
-            ("a", "policies[1] of strongroom.toml"),
-            ("b", "policies[1] of strongroom.local.toml"),
+            ("a", f"policies[1] of {folders.project}/strongroom.toml"),
+            ("b", f"policies[1] of {folders.project}/strongroom.local.toml"),
         ]
+
+    def test_a_route_is_the_same_however_it_is_spelled(self, folders: Any) -> None:
+        """A composed and a decomposed letter, and a slash at the end: an overlay's wins all the same."""
+        folders.write("project", f'backend = "b"\n{BASE}[backends.c]\ntype = "memory"\n[routes]\n"caf\u00e9/" = "b"\n')
+        folders.write("project", '[routes]\n"cafe\u0301" = "c"\n', name="strongroom.local.toml")
+        assert load().routes == (("caf\u00e9", "c"),)
 
     def test_an_overlay_s_nested_table_replaces_the_whole(self, folders: Any) -> None:
         """Keys of one way to log in must not be left over in another."""
@@ -134,6 +140,10 @@ class TestEnvironment:
             "XXXXXXXXXXXBACKEND",
             "STRONGROOM_CACHE",
             "STRONGROOM_POLICIES__X",
+            "STRONGROOM_backend",
+            "STRONGROOM_Cache__TTL",
+            "STRONGROOM_BACKENDS__b__TYPE",
+            "strongroom_backend",
         ],
     )
     def test_other_variables_are_no_settings(self, variable: str) -> None:
@@ -237,9 +247,10 @@ class TestLocks:
             ('backend = "own"\n[backends.own]\ntype = "memory"', "tries to set backend"),
             ('[backends.main]\ntype = "env"', r"tries to change backends\.main\.type in backends"),
             ("[backends.main]\nkeep_versions = 1", r"tries to change backends\.main\.keep_versions in backends"),
-            ('[routes]\n"ci/" = "own"\n[backends.own]\ntype = "memory"', r"tries to change routes\.ci/ in routes"),
+            ('[routes]\n"ci/" = "own"\n[backends.own]\ntype = "memory"', r"tries to change routes\.ci in routes"),
             ('[routes]\n"ci/x" = "own"\n[backends.own]\ntype = "memory"', r"tries to change routes\.ci/x in routes"),
             ('[routes]\n"ci" = "own"\n[backends.own]\ntype = "memory"', r"tries to change routes\.ci in routes"),
+            ('[routes]\n"own" = "own"\n[backends.own]\ntype = "memory"', r"tries to change routes\.own in routes"),
             ('[cache]\nttl = "1d"', r"tries to change cache\.ttl in cache"),
             ('[cache]\nmax_stale = "90d"', r"tries to change cache\.max_stale in cache"),
         ],
@@ -263,8 +274,8 @@ class TestLocks:
             'backend = "main"\nprincipal = "app"',
             '[cache]\nttl = "60s"',
             ALLOW.format(effect="deny", names="app/prod/**"),
-            '[backends.own]\ntype = "memory"\n[routes]\n"own/" = "own"',
-            '[routes]\n"cix" = "main"',
+            '[backends.own]\ntype = "memory"',
+            '[routes]\n"ci" = "main"',
             '[[audit]]\ntype = "second"',
             '[[anomaly]]\ntype = "hour"',
         ],

@@ -1,5 +1,7 @@
 """A trail in a folder of its own, and what tests do with it."""
 
+import base64
+import hmac
 import itertools
 import json
 import os
@@ -65,6 +67,33 @@ class TrailFolder:
         content = (path or self.path).read_bytes()
         assert content == b"" or content.endswith(b"\n"), "the last line is torn"
         return [json.loads(line) for line in content.splitlines()]
+
+    def lines_left(self) -> list[dict[str, Any]]:
+        """Return the lines of a file that may have unreadable ones."""
+        return [json.loads(line) for line in self.path.read_bytes().splitlines() if b"\0" not in line]
+
+    def note(self, seq: int = 0, chain: str = "0" * 64, synced: int = 0) -> None:
+        """Put a genuine head file there, as the documentation describes it; by default the one of an empty trail.
+
+        A crash may leave one that is as old as that, so it proves nothing and alone is no finding.
+        """
+        key = base64.b64decode(self.beside(".key").read_text())
+        text = f"{seq:020d} {chain} {synced:020d}"
+        code = hmac.digest(key, b"strongroom audit head 1\0" + text.encode(), "sha256").hex()
+        self.beside(".head").write_text(f"{text} {code}\n")
+
+    def kill_in_write(self, count: int, whole: int, torn: int = 0, **settings: Any) -> None:
+        """Write a block and leave what a process leaves that is killed in the middle: some lines and a part of one."""
+        head = self.beside(".head").read_bytes()
+        before = self.path.read_bytes() if self.path.exists() else b""
+        before = before[: before.rfind(b"\n") + 1]  # The writer cuts off what is torn.
+        self.write(self.open(**settings), count, principal="killed")
+        content = self.path.read_bytes()
+        start = len(before) if before and content.startswith(before) else 0
+        lines = content[start:].splitlines(keepends=True)
+        left = lines[:whole] + [line[:torn] for line in lines[whole : whole + 1]]
+        os.truncate(self.path, start + sum(map(len, left)))
+        self.beside(".head").write_bytes(head)
 
     def close(self) -> None:
         for sink in self._sinks:

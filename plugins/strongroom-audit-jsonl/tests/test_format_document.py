@@ -42,6 +42,19 @@ def test_it_accepts_a_file_that_continues_another(verifier: Path, trail: Any) ->
     assert run(verifier, trail).returncode == 0
 
 
+def test_it_counts_only_what_a_sealed_block_admits(verifier: Path, trail: Any) -> None:
+    """After one crash and after two."""
+    trail.fill(blocks=1)
+    for _ in range(2):
+        trail.kill_in_write(5, whole=2, torn=10)
+        assert "torn" in run(verifier, trail).stderr
+    trail.write(trail.open(), 3)
+    assert run(verifier, trail).stderr == ""
+    content = trail.path.read_bytes()
+    trail.path.write_bytes(content[: content.rindex(b'{"seq":')])
+    assert "have no seal" in run(verifier, trail).stderr
+
+
 @pytest.mark.parametrize("place", [20, 200, 700, -2, -40])
 def test_it_refuses_a_changed_byte(verifier: Path, trail: Any, place: int) -> None:
     """As the real one does."""

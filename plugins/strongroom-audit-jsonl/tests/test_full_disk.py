@@ -3,6 +3,7 @@
 import os
 import resource
 import subprocess
+import sys
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ def limited(size: int, action: Callable[[], object]) -> str:
     """Run something in a child that may write files up to a size only; the write that passes it is short."""
 
     def run() -> object:
+        # Or a module that is compiled now would be kept as far as the limit goes.
+        sys.dont_write_bytecode = True
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
         return action()
 

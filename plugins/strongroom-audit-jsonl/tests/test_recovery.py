@@ -38,7 +38,7 @@ def test_a_torn_line_is_cut_off_and_told(trail: Any, fragment: bytes) -> None:
 def test_a_first_line_that_is_torn_is_cut_off(trail: Any) -> None:
     """Even when nothing is left then."""
     trail.fill(blocks=1, size=1)
-    trail.beside(".head").unlink()
+    trail.note()
     tear(trail, 40)
     trail.write(trail.open())
     assert [(line["seq"], line["event"]) for line in trail.lines()] == [(1, "gap"), (2, "get")]
@@ -56,7 +56,7 @@ def test_a_block_that_was_cut_short_is_kept_but_not_passed_off_as_sealed(trail: 
     """Whole lines without a seal are admitted by the next writer."""
     trail.fill(blocks=1)
     trail.write(trail.open(), 5)
-    trail.beside(".head").unlink()
+    trail.note()
     tear(trail, 20)
     report = trail.verify()
     assert report.state == "unsealed"
@@ -71,7 +71,7 @@ def test_lines_added_without_the_key_are_not_sealed_by_the_next_writer(trail: An
     """Removing the admission is broken, so a forged line never becomes a genuine one."""
     trail.fill(blocks=1)
     trail.write(trail.open(), 5)
-    trail.beside(".head").unlink()
+    trail.note()
     tear(trail, 0)
     trail.write(trail.open(), 2)
     assert trail.verify().state == "gap"
@@ -150,35 +150,6 @@ def test_a_foreign_line_is_neither_removed_nor_continued(trail: Any) -> None:
     assert [finding.place for finding in report.findings] == [f"{aside}:{len(before) + 1}"]
 
 
-@pytest.mark.parametrize("note", [b"", b"garbage", b"\xff" * 151, None])
-def test_a_head_file_that_is_damaged_or_gone_stops_nothing(trail: Any, note: bytes | None) -> None:
-    """It only helps to notice."""
-    trail.fill()
-    trail.beside(".head").unlink()
-    if note is not None:
-        trail.beside(".head").write_bytes(note)
-    trail.write(trail.open())
-    assert trail.verify().state == "sealed"
-
-
-def test_a_head_file_that_was_tampered_with_is_not_believed(trail: Any) -> None:
-    """It is signed."""
-    trail.fill()
-    note = trail.beside(".head").read_text()
-    trail.beside(".head").write_text(note.replace("0" * 19, "9" * 19, 1))
-    trail.write(trail.open())
-    assert trail.verify().state == "sealed"
-
-
-def test_a_head_file_that_cannot_be_written_stops_nothing(trail: Any) -> None:
-    """The record counts, the note does not."""
-    trail.fill(blocks=1)
-    trail.beside(".head").unlink()
-    trail.beside(".head").mkdir()
-    trail.fill(blocks=1)
-    assert trail.verify().state == "sealed"
-
-
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(place=st.integers(min_value=0))
 def test_a_file_cut_anywhere_is_mended_and_never_called_sealed_before(trail: Any, place: int) -> None:
@@ -189,7 +160,7 @@ def test_a_file_cut_anywhere_is_mended_and_never_called_sealed_before(trail: Any
     content = trail.path.read_bytes()
     size = place % (len(content) - 1) + 1
     os.truncate(trail.path, size)
-    trail.beside(".head").unlink()
+    trail.note()
     sealed_before = content[:size].endswith(b'"}\n') and b'"seal"' in content[:size].splitlines()[-1]
     assert (trail.verify().state == "sealed") == sealed_before
     trail.write(JsonlSink(trail.settings()))
@@ -201,7 +172,7 @@ def test_all_unsealed_lines_are_counted_however_many_there_are(trail: Any) -> No
     """Beyond the few kilobytes that are read at first."""
     trail.fill(blocks=1)
     trail.write(trail.open(), 200, detail="x" * 100)
-    trail.beside(".head").unlink()
+    trail.note()
     tear(trail, 10)
     trail.write(trail.open())
     assert trail.lines()[-2]["unsealed"] == 199
@@ -211,7 +182,7 @@ def test_all_unsealed_lines_are_counted_however_many_there_are(trail: Any) -> No
 def test_a_line_longer_than_what_is_read_at_first_is_found(trail: Any) -> None:
     """Its number and its chain value are taken up."""
     trail.write(trail.open(), detail="x" * 100_000)
-    trail.beside(".head").unlink()
+    trail.note()
     trail.write(trail.open())
     assert [line["seq"] for line in trail.lines()] == [1, 2]
     assert trail.verify().state == "sealed"
@@ -222,7 +193,7 @@ def test_the_trail_goes_on_after_the_last_whole_line_of_a_file_put_aside(trail: 
     before = trail.fill()
     with trail.path.open("ab") as file:
         file.write(b"hello\n")
-    trail.beside(".head").unlink()
+    trail.note()
     trail.write(trail.open())
     assert trail.lines()[0]["seq"] == len(before) + 1
     report = trail.verify()

@@ -17,7 +17,12 @@ HEAD = TrailHead(position=11, digest="54e556e2a761b1c57ba53a36b8500bb3816e4b9655
 @pytest.fixture
 def sink(tmp_path: Path) -> JsonlSink:
     """The trail, copied to where its key may have the mode that it needs."""
-    for name, copy in (("audit.jsonl", ""), ("audit.jsonl.1", ".1"), ("test-key.txt", ".key")):
+    for name, copy in (
+        ("audit.jsonl", ""),
+        ("audit.jsonl.1", ".1"),
+        ("audit.jsonl.head", ".head"),
+        ("test-key.txt", ".key"),
+    ):
         target = tmp_path / f"audit.jsonl{copy}"
         shutil.copyfile(VECTORS / name, target)
         target.chmod(0o600)

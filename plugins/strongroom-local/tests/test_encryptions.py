@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from strongroom.contracts import HealthState, RekeyRequest
-from strongroom.errors import BackendError
+from strongroom.errors import BackendError, StrongroomError
 from strongroom_local import schema
 from strongroom_local.digest import REFUSE_AT, WARN_AT, Digest
 from strongroom_local.sealing import seal
@@ -108,3 +108,30 @@ def test_wrapping_anew_does_not_set_the_count_back(store):
     opened = store.open()
     opened.backend.rekey(RekeyRequest())
     assert count_of(opened) == 1001
+
+
+@pytest.mark.parametrize("fails", ["before the record", "at the commit"])
+def test_what_a_failed_write_encrypted_is_counted_with_the_next(store, fails):
+    """Its ciphertexts may have reached the disk."""
+    opened = store.open()
+    opened.put("app/secret", "value")
+    start = count_of(opened)
+    connection = store.database()
+    if fails == "at the commit":
+        store.path.rename(store.folder / "away.db")
+    else:
+        connection.execute("CREATE TRIGGER spy BEFORE INSERT ON record BEGIN SELECT RAISE(IGNORE); END")
+    for _ in range(3):
+        with pytest.raises(StrongroomError):
+            opened.put("app/secret", "not written")
+    if fails == "at the commit":
+        (store.folder / "away.db").rename(store.path)
+    else:
+        connection.execute("DROP TRIGGER spy")
+    connection.close()
+    opened.put("app/secret", "value 2")
+    assert count_of(opened) == start + 4
+    opened.put("app/secret", "value 3")
+    assert count_of(opened) == start + 5
+    opened.backend.rekey(RekeyRequest())
+    assert count_of(opened) == start + 6

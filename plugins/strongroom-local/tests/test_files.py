@@ -197,3 +197,25 @@ def test_a_backup_does_not_overwrite(store):
     with pytest.raises(ConfigurationError):
         store.open().backend.backup(BackupRequest(path=str(target)))
     assert target.read_text() == "something else"
+
+
+def test_a_path_that_starts_with_two_slashes(home):
+    """In an address, what follows them would be the name of a machine."""
+    path = f"/{home.path}"
+    home.create(path=path)
+    assert home.path.exists()
+    home.open(path=path).put("app/secret", "value")
+    home.close()
+    assert home.open().get("app/secret") == "value"
+
+
+def test_a_path_with_a_nul_is_refused(store):
+    path = f"{store.path}\0.db"
+    acts = (
+        lambda: store.create(path=path),
+        lambda: store.open(path=path),
+        lambda: store.open().backend.backup(BackupRequest(path=path)),
+    )
+    for act in acts:
+        with pytest.raises(ConfigurationError, match="NUL"):
+            act()

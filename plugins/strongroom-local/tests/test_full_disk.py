@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 
 import pytest
+
+from strongroom.errors import BackendError
+from strongroom_local.faults import translate
 
 OLD, NEW = 3_000, 20_000
 PAGE = 4096
@@ -52,6 +56,7 @@ def test_a_write_that_meets_a_full_disk_changes_nothing(filled, part):
 
 CREATE = """
 import os, resource, sys
+sys.dont_write_bytecode = True  # or a module compiled below would be kept as far as the limit goes
 sys.path.insert(0, sys.argv[1])
 from worker import FileKey
 from strongroom.errors import StrongroomError
@@ -82,6 +87,7 @@ def test_a_store_that_cannot_be_made_whole_is_not_made(home):
 
 BACKUP = """
 import resource, sys
+sys.dont_write_bytecode = True  # as above
 sys.path.insert(0, sys.argv[1])
 from worker import FileKey
 from strongroom.contracts import BackupRequest, RekeyRequest
@@ -169,3 +175,28 @@ def test_a_full_file_system_keeps_everything_that_was_acknowledged(small_disk, h
     assert again.everything() == stored
     assert again.problems() == ()
     home.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "full"),
+    [
+        ("SQLITE_FULL", True),
+        ("SQLITE_IOERR_WRITE", True),
+        ("SQLITE_IOERR_READ", False),
+        ("SQLITE_IOERR_SHMOPEN", False),
+    ],
+)
+def test_only_a_write_that_fails_says_that_space_is_short(code, full):
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = getattr(sqlite3, code)
+    found = translate(error, "/store.db")
+    assert (found.code == "storage_full", "free some space" in found.hint) == (full, full)
+
+
+def test_a_side_file_that_cannot_be_used_is_no_full_disk(store):
+    """A file of shared memory that is a folder, say."""
+    store.fill({"app/secret": "value"})
+    (store.folder / "secrets.db-shm").mkdir(mode=0o700)
+    with pytest.raises(BackendError) as caught:
+        store.open()
+    assert caught.value.code != "storage_full"

@@ -226,3 +226,62 @@ def test_closing_moves_everything_into_the_file(store):
     copy = sqlite3.connect(f"file:{store.path}?immutable=1", uri=True)
     assert copy.execute("SELECT count(*) FROM record").fetchone() == (1,)
     copy.close()
+
+
+def test_closing_waits_for_no_reader(store):
+    """The reader holds the log back; waiting for it would take the timeout of a writer."""
+    store.fill({"app/secret": "value"})
+    opened = store.open(busy_timeout=3600.0)
+    opened.put("app/secret", "value 1")
+    reader = store.database()
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM record").fetchall()
+    opened.put("app/secret", "value 2")
+    opened.close()
+    reader.close()
+    assert store.open().get("app/secret") == "value 2"
+
+
+def test_an_interrupt_right_after_a_connection_was_taken_does_not_hold_up_forks(store, monkeypatch):
+    """Between two steps of the interpreter, no ``finally`` gives it back."""
+    from strongroom_local import connection
+
+    monkeypatch.setattr(connection, "_FORK_WAIT", 3600.0)
+    opened = store.open()
+    opened.put("app/secret", "value")
+    pool = opened.backend._session.pool
+    pool.take()  # and nobody holds it any more
+    assert in_forked_child(lambda: opened.get("app/secret")) == "value"
+    assert opened.get("app/secret") == "value"
+
+
+def test_threads_may_open_stores_while_others_fork(store):
+    """The walk of those who watch forks must not meet a change of their number."""
+    from strongroom_local import forking
+
+    class Watcher:
+        def before_fork(self) -> None:
+            if not started.is_set():
+                started.set()
+                thread.join(0.05)  # the other thread must wait, or it adds to what is being walked
+
+        def after_fork_in_parent(self) -> None:
+            pass
+
+        forget = after_fork_in_parent
+
+    started, added = threading.Event(), threading.Event()
+    first, second = Watcher(), Watcher()
+
+    def add() -> None:
+        started.wait(30)
+        forking.watch_forks(second)
+        added.set()
+
+    forking.watch_forks(first)
+    thread = threading.Thread(target=add)
+    thread.start()
+    seen = in_forked_child(added.is_set)
+    thread.join()
+    assert seen == "False"
+    assert added.is_set()

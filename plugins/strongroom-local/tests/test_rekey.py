@@ -10,7 +10,7 @@ import sqlite3
 import pytest
 
 from strongroom.contracts import KeySource, RekeyRequest
-from strongroom.errors import ConfigurationError, MasterKeyError, TamperedError
+from strongroom.errors import BackendError, ConfigurationError, MasterKeyError, TamperedError
 from strongroom.model import SecretValue
 
 CONTENT = {f"app/{number}": f"value {number}" for number in range(12)}
@@ -258,3 +258,70 @@ def test_writers_lose_nothing_while_the_key_is_changed(store, tmp_path, mode):
     assert opened.everything() == expected
     assert opened.problems() == ()
     assert not os.path.exists(fresh)
+
+
+def test_a_change_of_keys_waits_for_no_reader_and_says_what_may_be_left(filled, passphrase_of, caplog):
+    """The key's file is still to be exchanged, so the return must not be held up."""
+    opened = filled.open(busy_timeout=3600.0)
+    reader = filled.database()
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM record").fetchall()
+    opened.backend.rekey(RekeyRequest(new_key=passphrase_of(new_key())))
+    assert "old header" in caplog.text
+    reader.close()
+    caplog.clear()
+    opened.backend.rekey(RekeyRequest(new_key=passphrase_of(new_key())))
+    assert not caplog.records
+
+
+def keys_in_clear(error: BaseException | None, keys: set[bytes]) -> list[str]:
+    """Return the local variables of an error's frames that hold one of the keys."""
+    found = []
+    while error is not None:
+        trace = error.__traceback__
+        while trace is not None:
+            frame = trace.tb_frame
+            if "strongroom_local" in frame.f_code.co_filename:
+                found += [name for name, value in frame.f_locals.items() if type(value) is bytes and value in keys]
+            trace = trace.tb_next
+        error = error.__cause__ or error.__context__
+    return found
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Return the keys that are drawn from now on."""
+    from strongroom_local import creation, encoding, rekeying
+
+    drawn: set[bytes] = set()
+
+    def noting(size: int) -> bytes:
+        value = encoding.random_bytes(size)
+        drawn.add(value)
+        return value
+
+    for module in (creation, rekeying):
+        monkeypatch.setattr(module, "random_bytes", noting)
+    return drawn
+
+
+def broken(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_no_data_key_stands_in_the_traceback_of_a_failed_creation(home, made, monkeypatch):
+    monkeypatch.setattr("strongroom_local.creation._add_origin", broken)
+    with pytest.raises(BackendError) as caught:
+        home.create()
+    assert keys_in_clear(caught.value, {value for value in made if len(value) == 32}) == []
+
+
+@pytest.mark.parametrize("reencrypt", [False, True])
+@pytest.mark.parametrize("step", ["Digest.open", "StoreKeys", "seal_header"])
+def test_no_data_key_stands_in_the_traceback_of_a_failed_change(home, made, monkeypatch, reencrypt, step):
+    home.create()
+    opened = home.open()
+    monkeypatch.setattr(f"strongroom_local.rekeying.{step}", broken)
+    with pytest.raises(OSError, match="space") as caught:
+        opened.backend.rekey(RekeyRequest(reencrypt=reencrypt))
+    assert keys_in_clear(caught.value, {value for value in made if len(value) == 32}) == []

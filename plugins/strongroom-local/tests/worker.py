@@ -77,6 +77,7 @@ def limited(backend: LocalBackend, limit: str, size: str) -> None:
     """Overwrite a secret while no file may grow over a limit, and say what happened."""
     import resource
 
+    sys.dont_write_bytecode = True  # or a module compiled from here on would be kept as far as the limit goes
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
     name = SecretName("app/secret")
     try:

@@ -14,6 +14,7 @@ from strongroom._record import Record
 from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
+    from strongroom.config.load import Configuration
     from strongroom.manager import SecretManager
 
 
@@ -57,16 +58,22 @@ class Session:
         self.principal: str | None = options.principal
 
     @contextmanager
-    def open(self) -> Iterator[SecretManager]:
+    def open(self, configuration: Configuration | None = None) -> Iterator[SecretManager]:
         """Lend the manager that the configuration describes, as the principal that was asked for.
+
+        Args:
+            configuration: The configuration, where a command has loaded it already.
 
         Raises:
             AuditError: At the end: a required sink could not record what was done.
         """
-        from strongroom.manager import open as open_manager
+        from strongroom.config.load import load
+        from strongroom.manager import SecretManager
+        from strongroom.wiring import Parts
 
+        found = configuration or load(self.config)
         # Closing a view of a manager closes nothing, so it is the manager itself that is held.
-        with open_manager(self.config) as manager:
+        with SecretManager(Parts(found), found.principal) as manager:
             yield manager.as_principal(self.principal) if self.principal else manager
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from strongroom.cli.problems import raise_all
 from strongroom.cli.selection import Choice
+from strongroom.config.files import Layer
 from strongroom.config.load import Configuration
-from strongroom.config.merge import ENVIRONMENT
-from strongroom.config.references import is_reference
+from strongroom.config.references import variables_in
 from strongroom.discovery import Catalogue, Kind
 from strongroom.errors import InvalidValueError, PluginError
 from strongroom.model import Secret
@@ -24,7 +25,8 @@ Environment = dict[bytes, bytes]
 MASTER_KEY: Final = "STRONGROOM_MASTER_KEY"
 PRISTINE: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "TZ", "TMPDIR")
 """What ``--pristine`` keeps, besides ``LC_*``."""
-_SECRET_SECTIONS: Final = ("backends.", "telemetry.", "audit")
+_SETTINGS: Final = tuple(f"strongroom_{part}" for part in ("backends", "telemetry", "cache", "anomaly", "audit"))
+"""How variables begin, in small letters, whose value may be a setting that is a secret."""
 
 
 def inherited() -> Environment:
@@ -56,9 +58,11 @@ def native(environment: Environment) -> dict[str, str]:
 def own_credentials(configuration: Configuration) -> set[str]:
     """Return the variables that hold strongroom's own secrets.
 
-    These are all that the configuration refers to, those whose value is itself a
-    setting of a backend, of telemetry or of an audit sink, and those that open a
-    configured backend without being mentioned.
+    These are all that a file of the configuration refers to, be it that another
+    file or a variable overrides the setting; the variable that leads to systemd's
+    credentials, if one of them is referred to; each that is itself a setting of a
+    backend, the cache, telemetry, a detector or an audit sink; and those that open
+    a configured backend without being mentioned.
 
     Args:
         configuration: The configuration in force.
@@ -68,26 +72,26 @@ def own_credentials(configuration: Configuration) -> set[str]:
             which variables open it.
     """
     found = {MASTER_KEY}
-    for origin in configuration.origins:
-        found.update(_referred(origin.value))
-        place, _, variable = origin.source.partition(f"{ENVIRONMENT} ")
-        if not place and variable and origin.setting.startswith(_SECRET_SECTIONS):
-            found.add(variable)
-    for kind in {table.type for table in configuration.backends.values()}:
+    # Whatever their case: one that is no setting for that reason was meant as one.
+    found.update(variable for variable in os.environ if variable.lower().startswith(_SETTINGS))
+    for layer in configuration.layers:
+        found.update(variables_in(layer.content))
+    in_force = {table.type for table in configuration.backends.values()}
+    for kind in in_force:
         found.update(_credential_variables(kind))
+    for kind in set(_types(configuration.layers)) - in_force:
+        with suppress(PluginError):  # where a backend is overridden, its plugin need not be there
+            found.update(_credential_variables(kind))
     return found
 
 
-def _referred(value: object) -> Iterator[str]:
-    """Yield the variables of all ``{env = "X"}`` in a setting, however deep."""
-    if isinstance(value, dict):
-        if is_reference(value) and isinstance(value.get("env"), str):
-            yield value["env"]
-        for inner in value.values():
-            yield from _referred(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _referred(inner)
+def _types(layers: Iterable[Layer]) -> Iterator[str]:
+    """Yield the types of all backends that are configured anywhere."""
+    for layer in layers:
+        backends = layer.content.get("backends")
+        for table in backends.values() if isinstance(backends, dict) else ():
+            if isinstance(table, dict) and isinstance(table.get("type"), str):
+                yield table["type"]
 
 
 def _credential_variables(kind: str) -> tuple[str, ...]:

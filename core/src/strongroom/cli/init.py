@@ -8,6 +8,8 @@ import os
 from typing import Final
 
 from strongroom.cli.command import Command, Session, add_json, note, print_json
+from strongroom.cli.keyfile import new_key
+from strongroom.cli.output import write_private
 from strongroom.config.files import FILE
 from strongroom.errors import ConfigurationError
 
@@ -37,7 +39,8 @@ required = true                # nothing happens that cannot be recorded
 # names = ["api/**"]
 """
 KEY_FILE: Final = "master.key"
-IGNORED: Final = ("secrets.db*", "*.key", "*.key.new", "*.key.old*", "audit.jsonl*", "strongroom.local.toml")
+# The last but one are the drafts that a killed command can leave of any of these, or of what it exports.
+IGNORED: Final = ("secrets.db*", "*.key", "*.key.new", "*.key.old*", "audit.jsonl*", ".*.new*", "strongroom.local.toml")
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -86,9 +89,9 @@ def _make(folder: str, config: str, content: str, key: str | None) -> list[str]:
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         if key is not None:
-            write_new(key, _new_key())
+            write_private(key, new_key(), replace=False)
             made.append(key)
-        write_new(config, content.encode())
+        write_private(config, content.encode(), replace=False)
         made.append(config)
         _create_store(config)
         made.append(os.path.join(folder, "secrets.db"))
@@ -100,33 +103,6 @@ def _make(folder: str, config: str, content: str, key: str | None) -> list[str]:
             raise ConfigurationError(f"{folder} cannot be written to: {error.strerror}", hint="check it") from error
         raise
     return made
-
-
-def _new_key() -> bytes:
-    import base64
-    import secrets
-
-    return base64.b64encode(secrets.token_bytes(32)) + b"\n"
-
-
-def write_new(path: str, content: bytes) -> None:
-    """Make a private file that was not there, and have it on stable storage when this returns.
-
-    Raises:
-        FileExistsError: There is something at the path.
-    """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    folder = os.open(os.path.dirname(path), os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _create_store(config: str) -> None:
@@ -144,10 +120,8 @@ def _create_store(config: str) -> None:
 
 def _ignore(path: str) -> None:
     """Keep git from taking up what is secret, unless the user has a list already."""
-    try:
-        write_new(path, ("\n".join(IGNORED) + "\n").encode())
-    except FileExistsError:
-        return
+    if not os.path.lexists(path):
+        write_private(path, ("\n".join(IGNORED) + "\n").encode(), replace=False)
 
 
 COMMANDS: Final = {

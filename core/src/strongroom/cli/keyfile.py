@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from strongroom.cli.output import sync_folder, write_private
+from strongroom.cli.output import AS_IT_STANDS, remove_drafts, sync_folder, try_lock, write_private
 from strongroom.config.references import FileSource
 from strongroom.contracts.keys import KeySource
 from strongroom.errors import ConfigurationError
@@ -45,12 +45,46 @@ class KeyFile:
         return FileSource(self.new_path, "the change of keys")
 
     def has_new(self) -> bool:
-        """Tell whether an earlier change of keys has been left unfinished."""
-        return os.path.lexists(self.new_path)
+        """Tell whether an earlier change of keys has been left unfinished.
+
+        Raises:
+            ConfigurationError: What is there is no file that such a change has made.
+        """
+        if not os.path.lexists(self.new_path):
+            return False
+        with self._opened_new():
+            return True
+
+    @contextmanager
+    def _opened_new(self) -> Iterator[int]:
+        """Lend a descriptor of the new key: what its path leads to may be something else a moment later."""
+        try:
+            descriptor = os.open(self.new_path, AS_IT_STANDS)
+        except OSError as error:
+            raise self._foreign() from error
+        try:
+            if not self._is_ours(os.fstat(descriptor)):
+                raise self._foreign()
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _is_ours(self, status: os.stat_result) -> bool:
+        owners = {os.geteuid()}
+        if os.path.lexists(self.path):
+            # A change of keys by root gives the new key to the old one's owner.
+            owners.add(os.stat(self.path).st_uid)
+        return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid in owners
+
+    def _foreign(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self.new_path} is a link, or no file of ours, so it is not taken for a key",
+            hint="find out who has put it there; unless it is the key that opens the store, remove it",
+        )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other change of keys out while the block runs.
+        """Keep every other change of keys out while the block runs, and remove what killed ones have left.
 
         Raises:
             ConfigurationError: Another one is running, or the folder cannot be opened.
@@ -61,7 +95,9 @@ class KeyFile:
             with _file_errors(folder):
                 # The folder is what is locked: the files in it change their names.
                 descriptor = os.open(folder, os.O_RDONLY)
-                _lock(descriptor, folder)
+                if not try_lock(descriptor):
+                    raise ConfigurationError(f"another change of keys runs in {folder}", hint="wait until it is done")
+                remove_drafts(self.new_path)
             yield
         finally:
             if descriptor >= 0:
@@ -71,14 +107,15 @@ class KeyFile:
         """Make the new key with the old one's rights, unless an earlier change has left one.
 
         Raises:
-            ConfigurationError: The folder cannot be written to; nothing was changed.
+            ConfigurationError: The folder cannot be written to, or what is there is no file
+                that an earlier change has made; nothing was changed.
         """
         if not self.has_new():
             write_private(self.new_path, new_key(), replace=False)
-        with _file_errors(os.path.dirname(self.path)):
+        with _file_errors(os.path.dirname(self.path)), self._opened_new() as descriptor:
             status = os.stat(self.path)
-            os.chown(self.new_path, status.st_uid, status.st_gid)
-            os.chmod(self.new_path, stat.S_IMODE(status.st_mode))
+            os.fchown(descriptor, status.st_uid, status.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
 
     def exchange(self) -> str | None:
         """Give the new key the old one's name, durably; the file is never missing in between.
@@ -117,17 +154,6 @@ def new_key() -> bytes:
     import secrets
 
     return binascii.b2a_base64(secrets.token_bytes(32))
-
-
-def _lock(descriptor: int, folder: str) -> None:
-    try:
-        import fcntl
-    except ImportError:
-        return  # Windows; there the exclusive creation of the new file has to do
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ConfigurationError(f"another change of keys runs in {folder}", hint="wait until it is done") from error
 
 
 @contextmanager

@@ -39,7 +39,8 @@ STATUSES: Final = """\
 exit status:
   0 fine; 1 other; 2 usage or configuration; 3 not found; 4 denied;
   5 authentication; 6 outage; 7 conflict; 8 damaged or wrong key;
-  9 suspicious; 10 audit; 11 queued.  `run`: 125, 126, 127 or the program's own."""
+  9 suspicious; 10 audit; 11 queued.  `run`: 125, 126, 127 or the program's own.
+  With STRONGROOM_DEBUG=1 an internal error shows its traceback, which may hold values."""
 
 
 def run_process() -> int:
@@ -67,22 +68,46 @@ def main(arguments: list[str] | None = None) -> int:
     """
     try:
         return _dispatch(sys.argv[1:] if arguments is None else arguments)
-    except StrongroomError as error:
-        report(error)
-        return error.exit_status
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # Whoever read our output is gone. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:  # noqa: BLE001  # a traceback may show values, so none reaches the user unasked
+        return _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    """Say what went wrong, and return the exit status."""
+    if isinstance(error, StrongroomError):
+        report(error)
+        return error.exit_status
+    if os.environ.get("STRONGROOM_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, OSError) and error.errno:
+        # The system's words for the number: the error's own text may be anybody's.
+        _complain(f"the system has refused something: {os.strerror(error.errno)}: check where the output goes")
+    else:
+        _complain(f"internal error: {type(error).__name__}: report it")
+    return 1
 
 
 def report(error: StrongroomError) -> None:
     """Print an error as ``strongroom: what: what to do`` on standard error."""
-    sys.stderr.write(f"strongroom: {error}\n")
-    for line in getattr(error, "__notes__", ()):
-        sys.stderr.write(f"strongroom: {line}\n")
+    for line in (str(error), *getattr(error, "__notes__", ())):
+        _complain(line)
+
+
+def _complain(line: str) -> None:
+    """Print a line in which nothing that stands in a file or a name can move the cursor or start another line."""
+    from strongroom.cli.text import printable
+
+    # A backslash may stay one: what an error quotes has been escaped where that matters.
+    shown = "".join(character if character == "\\" else printable(character) for character in line)
+    sys.stderr.write(f"strongroom: {shown}\n")
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -100,10 +125,10 @@ def _dispatch(arguments: list[str]) -> int:
     command = load(options.command)
     try:
         return command.run(Session(options), command.parser(options.command).parse_args(options.arguments))
-    except StrongroomError as error:
-        if command.failure_status is None:
+    except Exception as error:
+        if command.failure_status is None or isinstance(error, BrokenPipeError):
             raise
-        report(error)
+        _failed(error)
         return command.failure_status
 
 

@@ -1,16 +1,26 @@
-"""Writing secrets into a file: private from birth, whole or not at all."""
+"""Writing secrets into a file: private from birth, whole or not at all, and nothing left if it fails."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
+import stat
+
+from contextlib import suppress
+from typing import Final
 
 from strongroom.errors import ConfigurationError
+
+AS_IT_STANDS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+"""How to open what somebody else may have put there: links are not followed, pipes not waited for."""
 
 
 def write_private(path: str, content: bytes, *, replace: bool) -> None:
     """Make a file for the owner only, durably and under its final name at once.
 
     What is at the path is never opened: a symbolic link is replaced or refused, not followed.
+    Drafts that earlier, killed runs have left of the same file are removed.
 
     Args:
         path: Where to.
@@ -23,13 +33,9 @@ def write_private(path: str, content: bytes, *, replace: bool) -> None:
     path = os.path.abspath(path)
     if not replace and os.path.lexists(path):
         raise _taken(path)
-    draft = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.urandom(8).hex()}.new")
     try:
-        _write(draft, content)
-        try:
-            _publish(draft, path, replace=replace)
-        finally:
-            _remove(draft)
+        remove_drafts(path)
+        _write(path, content, replace=replace)
         sync_folder(path)
     except FileExistsError as error:
         raise _taken(path) from error
@@ -41,32 +47,109 @@ def _taken(path: str) -> ConfigurationError:
     return ConfigurationError(f"there is already something at {path}", hint="choose another path, or add --force")
 
 
-def _write(path: str, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
+def _write(path: str, content: bytes, *, replace: bool) -> None:
+    folder, name = os.path.split(path)
+    draft = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.new")
+    nameless = _open_nameless(folder)
+    try:
+        with os.fdopen(_open_draft(draft) if nameless is None else nameless, "wb") as file:
+            with suppress(OSError):  # a file system that knows no locks; then nobody takes the draft for a left-over
+                try_lock(file.fileno())
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            if nameless is not None:
+                _name(nameless, draft if replace else path)
+            if replace:
+                os.replace(draft, path)
+            elif nameless is None:
+                _publish(draft, path)
+    finally:
+        _remove(draft)
 
 
-def _publish(draft: str, path: str, *, replace: bool) -> None:
-    if not replace:
-        try:
-            os.link(draft, path, follow_symlinks=False)
-            return
-        except FileExistsError:
-            raise
-        except (OSError, NotImplementedError):
-            # A file system without hard links can only replace, so the name is taken first.
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    os.replace(draft, path)
+def _open_nameless(folder: str) -> int | None:
+    """Open a file that is gone as soon as it is closed, unless it gets a name; None where there is no such thing."""
+    flag = getattr(os, "O_TMPFILE", 0)
+    if not flag or not os.path.isdir("/proc/self/fd"):
+        return None
+    try:
+        return os.open(folder, os.O_WRONLY | flag, 0o600)
+    except OSError:
+        return None
+
+
+def _open_draft(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+
+
+def _name(descriptor: int, path: str) -> None:
+    folder = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        # Only with a folder to start from does Python ask the system to follow the link to the file itself.
+        os.link(f"/proc/self/fd/{descriptor}", os.path.basename(path), dst_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
+
+
+def _publish(draft: str, path: str) -> None:
+    """Give a draft a name that must be free."""
+    try:
+        os.link(draft, path, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):
+        # A file system without hard links can only replace, so the name is taken first.
+        os.close(_open_draft(path))
+        os.replace(draft, path)
 
 
 def _remove(draft: str) -> None:
-    try:
+    with suppress(FileNotFoundError):
         os.unlink(draft)
-    except FileNotFoundError:
-        return
+
+
+def remove_drafts(path: str) -> None:
+    """Remove what runs that were killed have left of a file; the draft of one that goes on is locked.
+
+    Args:
+        path: The file's absolute path.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    folder, name = os.path.split(path)
+    ours = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{16}}\.new")
+    for entry in filter(ours.fullmatch, os.listdir(folder)):
+        # What is a link, somebody else's or in use is left alone; so is what has gone meanwhile.
+        with suppress(OSError):
+            _remove_abandoned(os.path.join(folder, entry))
+
+
+def _remove_abandoned(draft: str) -> None:
+    descriptor = os.open(draft, AS_IT_STANDS)
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and try_lock(descriptor):
+            os.unlink(draft)
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file or folder against all who ask; tell whether nobody else has.
+
+    Args:
+        descriptor: The lock ends with it.
+
+    Raises:
+        OSError: The file system knows no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def sync_folder(path: str) -> None:

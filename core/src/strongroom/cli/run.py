@@ -12,7 +12,7 @@ from typing import Final
 from strongroom.cli import selection
 from strongroom.cli.command import Command, Session, UsageError, note
 from strongroom.cli.environment import Environment, inherited, native, own_credentials, pristine, with_secrets, without
-from strongroom.config.load import load
+from strongroom.config.load import Configuration, load
 
 OWN_FAILURE: Final = 125
 NOT_EXECUTABLE: Final = 126
@@ -22,10 +22,15 @@ _EPILOG: Final = """\
 environment:
   The program inherits this environment without what opens the stores themselves:
   STRONGROOM_MASTER_KEY, each variable that the configuration refers to or that is
-  a setting of a backend, and those by which a configured backend logs in by itself.
+  a setting of a backend, of the cache, telemetry, a detector or a sink, those by
+  which a configured backend logs in by itself, and CREDENTIALS_DIRECTORY if the
+  configuration refers to a credential.
   --pass-credentials leaves them in, --keep leaves one in. --pristine hands over
   nothing but the secrets and PATH, HOME, USER, LOGNAME, SHELL, TERM, LANG, LC_*,
   TZ and TMPDIR. A secret wins over an inherited variable, with a note.
+  Where a backend keeps its secrets in variables, as type = "env" does, those that
+  were not chosen are inherited like all others: add --pristine to hand over no more
+  than was chosen.
 
 exit status:
   The program takes the place of strongroom, so its status and its signals are its
@@ -60,10 +65,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(session: Session, options: argparse.Namespace) -> int:
     program = options.program[1:] if options.program[:1] == ["--"] else options.program
-    if not program:
+    if not any(program[:1]):
         raise UsageError("there is no program to run", hint="name it after the options: strongroom run ... -- PROGRAM")
-    base = _base(session, options)
-    with session.open() as manager:
+    configuration = load(session.config)
+    base = _base(configuration, options)
+    with session.open(configuration) as manager:
         chosen = selection.variables(selection.choose(manager, options.secret, options), options)
         found = selection.fetch(manager, chosen.values())
         secrets = {variable: found[choice] for variable, choice in chosen.items()}
@@ -75,14 +81,15 @@ def _run(session: Session, options: argparse.Namespace) -> int:
     return _start(program, environment)
 
 
-def _base(session: Session, options: argparse.Namespace) -> Environment:
+def _base(configuration: Configuration, options: argparse.Namespace) -> Environment:
     """Return what the program gets besides the secrets."""
-    environment = inherited()
+    # A variable without a name can be inherited but not handed on: the system refuses the whole environment.
+    environment = {name: value for name, value in inherited().items() if name}
     if options.pristine:
         environment = pristine(environment, options.keep)
     if options.pass_credentials:
         return environment
-    return without(environment, own_credentials(load(session.config)), options.keep)
+    return without(environment, own_credentials(configuration), options.keep)
 
 
 def _start(program: list[str], environment: Environment) -> int:

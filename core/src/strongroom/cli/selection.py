@@ -20,55 +20,44 @@ if TYPE_CHECKING:
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SEPARATORS: Final = re.compile(r"[/.-]")
 
-SPECIAL: Final = frozenset(
-    [
-        "PATH",
-        "HOME",
-        "SHELL",
-        "IFS",
-        "ENV",
-        "BASH_ENV",
-        "SHELLOPTS",
-        "BASHOPTS",
-        "CDPATH",
-        "GLOBIGNORE",
-        "PROMPT_COMMAND",
-        "PS4",
-        "TMPDIR",
-        "PERL5LIB",
-        "PERL5OPT",
-        "PERL5DB",
-        "PERLLIB",
-        "RUBYLIB",
-        "RUBYOPT",
-        "NODE_OPTIONS",
-        "NODE_PATH",
-        "CLASSPATH",
-        "JAVA_TOOL_OPTIONS",
-        "JDK_JAVA_OPTIONS",
-        "_JAVA_OPTIONS",
-        "GCONV_PATH",
-        "LOCPATH",
-        "NLSPATH",
-        "HOSTALIASES",
-        "RES_OPTIONS",
-        "GIT_SSH",
-        "GIT_SSH_COMMAND",
-        "GIT_EXEC_PATH",
-        "GIT_PROXY_COMMAND",
-        "GIT_ASKPASS",
-        "SSH_ASKPASS",
-        "EDITOR",
-        "VISUAL",
-        "PAGER",
-        "COMSPEC",
-        "PATHEXT",
-        "SYSTEMROOT",
-        "WINDIR",
-    ]
+_NAMES: Final = (
+    # Shells: where they find programs, what they read when they start, what they expand in a prompt or a message.
+    "PATH HOME SHELL IFS ENV CDPATH FPATH MANPATH MODULE_PATH ZDOTDIR KSH_ENV INPUTRC TMPDIR EXECIGNORE FIGNORE",
+    "GLOBIGNORE HISTFILE MAIL MAILPATH PROMPT PROMPT2 PROMPT3 PROMPT4 PROMPT_COMMAND PS0 PS1 PS2 PS3 PS4 RPROMPT",
+    "RPROMPT2 RPS1 RPS2 SPROMPT NULLCMD READNULLCMD TERMINFO TERMINFO_DIRS TERMCAP",
+    # Shells: numbers, whose new value is computed, so that a command in it runs; and what cannot be assigned to.
+    "BASH COLUMNS DIRSTACK EGID EPOCHREALTIME EPOCHSECONDS ERRNO EUID FUNCNAME FUNCNEST GID GROUPS HISTCMD HISTSIZE",
+    "KEYTIMEOUT KSHEGID KSHGID KSHUID LINENO LINES LISTMAX LOGCHECK MAILCHECK OPTARG OPTERR OPTIND PGRP PIPESTATUS",
+    "PPID RANDOM SAVEHIST SECONDS SHELLOPTS BASHOPTS BASHPID SHLVL SRANDOM TMOUT TTYIDLE UID USER_ID",
+    # The C library and the loaders of other systems.
+    "GCONV_PATH GETCONF_DIR GLIBC_TUNABLES HOSTALIASES LIBPATH LOCALDOMAIN LOCPATH NLSPATH RES_OPTIONS SHLIB_PATH",
+    # Languages: what their interpreters load, and options for them.
+    "CLASSPATH JAVA_HOME JAVA_OPTS JAVA_TOOL_OPTIONS JDK_JAVA_OPTIONS JVM_OPTS _JAVA_OPTIONS NODE_OPTIONS NODE_PATH",
+    "NODE_REPL_EXTERNAL_MODULE PHPRC PHP_INI_SCAN_DIR GEM_HOME GEM_PATH BUNDLE_GEMFILE BUNDLE_PATH R_HOME R_LIBS",
+    "R_LIBS_USER R_ENVIRON R_ENVIRON_USER R_PROFILE R_PROFILE_USER OCAMLRUNPARAM TCLLIBPATH PSMODULEPATH",
+    # Builds: what they compile with, and options for that.
+    "AR AS CC CPP CXX LD CFLAGS CPPFLAGS CXXFLAGS LDFLAGS CPATH C_INCLUDE_PATH CPLUS_INCLUDE_PATH COMPILER_PATH",
+    "LIBRARY_PATH GCC_EXEC_PREFIX GNUMAKEFLAGS MAKE MAKEFILES MAKEFLAGS MFLAGS PKG_CONFIG PKG_CONFIG_PATH CARGO",
+    "CARGO_HOME GOENV GOFLAGS GOPATH GOROOT GOTOOLCHAIN RUSTFLAGS ANT_ARGS ANT_OPTS GRADLE_OPTS GRADLE_USER_HOME",
+    "MAVEN_ARGS MAVEN_CONFIG MAVEN_OPTS SBT_OPTS",
+    # Programs that other programs start, and files in which they are told what to start.
+    "BROWSER EDITOR FCEDIT HGEDITOR MANPAGER PAGER PSQL_EDITOR PSQL_PAGER SUDO_EDITOR SVN_EDITOR SYSTEMD_EDITOR",
+    "SYSTEMD_PAGER VISUAL CVS_RSH RSYNC_RSH RSYNC_CONNECT_PROG SVN_SSH SSH_ASKPASS SUDO_ASKPASS EXINIT VIMINIT",
+    "VIMRUNTIME MYVIMRC EMACSLOADPATH LESS LESSOPEN LESSCLOSE LESSEDIT LESSKEY LESSKEYIN LESSKEY_CONTENT MORE",
+    "TAR_OPTIONS ZIPOPT ANSIBLE_CONFIG AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE CURL_HOME WGETRC DOCKER_CONFIG",
+    "GNUPGHOME HGRCPATH KUBECONFIG ODBCINI ODBCSYSINI PSQLRC TF_CLI_CONFIG_FILE",
+    # Windows.
+    "APPDATA COMSPEC LOCALAPPDATA PATHEXT PROGRAMDATA SYSTEMDRIVE SYSTEMROOT USERPROFILE WINDIR",
 )
-"""Variables that decide which code runs."""
-SPECIAL_PREFIXES: Final = ("LD_", "DYLD_", "PYTHON", "BASH_FUNC_")
+_PREFIXES: Final = (
+    "BASH_ COMP_ DYLD_ LD_",
+    "CORECLR_ COR_ COMPLUS_ DOTNET_ ERL_ GUILE_ JULIA_ LUA_ PERL PYTHON RUBY",
+    "CARGO_ALIAS_ CARGO_BUILD_ CARGO_TARGET_ CCACHE_ CGO_ CMAKE_ MSBUILD NPM_CONFIG_ RUSTC RUSTDOC RUSTUP_",
+    "GDK_ GIO_ GIT_ GST_ GTK_ GTK2_ GTK3_ OPENSSL_ QML_ QML2_ QT_ STRONGROOM_ XDG_",
+)
+SPECIAL: Final = frozenset(" ".join(_NAMES).split())
+"""Variables that decide which code runs; in capitals, as zsh has some of them in small letters, and npm all."""
+SPECIAL_PREFIXES: Final = tuple(" ".join(_PREFIXES).split())
 
 MAPPING_HELP: Final = """\
 names and variables:
@@ -76,10 +65,10 @@ names and variables:
   --keep-case), and / - . as _. With --strip-prefix, a --prefix is left out first:
   DB_PASSWORD. VARIABLE=NAME sets the variable, NAME#FIELD and VARIABLE=NAME#FIELD
   take one member of a JSON object; a name that itself holds = or # is reached with
-  --prefix. Two secrets for one variable, or a name that
-  cannot become one, stop the command before anything is read. So do variables that
-  decide which code runs, such as PATH, LD_*, DYLD_*, PYTHON*, BASH_ENV and IFS,
-  unless --allow-special names them."""
+  --prefix. Two secrets for one variable, or a name that cannot become one, stop the
+  command before anything is read. So do variables that decide which code a loader,
+  a shell or another program runs, such as PATH, LD_*, PYTHON*, GIT_*, PS1, RANDOM
+  and EDITOR, unless --allow-special names them."""
 
 
 class Choice(Record):
@@ -127,7 +116,7 @@ def choose(manager: SecretManager, wanted: Iterable[str], options: argparse.Name
         options: The command line, with what ``configure`` has added.
 
     Raises:
-        UsageError: Nothing was asked for.
+        UsageError: Nothing was asked for, or a ``#`` has no field behind it.
         InvalidNameError: A name or prefix is not one.
         SecretNotFoundError: There is nothing below a prefix.
     """
@@ -147,12 +136,18 @@ def parse(text: str) -> Choice:
     """Return what one argument asks for.
 
     Raises:
+        UsageError: There is no field behind its ``#``.
         InvalidNameError: There is no name in it that a secret can have.
     """
     variable, equals, rest = text.partition("=")
     if not equals or not _VARIABLE.fullmatch(variable):
         variable, rest = "", text
-    name, _, field = rest.partition("#")
+    name, mark, field = rest.partition("#")
+    if mark and not field:
+        raise UsageError(
+            f"{text!r} names no field behind its #",
+            hint="leave out the # to take all of it; a name that itself ends in # is reached with --prefix",
+        )
     return Choice(name=SecretName(name), field=field or None, variable=variable or None)
 
 
@@ -211,7 +206,8 @@ def _problem(variable: str, choice: Choice, other: Choice | None, allowed: list[
 
 def is_special(variable: str) -> bool:
     """Tell whether a variable decides which code runs, so that a secret must not set it unasked."""
-    return variable in SPECIAL or variable.startswith(SPECIAL_PREFIXES)
+    capitals = variable.upper()
+    return capitals in SPECIAL or capitals.startswith(SPECIAL_PREFIXES)
 
 
 def fetch(manager: SecretManager, choices: Iterable[Choice]) -> dict[Choice, Secret]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from typing import TYPE_CHECKING, Final
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from strongroom.cli.command import Command, Session, UsageError, add_json, note, print_json
 from strongroom.cli.keyfile import KeyFile
 from strongroom.config.load import PluginTable, load
-from strongroom.config.references import FileSource, VariableSource
+from strongroom.config.references import FileSource, VariableSource, is_reference, make_source
 from strongroom.contracts.keys import KeySource
 from strongroom.contracts.maintenance import BackupRequest, RekeyRequest, RekeyResult, VerifyRequest, VerifyResult
 from strongroom.discovery import Catalogue, Kind
@@ -87,6 +88,11 @@ class _Store:
             raise ConfigurationError(
                 f"there is no backend {self.name!r}", hint=f"configured here: {', '.join(configuration.backends)}"
             )
+        self._others = [
+            *(table for name, table in configuration.backends.items() if name != self.name),
+            *configuration.sinks,
+            *configuration.detectors,
+        ]
         table: PluginTable = configuration.backends[self.name]
         self._spec: BackendSpec = Catalogue().load(Kind.BACKEND, table.type)
         self._table = table
@@ -105,6 +111,20 @@ class _Store:
             hint="make a key yourself and name it with --new-key-file, --new-key-env or --new-passphrase-env",
         )
 
+    def refuse_shared(self, key: KeyFile) -> None:
+        """Refuse to exchange a key file that another part of the configuration needs as it is.
+
+        Raises:
+            UsageError: There is such a part; nothing changed.
+        """
+        for table in self._others:
+            for setting, value in table.table.items():
+                if _file_of(value, table.place.folder_of(setting)) == key.path:
+                    raise UsageError(
+                        f"{table.name} uses the key file {key.path}, too, and a new one in its place would lock it out",
+                        hint="give each a key of its own first: copy the file, and name the copy there",
+                    )
+
     def opens_with(self, path: str) -> bool:
         """Tell whether the master key in another file opens the store."""
         table = self._table.replace(table=self._table.table | {"master_key": {"file": path}})
@@ -113,6 +133,14 @@ class _Store:
         except MasterKeyError:
             return False
         return True
+
+
+def _file_of(value: object, folder: str) -> str | None:
+    """Return the file that a setting takes its value from, if there is one; links are followed."""
+    if not is_reference(value):
+        return None
+    path = make_source(value, folder=folder, where="the setting").path
+    return None if path is None else os.path.realpath(path)
 
 
 def _exchange_key_file(session: Session, options: argparse.Namespace) -> int:
@@ -124,8 +152,9 @@ def _exchange_key_file(session: Session, options: argparse.Namespace) -> int:
             _report_exchange(options, None, finished)
             return 0
         with session.open() as manager:
-            # Opened before a new key is made: with a wrong old key, nothing is touched.
+            # Both before a new key is made: with a wrong old key or a shared one, nothing is touched.
             maintenance = manager.maintenance(store.name)
+            store.refuse_shared(key)
             key.prepare()
             request = RekeyRequest(new_key=key.new_source(), reencrypt=options.reencrypt)
             try:
@@ -204,11 +233,15 @@ def _verify(session: Session, options: argparse.Namespace) -> int:
 
 def _print_verified(result: VerifyResult) -> None:
     sys.stdout.writelines(f"problem: {problem}\n" for problem in result.problems)
-    summary = f"secrets {result.secrets}, records {result.records}, counter {result.counter}"
+    summary = f"secrets {result.secrets}, records {result.records}, counter {result.counter}{_store(result.store_id)}"
     if result.problems:
         note(f"strongroom: the store does not verify ({summary}): restore a backup into another folder and compare")
     else:
         sys.stdout.write(f"verified: {summary}\n")
+
+
+def _store(identity: str) -> str:
+    return f", store {identity}" if identity else ""
 
 
 def _backup(session: Session, options: argparse.Namespace) -> int:
@@ -217,7 +250,7 @@ def _backup(session: Session, options: argparse.Namespace) -> int:
     if options.json:
         print_json(result.as_dict())
         return 0
-    note(f"backed up to {result.path}: secrets {result.secrets}, counter {result.counter}")
+    note(f"backed up to {result.path}: secrets {result.secrets}, counter {result.counter}{_store(result.store_id)}")
     note("next: keep the master key apart from it: neither is of use without the other")
     return 0
 

@@ -14,8 +14,10 @@ from strongroom.cli import jsonfile, selection
 from strongroom.cli.command import Command, Session, add_json, note, print_json
 from strongroom.cli.problems import raise_all
 from strongroom.errors import (
+    AccessDeniedError,
     ConfigurationError,
     InvalidNameError,
+    SecretNotFoundError,
     StrongroomError,
     UnsupportedOperationError,
     VersionConflictError,
@@ -37,10 +39,11 @@ names:
   gives the program DATABASE_URL again. A JSON key may be a whole name: db/password.
 
 values:
-  In .env files nothing is interpolated. In JSON, text is stored as text and
-  {"base64": "..."} as bytes; anything else is refused, unless --flatten makes
-  nested objects folders and --stringify takes numbers, true and false as text.
-  The whole file is checked before anything is written."""
+  In .env files nothing is interpolated, and what readers of such files take in
+  different ways, such as a quote within an unquoted value, is refused. In JSON,
+  text is stored as text and {"base64": "..."} as bytes; anything else is refused,
+  unless --flatten makes nested objects folders and --stringify takes numbers, true
+  and false as text. The whole file is checked before anything is written."""
 
 
 class Plan(Record):
@@ -124,25 +127,48 @@ def _plan(manager: SecretManager, values: dict[SecretName, SecretValue], options
         StrongroomError: At least one could not be written; the notes name the others.
     """
     mode = options.if_exists
-    present = _present(manager, options.prefix) & values.keys() if mode != "overwrite" else set()
-    problems: list[StrongroomError] = [_exists(name) for name in sorted(present) if mode == "error"]
-    writes = {name: value for name, value in values.items() if name not in present}
-    conditional = set()
-    for name, value in writes.items():
+    present = _listed(manager, options.prefix) & values.keys() if mode != "overwrite" else set()
+    problems: list[StrongroomError] = []
+    conditional: set[SecretName] = set()
+    unsure: set[SecretName] = set()
+    for name in [name for name in values if name not in present]:
         try:
-            if _check(manager, name, value, only_if_absent=mode != "overwrite"):
-                conditional.add(name)
+            sure = _check(manager, name, values[name], only_if_absent=mode != "overwrite")
         except StrongroomError as error:
             problems.append(error)
-    raise_all(problems)
+        else:
+            (conditional if sure else unsure).add(name)
+    if mode != "overwrite":
+        present |= _readable(manager, unsure, problems)
+    raise_all([*(_exists(name) for name in sorted(present) if mode == "error"), *problems])
+    writes = {name: value for name, value in values.items() if name not in present}
     return Plan(writes=writes, skipped=tuple(sorted(present)), conditional=frozenset(conditional))
 
 
-def _present(manager: SecretManager, prefix: str) -> set[SecretName]:
+def _listed(manager: SecretManager, prefix: str) -> set[SecretName]:
     try:
         return set(manager.list(prefix))
     except UnsupportedOperationError:
-        return set()  # then each write finds out by itself
+        return set()  # then each write, or else a read, finds out by itself
+
+
+def _readable(manager: SecretManager, names: set[SecretName], problems: list[StrongroomError]) -> set[SecretName]:
+    """Return which of these exist by reading them: what a principal may not list is in no list."""
+    batch = manager.get_many(sorted(names))
+    for name, error in batch.errors.items():
+        if isinstance(error, AccessDeniedError):
+            problems.append(_unknown(name))
+        elif not isinstance(error, SecretNotFoundError):
+            problems.append(error)
+    return names & batch.found.keys()
+
+
+def _unknown(name: str) -> AccessDeniedError:
+    return AccessDeniedError(
+        f"whether {name} exists already is not known, as reading it is denied",
+        name=name,
+        hint="allow `read`, or add --if-exists overwrite; nothing was imported",
+    )
 
 
 def _exists(name: SecretName) -> VersionConflictError:
@@ -162,7 +188,7 @@ def _check(manager: SecretManager, name: SecretName, value: SecretValue, *, only
             manager.check_set(name, value, expect_version=ABSENT)
             return True
         except UnsupportedOperationError:
-            pass  # without check-and-set, what was listed has to do
+            pass  # without check-and-set, what is there now has to do
     manager.check_set(name, value)
     return False
 
@@ -212,7 +238,8 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=("dotenv", "shell", "json"),
         default="dotenv",
-        help="json keeps names and bytes as they are, the others have variables and text (dotenv)",
+        help="json keeps names and bytes as they are, shell all text; dotenv, the default, refuses the few texts that "
+        "its readers do not agree on",
     )
     parser.add_argument("--output", metavar="FILE", help="a new private file instead of standard output")
     parser.add_argument("--force", action="store_true", help="let --output replace a file")

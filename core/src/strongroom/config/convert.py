@@ -7,7 +7,6 @@ its annotations say what each key must be.
 from __future__ import annotations
 
 import enum
-import os
 import types
 import typing
 
@@ -15,7 +14,7 @@ from collections.abc import Iterable
 from typing import Any, Final, get_args, get_origin
 
 from strongroom._record import Record
-from strongroom.config.references import Text, is_reference, make_source
+from strongroom.config.references import Text, absolute, is_reference, make_source
 from strongroom.config.units import parse_seconds, parse_size
 from strongroom.contracts.keys import KeySource
 from strongroom.contracts.settings import FilePath, Seconds, SettingsCheck, Size
@@ -154,7 +153,7 @@ def _referenced(value: Any, place: Place, key: str) -> Text:
 def _path(value: Any, folder: str) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("a path as text")
-    return os.path.abspath(os.path.join(folder, os.path.expanduser(value)))
+    return absolute(value, folder)
 
 
 def _one_of(value: Any, kinds: tuple[Any, ...], place: Place, key: str, *, from_text: bool) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from typing import Any, Final
 
 from strongroom._record import Record
+from strongroom.config.references import Folder
 from strongroom.errors import ConfigurationError
 
 FILE: Final = "strongroom.toml"
@@ -21,6 +23,7 @@ class Layer(Record):
     path: str
     """The file's absolute path, or a name in angle brackets for what is not a file."""
     folder: str
+    """What its relative paths are relative to: a :class:`~strongroom.config.references.Folder` if it is a file."""
     content: dict[str, Any]
     text: bool = False
     """Whether every value is text that may stand for a number or a truth value."""
@@ -34,8 +37,38 @@ def user_folder() -> str:
     return os.path.join(base, "strongroom")
 
 
+def account_home() -> str:
+    """Return the home folder that the operating system knows, whatever the environment says."""
+    if sys.platform == "win32":
+        return os.path.expanduser("~")
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:  # an account without a name, as in containers
+        return os.path.expanduser("~")
+
+
+def own_files() -> dict[str, str]:
+    """Return the files that may lock, and whose home folder ``~`` is in each.
+
+    These are the system's, and the user's twice: variables decide where the
+    configuration folder is, and whoever sets them must not get rid of a lock.
+    """
+    home = account_home()
+    found = {
+        os.path.join(SYSTEM_FOLDER, FILE): home,
+        os.path.join(home, ".config", "strongroom", FILE): home,
+    }
+    found.setdefault(os.path.join(user_folder(), FILE), "")
+    return found
+
+
 def find(explicit: str | None) -> str:
     """Return the path of the configuration file that counts.
+
+    A link to the system's or the user's file is that file, with the folder that
+    it lies in.
 
     Args:
         explicit: A path that was given by the caller; it comes before the
@@ -43,7 +76,8 @@ def find(explicit: str | None) -> str:
             above it, then the user's and the system's configuration folder.
 
     Raises:
-        ConfigurationError: There is none.
+        ConfigurationError: There is none, or the first one above the working
+            folder may be somebody else's.
     """
     chosen = explicit or os.environ.get(VARIABLE)
     if chosen:
@@ -53,9 +87,11 @@ def find(explicit: str | None) -> str:
             raise ConfigurationError(
                 f"{path} does not exist ({origin})", hint="check the path, or run `strongroom init`"
             )
-        return path
+        return _settled(path)
     for path in search_path():
         if os.path.isfile(path):
+            if path not in own_files():
+                _refuse_foreign(path, {0}, f"name it if you trust it: --config {path}")
             return path
     raise ConfigurationError(
         f"there is no {FILE} in this folder or above it, nor in {user_folder()}",
@@ -65,7 +101,28 @@ def find(explicit: str | None) -> str:
 
 def search_path() -> list[str]:
     """Return where a configuration file is looked for if none is named; the first that exists counts."""
-    return [os.path.join(folder, FILE) for folder in (*_upwards(os.getcwd()), user_folder(), SYSTEM_FOLDER)]
+    folders = (*_upwards(os.getcwd()), user_folder(), SYSTEM_FOLDER)
+    return [_settled(os.path.join(folder, FILE)) for folder in folders]
+
+
+def _settled(path: str) -> str:
+    """Return the system's or the user's file if a path leads to it, else the path."""
+    if not os.path.isfile(path):
+        return path
+    real = os.path.realpath(path)
+    return next((own for own in own_files() if os.path.realpath(own) == real), path)
+
+
+def _refuse_foreign(path: str, trusted: set[int], hint: str) -> None:
+    """Refuse a file that somebody else may have put there: he would decide where secrets are kept."""
+    if sys.platform == "win32":
+        return
+    status = os.stat(path)
+    if {status.st_uid, os.lstat(path).st_uid} - trusted - {os.geteuid()}:
+        raise ConfigurationError(f"{path} belongs to another user, so it is not used", hint=hint)
+    if status.st_mode & 0o002:
+        hint = f"run chmod o-w {path}, or {hint}"
+        raise ConfigurationError(f"{path} can be written by every user, so it is not used", hint=hint)
 
 
 def _upwards(folder: str) -> list[str]:
@@ -76,8 +133,12 @@ def _upwards(folder: str) -> list[str]:
     return folders
 
 
-def read(path: str) -> Layer:
+def read(path: str, *, home: str = "") -> Layer:
     """Read one file.
+
+    Args:
+        path: Its path.
+        home: What ``~`` stands for in it; the environment's home folder unless given.
 
     Raises:
         ConfigurationError: It cannot be read, or is not TOML; the message has
@@ -93,26 +154,41 @@ def read(path: str) -> Layer:
     except ValueError as error:  # not TOML, or not UTF-8
         reason = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8 text"
         raise ConfigurationError(f"{path} is not valid TOML: {reason}", hint="mend the file") from None
-    return Layer(path=path, folder=os.path.dirname(path), content=content)
+    return Layer(path=path, folder=Folder(os.path.dirname(path), home=home), content=content)
 
 
 def layers(path: str) -> list[Layer]:
-    """Return the file, and the local overlay that lies beside it if there is one."""
-    own = {os.path.realpath(os.path.join(folder, FILE)) for folder in (SYSTEM_FOLDER, user_folder())}
-    found = [read(path).replace(binding=os.path.realpath(path) in own)]
+    """Return the file, and the local overlay that lies beside it if there is one.
+
+    Args:
+        path: What :func:`find` returned.
+
+    Raises:
+        ConfigurationError: One of them cannot be read, or the overlay may be somebody else's.
+    """
+    own = own_files()
+    home = own.get(path, "")
+    found = [read(path, home=home).replace(binding=path in own)]
     overlay = os.path.join(os.path.dirname(path), OVERLAY)
     if os.path.isfile(overlay):
-        found.append(read(overlay))
+        # Whom the file belongs to may have an overlay, too.
+        _refuse_foreign(overlay, {0, os.stat(path).st_uid}, "remove it if you do not know it")
+        found.append(read(overlay, home=home))
     return found
 
 
 def locking_layers(path: str) -> list[Layer]:
-    """Return the system's and the user's file where they lock sections, unless one of them is the file itself."""
+    """Return the system's and the user's files where they lock sections, the system's first.
+
+    Args:
+        path: The file in force, which is left out.
+    """
     found = []
-    for folder in (SYSTEM_FOLDER, user_folder()):
-        candidate = os.path.join(folder, FILE)
-        if os.path.isfile(candidate) and os.path.realpath(candidate) != os.path.realpath(path):
-            layer = read(candidate)
-            if layer.content.get("locked"):
-                found.append(layer)
+    seen = {os.path.realpath(path)}
+    for candidate, home in own_files().items():
+        real = os.path.realpath(candidate)
+        if real not in seen and os.path.isfile(candidate):
+            layer = read(candidate, home=home)
+            found += [layer] if layer.content.get("locked") else []
+        seen.add(real)
     return found

@@ -13,7 +13,7 @@ from strongroom.config.convert import Place, convert, suggestion
 from strongroom.config.merge import ENVIRONMENT, Item, Merged, environment_layer, merge
 from strongroom.contracts.settings import Seconds
 from strongroom.errors import ConfigurationError, InvalidNameError
-from strongroom.model import Principal, PrincipalSource, SecretName, SecretValue, current_user
+from strongroom.model import Principal, PrincipalSource, SecretValue, current_user
 from strongroom.policy import Policy, Rule, name_pattern, parse_actions
 
 PROGRAMMATIC: Final = "<open()>"
@@ -123,6 +123,8 @@ class Configuration(Record):
     immediate: tuple[str, ...]
     telemetry: TelemetrySettings
     origins: tuple[Origin, ...]
+    layers: tuple[files.Layer, ...]
+    """All that was read, also what another layer overrides."""
 
 
 def load(source: str | dict[str, Any] | None = None, *, ready: Iterable[str] = ()) -> Configuration:
@@ -140,13 +142,14 @@ def load(source: str | dict[str, Any] | None = None, *, ready: Iterable[str] = (
     """
     if isinstance(source, dict):
         layer = files.Layer(path=PROGRAMMATIC, folder=os.getcwd(), content=source)
-        return _build(PROGRAMMATIC, merge([layer], []), ready)
+        return _build(PROGRAMMATIC, [layer], [], ready)
     path = files.find(source)
     layers = [*files.layers(path), environment_layer(dict(os.environ))]
-    return _build(path, merge(layers, files.locking_layers(path)), ready)
+    return _build(path, layers, files.locking_layers(path), ready)
 
 
-def _build(source: str, merged: Merged, ready: Iterable[str]) -> Configuration:
+def _build(source: str, layers: list[files.Layer], locking: list[files.Layer], ready: Iterable[str]) -> Configuration:
+    merged = merge(layers, locking)
     backends = {name: _ready(name) for name in ready} | _backends(merged)
     cache, keys = _cache(merged)
     return Configuration(
@@ -164,6 +167,7 @@ def _build(source: str, merged: Merged, ready: Iterable[str]) -> Configuration:
         immediate=_immediate(merged),
         telemetry=convert(TelemetrySettings, merged.table("telemetry"), _place(merged, "telemetry")),
         origins=_origins(merged),
+        layers=(*locking, *layers),
     )
 
 
@@ -233,14 +237,11 @@ def _known_backend(name: Any, backends: dict[str, PluginTable], where: str) -> s
 
 
 def _routes(merged: Merged, backends: dict[str, PluginTable]) -> tuple[tuple[str, str], ...]:
-    routes = []
-    for prefix, backend in merged.table("routes").items():
-        where = _place(merged, "routes").key(prefix)
-        try:
-            folder = str(SecretName(prefix.rstrip("/")))
-        except InvalidNameError as error:
-            raise ConfigurationError(f"{where} is not a prefix of names: {error.what}", hint=error.hint) from error
-        routes.append((folder, _known_backend(backend, backends, where)))
+    place = _place(merged, "routes")
+    routes = [
+        (prefix, _known_backend(backend, backends, place.key(prefix)))
+        for prefix, backend in merged.table("routes").items()
+    ]
     return tuple(sorted(routes, key=lambda route: -len(route[0])))
 
 
@@ -335,7 +336,7 @@ def _policy(merged: Merged) -> Policy:
             _checked_pattern(pattern, place.key("names"))
         rules.append(
             Rule(
-                id=f"policies[{item.position}] of {os.path.basename(item.layer.path)}",
+                id=f"policies[{item.position}] of {item.layer.path}",
                 principal=keys.principal,
                 allow=keys.effect == "allow",
                 actions=parse_actions(keys.actions, place.key("actions"), allow=keys.effect == "allow"),

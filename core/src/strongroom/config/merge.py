@@ -1,8 +1,8 @@
 """Merges layers into one configuration and remembers where each setting came from.
 
 Later layers win key by key. Lists of tables (``[[audit]]`` and the like) of a
-later file are added. What the user's or the system's file marks ``locked`` can
-be added to, never changed, switched off or redirected.
+later file are added. What the user's or the system's file marks ``locked`` stays
+theirs: :mod:`strongroom.config.locks` says what others may still add.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import Any, Final
 from strongroom._record import Record
 from strongroom.config.convert import suggestion
 from strongroom.config.files import Layer
+from strongroom.config.locks import Locks
 from strongroom.config.references import Text, is_reference
-from strongroom.errors import ConfigurationError
+from strongroom.errors import ConfigurationError, InvalidNameError
+from strongroom.model import SecretName
 
 LISTS: Final = frozenset({"audit", "anomaly", "policies"})
 TABLES: Final = frozenset({"backends", "routes", "cache", "telemetry"})
@@ -61,13 +63,15 @@ def environment_layer(environment: dict[str, str]) -> Layer:
     """Return the settings that environment variables give.
 
     ``STRONGROOM_BACKEND`` is the setting ``backend``, ``STRONGROOM_CACHE__TTL``
-    is ``ttl`` in ``[cache]``: two underscores step into a table.
+    is ``ttl`` in ``[cache]``: two underscores step into a table. A name with small
+    letters is no setting.
     """
     content: dict[str, Any] = {}
     for variable, text in sorted(environment.items()):
         path = variable[len(_PREFIX) :].lower().split("__")
         known = (len(path) == 1 and path[0] in SCALARS | {"audit"}) or (len(path) > 1 and path[0] in TABLES)
-        if not variable.startswith(_PREFIX) or not known or path[0] == "locked":
+        exact = variable.startswith(_PREFIX) and variable == variable.upper()
+        if not exact or not known or path[0] == "locked":
             continue
         inner = content
         for part in path[:-1]:
@@ -89,82 +93,93 @@ def merge(layers: list[Layer], locking: list[Layer]) -> Merged:
             tries to weaken what is locked.
     """
     merged = Merged(settings={}, origins={}, lists=dict.fromkeys(LISTS, ()), audit_off=None)
-    locked = {section: layer for layer in reversed(locking) for section in _locked_sections(layer)}
+    locks = Locks(SECTIONS - {"locked"})
     for layer in locking:
-        kept = {key: value for key, value in layer.content.items() if locked.get(key) is layer}
-        merged = _add(merged, layer.replace(content=kept), {}, locking=True)
+        merged = _add_locked(merged, layer, locks)
     for layer in layers:
-        merged = _add(merged, layer, locked, locking=False)
-        if layer.binding and layer.content.get("locked"):
-            locked = dict.fromkeys(_locked_sections(layer), layer) | locked
+        merged = _add(merged, layer, layer.content, locks)
+        if layer.binding:
+            _choose_only(merged, layer, locks.add(layer))
     return merged
 
 
-def _locked_sections(layer: Layer) -> list[str]:
-    sections = layer.content["locked"]
-    if not isinstance(sections, list) or any(section not in SECTIONS for section in sections):
-        raise ConfigurationError(
-            f"locked in {layer.path} is not usable",
-            hint=f"expected a list of {', '.join(sorted(SECTIONS - {'locked'}))}",
-        )
-    # Who may choose the principal may choose the rights: the two are locked together.
-    return [*sections, "principal"] if "policies" in sections else sections
+def _add_locked(merged: Merged, layer: Layer, locks: Locks) -> Merged:
+    """Add what a layer locks; where an earlier one has locked the same, only tables of lists."""
+    sections = locks.sections(layer)
+    held = {
+        section: value
+        for section, value in layer.content.items()
+        if section in sections and (section in LISTS or locks.is_free(section))
+    }
+    merged = _add(merged, layer, held, locks, locked=True)
+    _choose_only(merged, layer, locks.add(layer))
+    return merged
 
 
-def _add(merged: Merged, layer: Layer, locked: dict[str, Layer], *, locking: bool) -> Merged:
-    for section, value in layer.content.items():
+def _choose_only(merged: Merged, layer: Layer, own: list[str]) -> None:
+    """Make the only backend of a layer that locks `backends` the default, so that further ones change nothing."""
+    backends = layer.content.get("backends", {})
+    if "backends" in own and len(backends) == 1:
+        path = ("backend",)
+        merged.settings.setdefault(path, next(iter(backends)))
+        merged.origins.setdefault(path, layer)
+
+
+def _add(merged: Merged, layer: Layer, content: dict[str, Any], locks: Locks, *, locked: bool = False) -> Merged:
+    for section, value in content.items():
         if section not in SECTIONS:
             raise ConfigurationError(f"{section} in {layer.path} is not a setting", hint=suggestion(section, SECTIONS))
         if section == "audit" and value == "none":
+            locks.check_off(layer, section)
             merged = merged.replace(audit_off=layer)
-            _refuse_if_locked(section, "switch off", layer, locked)
         elif section in LISTS:
-            merged = _add_list(merged, section, value, layer, locked, locking=locking)
+            merged = _add_list(merged, section, value, layer, locks, locked=locked)
         elif section in TABLES:
-            _add_table(merged, section, value, layer, locked)
+            _add_table(merged, section, value, layer, locks)
         elif section != "locked":
-            _add_scalar(merged, section, value, layer, locked)
+            _add_scalar(merged, section, value, layer, locks)
     return merged
 
 
-def _refuse_if_locked(section: str, verb: str, layer: Layer, locked: dict[str, Layer]) -> None:
-    if section in locked:
-        raise ConfigurationError(
-            f"{layer.path} tries to {verb} {section}, which {locked[section].path} has locked",
-            hint="remove the setting from the first file",
-        )
-
-
-def _add_list(
-    merged: Merged, section: str, value: Any, layer: Layer, locked: dict[str, Layer], *, locking: bool
-) -> Merged:
+def _add_list(merged: Merged, section: str, value: Any, layer: Layer, locks: Locks, *, locked: bool) -> Merged:
     if not isinstance(value, list) or not all(isinstance(table, dict) for table in value):
         hint = f"expected [[{section}]] tables" + (', or audit = "none"' if section == "audit" else "")
         raise ConfigurationError(f"{section} in {layer.path} is not usable", hint=hint)
-    if section == "policies" and section in locked and any(table.get("effect") != "deny" for table in value):
-        _refuse_if_locked(section, "allow more in", layer, locked)
+    old = merged.lists[section]
+    locks.check_tables(layer, section, value, [(item.layer, item.table) for item in old])
     items = tuple(
-        Item(table=table, layer=layer, position=position, locked=locking)
+        Item(table=table, layer=layer, position=position, locked=locked)
         for position, table in enumerate(value, start=1)
     )
-    return merged.replace(lists=merged.lists | {section: merged.lists[section] + items})
+    return merged.replace(lists=merged.lists | {section: old + items})
 
 
-def _add_table(merged: Merged, section: str, value: Any, layer: Layer, locked: dict[str, Layer]) -> None:
+def _add_table(merged: Merged, section: str, value: Any, layer: Layer, locks: Locks) -> None:
     if not isinstance(value, dict):
         raise ConfigurationError(f"{section} in {layer.path} is not usable", hint=f"expected a table [{section}]")
     nested = section == "backends"
+    if section == "routes":
+        value = {_prefix(prefix, layer): backend for prefix, backend in value.items()}
     for path, leaf in _leaves(value, (section,), depth=2 if nested else 1):
         if nested and len(path) == 2:
             raise ConfigurationError(f"{'.'.join(path)} in {layer.path} is not usable", hint="expected a table")
         old: Any = merged.settings.get(path)
         within = layer.text and _is_table(leaf) and _is_table(old)
         new = _over(old, leaf) if within else leaf
-        if section in locked and old != new and (path in merged.settings or _closed(merged, path, locked[section])):
-            _refuse_if_locked(section, f"change {'.'.join(path)} in", layer, locked)
-        merged.settings[path] = new
-        # A variable that reaches into a nested table leaves the rest of it, and its paths, where they stood.
-        merged.origins[path] = merged.origins[path] if within else layer
+        if locks.admit(layer, path, new, old):
+            merged.settings[path] = new
+            # A variable that reaches into a nested table leaves the rest of it, and its paths, where they stood.
+            merged.origins[path] = merged.origins[path] if within else layer
+
+
+def _prefix(prefix: str, layer: Layer) -> str:
+    """Return a route's prefix in the one form that names have, so that no two spellings of it are two routes."""
+    try:
+        return str(SecretName(prefix.rstrip("/")))
+    except InvalidNameError as error:
+        raise ConfigurationError(
+            f"routes.{prefix} in {layer.path} is not a prefix of names: {error.what}", hint=error.hint
+        ) from error
 
 
 def _is_table(value: Any) -> bool:
@@ -177,14 +192,6 @@ def _over(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return old | new | both
 
 
-def _closed(merged: Merged, path: tuple[str, ...], lock: Layer) -> bool:
-    """Tell whether a new setting would change what a locked one means: within its table, or below its route."""
-    locked = [key for key, layer in merged.origins.items() if layer.path == lock.path and key[0] == path[0]]
-    if path[0] == "routes":
-        return any(f"{path[1].rstrip('/')}/".startswith(f"{key[1].rstrip('/')}/") for key in locked)
-    return any(key[:-1] == path[:-1] for key in locked)
-
-
 def _leaves(table: dict[str, Any], path: tuple[str, ...], *, depth: int) -> list[tuple[tuple[str, ...], Any]]:
     found: list[tuple[tuple[str, ...], Any]] = []
     for key, value in table.items():
@@ -195,10 +202,10 @@ def _leaves(table: dict[str, Any], path: tuple[str, ...], *, depth: int) -> list
     return found
 
 
-def _add_scalar(merged: Merged, section: str, value: Any, layer: Layer, locked: dict[str, Layer]) -> None:
+def _add_scalar(merged: Merged, section: str, value: Any, layer: Layer, locks: Locks) -> None:
     if not isinstance(value, str):
         raise ConfigurationError(f"{section} in {layer.path} is not usable", hint="expected a text")
-    if merged.settings.get((section,)) != value:
-        _refuse_if_locked(section, "set", layer, locked)
-    merged.settings[(section,)] = value
-    merged.origins[(section,)] = layer
+    path = (section,)
+    if locks.admit(layer, path, value, merged.settings.get(path)):
+        merged.settings[path] = value
+        merged.origins[path] = layer

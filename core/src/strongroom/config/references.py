@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, Self
 
 from strongroom.contracts.keys import KeySource
 from strongroom.errors import ConfigurationError
 from strongroom.model import SecretValue
 
 KINDS: Final = ("env", "file", "credential")
+CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
 
 
 class Text(str):
@@ -24,9 +26,50 @@ class Text(str):
     __slots__ = ()
 
 
+class Folder(str):
+    """What relative paths are relative to, and whose home folder ``~`` is in them."""
+
+    __slots__ = ("home",)
+
+    home: str
+    """Empty for the home folder that the environment names."""
+
+    def __new__(cls, path: str, *, home: str = "") -> Self:
+        """Make one of the folder's absolute path."""
+        made = super().__new__(cls, path)
+        made.home = home
+        return made
+
+
+def absolute(path: str, folder: str) -> str:
+    """Return a path of the configuration as an absolute one.
+
+    Args:
+        path: The path as it stands there.
+        folder: What it is relative to.
+    """
+    start, step, rest = path.partition("/")
+    if isinstance(folder, Folder) and folder.home and start == "~":
+        path = f"{folder.home}{step}{rest}"
+    return os.path.abspath(os.path.join(folder, os.path.expanduser(path)))
+
+
 def is_reference(value: object) -> bool:
     """Tell whether a configuration value is meant as a reference."""
     return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in KINDS
+
+
+def variables_in(value: object) -> Iterator[str]:
+    """Yield the variables on which the references in a setting depend, however deep."""
+    if is_reference(value):
+        [(kind, target)] = value.items()  # type: ignore[attr-defined]  # a reference is a table
+        if kind == "credential":
+            yield CREDENTIALS
+        elif kind == "env" and isinstance(target, str):
+            yield target
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from variables_in(part)
 
 
 def make_source(value: object, *, folder: str, where: str) -> KeySource:
@@ -48,7 +91,7 @@ def make_source(value: object, *, folder: str, where: str) -> KeySource:
             if kind == "env":
                 return VariableSource(target, where)
             if kind == "file":
-                return FileSource(os.path.join(folder, os.path.expanduser(target)), where)
+                return FileSource(absolute(target, folder), where)
             if kind == "credential":
                 return CredentialSource(target, where)
     raise ConfigurationError(
@@ -141,7 +184,7 @@ class CredentialSource(FileSource):
 
     def __init__(self, name: str, where: str) -> None:
         self._name = name
-        super().__init__(os.path.join(os.environ.get("CREDENTIALS_DIRECTORY", ""), name), where)
+        super().__init__(os.path.join(os.environ.get(CREDENTIALS, ""), name), where)
         if "/" in name or name in {".", ".."}:
             raise ConfigurationError(f"{where}: {name!r} is not a credential's name", hint="use a name without slashes")
 
@@ -151,9 +194,9 @@ class CredentialSource(FileSource):
         Raises:
             ConfigurationError: systemd handed over no credentials, or not this one.
         """
-        if "CREDENTIALS_DIRECTORY" not in os.environ:
+        if CREDENTIALS not in os.environ:
             raise ConfigurationError(
-                f"{self._where} refers to the credential {self._name}, but CREDENTIALS_DIRECTORY is not set",
+                f"{self._where} refers to the credential {self._name}, but {CREDENTIALS} is not set",
                 hint=f"run as a systemd service with LoadCredential={self._name}:PATH",
             )
         return super().read()

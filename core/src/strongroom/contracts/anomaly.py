@@ -24,6 +24,11 @@ class Access(Record):
     """UTC."""
     allowed: bool = True
     """False where the policy has denied it already."""
+    base: Principal | None = None
+    """Who took on the principal with ``as_principal``, if somebody did: whom the manager was opened for.
+
+    What one principal may do is counted for this one: names of principals cost nothing.
+    """
 
 
 class Decision(enum.Enum):

@@ -12,7 +12,12 @@ from strongroom.model import AuditEvent
 
 
 class AuditWrite(Record):
-    """Record these events, in this order."""
+    """Record these events, in this order.
+
+    Without events and with ``durable`` it asks that what was written before, by
+    requests that need not be durable, be on stable storage now. A sink that has
+    nothing to do for that ignores it.
+    """
 
     events: tuple[AuditEvent, ...]
     durable: bool = True

@@ -24,6 +24,8 @@ class VerifyResult(Record):
     """How many changes the store has had; note it, and pass it as ``at_least`` later."""
     problems: tuple[str, ...] = ()
     """Each thing that is wrong, in one sentence; names are shown, values never."""
+    store_id: str = ""
+    """What tells this store from every other one, in hexadecimal; empty if the backend has no such thing."""
 
 
 class BackupRequest(Record):
@@ -38,6 +40,8 @@ class BackupResult(Record):
     path: str
     secrets: int
     counter: int
+    store_id: str = ""
+    """The id of the store that was copied."""
 
 
 class RekeyRequest(Record):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,6 +58,15 @@ def test_variables_that_open_a_configured_backend_by_themselves_are(distribution
     assert credentials() == {"STRONGROOM_MASTER_KEY"}
     found = credentials(backends={"main": {"type": "memory"}, "other": {"type": "acme"}})
     assert found == {"STRONGROOM_MASTER_KEY", "ACME_TOKEN", "ACME_KEY"}
+
+
+def test_those_of_an_overridden_backend_are_too(distributions: Any, tmp_path: Path) -> None:
+    """If its plugin is there; that of a backend that is not in force need not be."""
+    distributions.add("acme", {"strongroom.backends": {"acme": "acme"}}, PLUGIN)
+    file = tmp_path / "strongroom.toml"
+    file.write_text('audit = "none"\nbackend = "a"\n[backends.a]\ntype = "acme"\n[backends.b]\ntype = "absent"\n')
+    (tmp_path / "strongroom.local.toml").write_text('[backends.a]\ntype = "memory"\n[backends.b]\ntype = "memory"\n')
+    assert own_credentials(load(str(file))) == {"STRONGROOM_MASTER_KEY", "ACME_TOKEN", "ACME_KEY"}
 
 
 @pytest.mark.parametrize("kind", ["acme", "not-installed"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import stat
 import subprocess
 
@@ -82,6 +83,32 @@ def test_a_value_that_a_format_cannot_express_leaves_nothing_written(shelf: Any)
         assert (done.returncode, done.stdout) == (2, b"")
         assert b"APP_NUL" in done.stderr
         assert not (shelf.folder / "out").exists()
+
+
+def test_a_value_that_a_shell_would_run_from_a_dotenv_file_is_refused_there(shelf: Any) -> None:
+    shelf.fill({"app/a": "fine", "app/b": "it's $(touch ran)"})
+    done = shelf("export", "--prefix", "app/", "--output", "out.env")
+    assert done.returncode == 2
+    assert b"APP_B" in done.stderr
+    assert b"--format shell" in done.stderr
+    assert not (shelf.folder / "out.env").exists()
+    assert shelf("export", "--prefix", "app/", "--format", "shell").returncode == 0
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_an_export_that_fails_half_way_leaves_nothing(shelf: Any, force: list[str]) -> None:
+    shelf.fill({"big": "x" * 10_000})
+    before = set(os.listdir(shelf.folder))
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
+
+    # Python would write what it has compiled as far as the limit goes, too.
+    env = {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = shelf("export", "big", "--output", "out.env", *force, preexec_fn=limit, env=env)
+    assert done.returncode == 2
+    assert b"out.env cannot be written" in done.stderr
+    assert set(os.listdir(shelf.folder)) == before
 
 
 def test_clashes_and_special_variables_are_refused_as_for_run(shelf: Any) -> None:

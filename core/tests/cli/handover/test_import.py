@@ -144,6 +144,47 @@ def test_names_that_exist(importer: Importer, kind: str, mode: list[str], status
     assert importer.content == content
 
 
+def allowing(*actions: str) -> str:
+    """Return a policy for the one who imports."""
+    return f'[[policies]]\nprincipal = "tester"\neffect = "allow"\nactions = {json.dumps(actions)}\nnames = ["**"]'
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "content"),
+    [
+        ("error", 7, {"A": "old"}),
+        ("skip", 0, {"A": "old", "B": "2"}),
+        ("overwrite", 0, {"A": "1", "B": "2"}),
+    ],
+)
+def test_a_name_that_may_be_read_but_not_listed_exists(
+    importer: Importer, mode: str, status: int, content: dict[str, str]
+) -> None:
+    importer.configure("plain-drawer", tables=allowing("create", "update", "read"))
+    importer.put(A="old")
+    assert importer("B=2\nA=1\n", "--if-exists", mode)[0] == status
+    assert importer.content == content
+
+
+@pytest.mark.parametrize("mode", ["error", "skip"])
+def test_nothing_is_written_where_nobody_can_tell_what_exists(importer: Importer, mode: str) -> None:
+    importer.configure("plain-drawer", tables=allowing("create", "update"))
+    importer.put(A="old")
+    status, _, problems = importer("B=2\nA=1\n", "--if-exists", mode)
+    assert (status, importer.content) == (4, {"A": "old"})
+    assert "whether A exists already is not known" in problems
+    assert "whether B exists already is not known" in problems
+    assert importer("A=1\n", "--if-exists", "overwrite")[0] == 0
+
+
+def test_what_the_backend_checks_itself_needs_neither_a_list_nor_a_read(importer: Importer) -> None:
+    importer.configure("drawer", tables=allowing("create", "update"))
+    importer.put(A="old")
+    assert importer("A=1\n")[0] == 7
+    assert importer("B=2\n")[0] == 0
+    assert importer.content == {"A": "old", "B": "2"}
+
+
 def test_programs_get_the_outcome_as_json(importer: Importer) -> None:
     importer.put(A="old")
     _, output, _ = importer("B=2\nA=1\n", "--if-exists", "skip", "--json")

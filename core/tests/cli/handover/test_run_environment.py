@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 from pathlib import Path
@@ -155,6 +156,25 @@ def test_other_variables_are_inherited_byte_for_byte(shelf: Any) -> None:
     assert shelf.python(source, *SECRET, env=environment).stdout == b"\xff\xfe=|"
 
 
+def test_a_variable_without_a_name_is_not_handed_on(shelf: Any) -> None:
+    done = subprocess.run(
+        ["env", "=odd", *map(str, shelf.start("run", *SECRET, "--", "env").args)],
+        cwd=shelf.folder,
+        env=shelf.variables,
+        capture_output=True,
+        check=True,
+    )
+    assert b"APP_DB_PASSWORD=s3cret" in done.stdout.splitlines()
+    assert b"odd" not in done.stdout
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize("text", ["app/db-password#", "X=app/db-password#"])
+def test_a_field_without_a_name_is_not_the_whole_value(shelf: Any, text: str) -> None:
+    done = shelf("run", "--secret", text, "--", "echo", "started")
+    assert (done.returncode, done.stdout) == (125, b"")
+
+
 CREDENTIALS = {
     "STRONGROOM_MASTER_KEY": "1",
     "SEED_VARIABLE": "2",
@@ -192,6 +212,43 @@ def test_one_of_the_credentials_can_be_kept(guarded: Any) -> None:
 
 def test_a_chosen_secret_may_have_the_name_of_a_credential(guarded: Any) -> None:
     assert guarded.seen("--secret", "SPAN_KEY=app/db-password")["SPAN_KEY"] == "s3cret"
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "STRONGROOM_Backends__main__SEED__X",
+        "STRONGROOM_BACKENDS__MAIN__SEED__DEEP",
+        "STRONGROOM_CACHE__MAX_ENTRIES",
+        "STRONGROOM_TELEMETRY__KEY",
+        "STRONGROOM_ANOMALY__KEY",
+    ],
+)
+def test_no_variable_that_is_meant_as_a_setting_reaches_the_program(shelf: Any, variable: str) -> None:
+    """However deep it leads, and be it one that is ignored."""
+    assert variable not in shelf.seen(*SECRET, env={variable: "77"})
+    assert variable in shelf.seen(*SECRET, "--keep", variable, env={variable: "77"})
+
+
+def test_a_variable_with_small_letters_is_no_setting(shelf: Any) -> None:
+    assert shelf("get", "odd", env={"STRONGROOM_Backends__main__SEED__odd": "x"}).returncode != 0
+
+
+def test_a_reference_that_an_overlay_overrides_is_kept_from_the_program(shelf: Any) -> None:
+    shelf.fill({"app/db-password": "s3cret"}, '[telemetry]\nkey = {env = "PRODUCTION_KEY"}')
+    (shelf.folder / "strongroom.local.toml").write_text('[telemetry]\nkey = {env = "OWN_KEY"}\n')
+    found = shelf.seen(*SECRET, env={"PRODUCTION_KEY": "1", "OWN_KEY": "2"})
+    assert found.keys() & {"PRODUCTION_KEY", "OWN_KEY"} == set()
+
+
+@pytest.mark.parametrize("refers", [True, False])
+def test_the_way_to_systemd_s_credentials_is_kept_back_if_one_is_referred_to(shelf: Any, refers: bool) -> None:
+    (shelf.folder / "span").write_text("k")
+    kind = "credential" if refers else "file"
+    shelf.fill({"app/db-password": "s3cret"}, f'[telemetry]\nkey = {{{kind} = "span"}}')
+    folder = {"CREDENTIALS_DIRECTORY": str(shelf.folder)}
+    assert ("CREDENTIALS_DIRECTORY" in shelf.seen(*SECRET, env=folder)) is not refers
+    assert "CREDENTIALS_DIRECTORY" in shelf.seen(*SECRET, "--keep", "CREDENTIALS_DIRECTORY", env=folder)
 
 
 def test_a_pristine_program_gets_the_secrets_and_little_else(guarded: Any) -> None:

@@ -151,6 +151,7 @@ def test_options_after_the_program_are_the_programs(shelf: Any) -> None:
         (["--", "true"], b"no secret"),
         (["--secret", "app/db-password"], b"no program"),
         (["--secret", "app/db-password", "--"], b"no program"),
+        (["--secret", "app/db-password", "--", ""], b"no program"),
     ],
 )
 def test_the_commands_own_failures_give_125(shelf: Any, arguments: list[str], word: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -16,12 +17,17 @@ _OTHERS_WRITE: Final = 0o022
 
 
 def open_private(path: str, flags: int) -> int:
-    """Open a file, 0600 if this makes it, and never through a symbolic link.
+    """Open an ordinary file, 0600 if this makes it, without waiting and never through a symbolic link.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: It cannot be opened, or is a pipe, a device, a folder or the like.
     """
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, PRIVATE)
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, PRIVATE)
+    # Asked of what was opened, not of the path, which may lead elsewhere by now.
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not an ordinary file", path)
+    return descriptor
 
 
 def make_folder(path: str) -> None:

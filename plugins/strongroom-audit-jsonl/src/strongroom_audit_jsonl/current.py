@@ -8,18 +8,23 @@ from __future__ import annotations
 import os
 
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import AuditError
 from strongroom_audit_jsonl.access import check_unwritable, open_private, sync_file, sync_folder, write_all
 from strongroom_audit_jsonl.keys import SealKey
 from strongroom_audit_jsonl.lines import Head, Start
-from strongroom_audit_jsonl.marks import Loss, continued, gap, pruned
-from strongroom_audit_jsonl.notes import Note, note_content, parse_note, write_note
+from strongroom_audit_jsonl.marks import Loss, compare, continued, gap, pruned, without_pages
+from strongroom_audit_jsonl.notes import HeadFile, Note
 from strongroom_audit_jsonl.tail import Tail, read_tail
+
+if TYPE_CHECKING:
+    from strongroom_audit_jsonl.plugin import JsonlSettings
 
 # More than the chain value and the seal of a line.
 _COMPARED: Final = 160
+
+_UNVOUCHED: Final = "the head file was missing or not genuine, so lines may be gone from the end without a trace"
 
 # Without the file's times, which nothing here depends on, one journal commit less.
 _sync = getattr(os, "fdatasync", os.fsync)
@@ -29,26 +34,48 @@ class CurrentFile:
     """Knows where the audit file ends, and appends to it.
 
     Args:
-        path: The audit file.
-        max_bytes: From which size on it is put aside; ``None`` for never.
-        keep_files: How many files put aside are kept; ``None`` for all.
+        settings: The sink's settings.
     """
 
-    def __init__(self, path: str, max_bytes: int | None, keep_files: int | None) -> None:
-        self._path = path
-        self._max_bytes = max_bytes
-        self._keep_files = keep_files
+    def __init__(self, settings: JsonlSettings) -> None:
+        self._path = settings.path
+        self._settings = settings
+        self._note = HeadFile(f"{settings.path}.head")
         self._descriptor: int | None = None
         self._end: int | None = None
         self._ending = b""
         self._head = Head()
         # What this process has seen written. It outlives failures, forks and the file itself.
         self._known = Head()
+        # Up to which line everything is on stable storage, and whether this process wrote any that is not.
+        self._synced = 0
+        self._owes_sync = False
+        # Whether it has been told what a power failure before this process left: there is none after its start.
+        self._is_searched = False
         self._loss = Loss()
         # Torn lines that were cut off, but whose record has not been written yet.
         self._cuts: tuple[str, ...] = ()
         self._pruned: tuple[dict[str, Any], ...] = ()
-        self._excess: list[str] = []
+        self._excess: tuple[str, ...] = ()
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether all that this process wrote is on stable storage."""
+        return not self._owes_sync
+
+    @property
+    def is_noted(self) -> bool:
+        """Whether the head file could be written the last time."""
+        return self._note.is_kept
+
+    def begin(self, key: SealKey) -> None:
+        """Make the head file of a trail without lines, so that from now on it is never missing by itself.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        self._note.is_as_left()
+        self._note.make(Note(head=Head()), key)
 
     def start(self, key: SealKey) -> Start:
         """Bring everything up to date with what others did, and return where the next block begins.
@@ -58,19 +85,23 @@ class CurrentFile:
             OSError: The file cannot be opened, read or mended.
         """
         size = self._open()
-        if not self._is_as_left(size):
+        # The head file as well: else whoever cuts off what others wrote could have this process fill the place.
+        is_noted = self._note.is_as_left()
+        if not is_noted or not self._is_as_left(size):
             self._catch_up(size, key)
-        if self._max_bytes is not None and self._end is not None and self._end >= self._max_bytes:
-            self._rotate()
+        limit = self._settings.max_bytes
+        if limit is not None and self._end is not None and self._end >= limit:
+            self._rotate(key)
         return Start(head=self._head, new_file=self._end == 0, marks=self._marks())
 
-    def append(self, block: bytes, note: Note, key: SealKey) -> None:
+    def append(self, block: bytes, head: Head, key: SealKey, *, durable: bool) -> None:
         """Write a block whole or not at all.
 
         Args:
             block: What ``start`` led to.
-            note: The head after the block, and whether it must be on stable storage.
+            head: The head after the block.
             key: Signs the head file.
+            durable: Whether the block must be on stable storage.
 
         Raises:
             OSError: It could not be written; nothing of it is left.
@@ -80,10 +111,12 @@ class CurrentFile:
         if self._end == 0:
             # Before the first block of a file, durable or not: nobody can tell later whether it has been done.
             sync_folder(self._path)
+        # Files are removed only when the record of it is sure to stay.
+        durable = durable or bool(self._excess)
         done = False
         try:
             write_all(self._descriptor, block)
-            if note.durable:
+            if durable:
                 _sync(self._descriptor)
             done = True
         finally:
@@ -92,13 +125,58 @@ class CurrentFile:
                 self._take_back(self._descriptor, self._end)
         self._end += len(block)
         self._ending = block[-_COMPARED:]
-        self._settle(note, key)
+        self._owes_sync = not durable
+        self._settle(head, key, durable=durable)
+
+    def sync(self, key: SealKey) -> None:
+        """Bring to stable storage what this process wrote without that.
+
+        Raises:
+            OSError: It may not be there.
+        """
+        if self._descriptor is not None:
+            _sync(self._descriptor)
+        else:
+            self._sync_by_name()
+        self._owes_sync = False
+        if self._note.is_as_left():
+            # Nobody has written since, so all of the trail is there.
+            self._synced = self._head.seq
+            self._note.write(Note(head=self._head, synced=self._synced), key)
+        self._note.forget()
 
     def forget(self) -> None:
         """Let go of the file; the next ``start`` looks at everything again."""
+        self._note.forget()
         descriptor, self._descriptor, self._end, self._ending = self._descriptor, None, None, b""
         if descriptor is not None:
             os.close(descriptor)
+
+    def after_fork(self) -> None:
+        """Let go of the file in a forked child, which owes nothing of what its parent wrote."""
+        self._owes_sync = False
+        self.forget()
+
+    def _leave(self) -> None:
+        """Let go of a file that is no longer the one at the path, once what was written to it cannot be lost."""
+        try:
+            if self._owes_sync and self._descriptor is not None:
+                _sync(self._descriptor)
+                self._owes_sync = False
+        finally:
+            self.forget()
+
+    def _sync_by_name(self) -> None:
+        from strongroom_audit_jsonl.siblings import sibling_paths  # only after the file was closed or lost
+
+        with suppress(FileNotFoundError):
+            descriptor = open_private(self._path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        for sibling in sibling_paths(self._path):
+            sync_file(sibling)
 
     def _is_as_left(self, size: int) -> bool:
         """Tell whether nobody has written since the last block; the size alone may be the same by chance."""
@@ -111,28 +189,30 @@ class CurrentFile:
             # A rotator may have emptied the file meanwhile: truncating would then fill it with NUL bytes.
             if os.fstat(descriptor).st_size > end:
                 os.ftruncate(descriptor, end)
-        self.forget()
+        with suppress(OSError):
+            self._leave()
 
-    def _settle(self, note: Note, key: SealKey) -> None:
-        self._head = self._known = note.head
-        self._loss, self._cuts, self._pruned = Loss(), (), ()
-        write_note(f"{self._path}.head", note, key)
+    def _settle(self, head: Head, key: SealKey, *, durable: bool) -> None:
+        self._head = self._known = head
+        self._synced = head.seq if durable else self._synced
+        self._loss, self._cuts, self._pruned, self._is_searched = Loss(), (), (), True
+        self._note.write(Note(head=head, synced=self._synced), key)
         for path in self._excess:
             with suppress(OSError):
                 os.unlink(path)
-        self._excess = []
+        self._excess = ()
 
     def _open(self) -> int:
         """Make sure that the file at the path is the open one, and return its size."""
         try:
             status = os.lstat(self._path)
         except FileNotFoundError:
-            self.forget()
+            self._leave()
         else:
             if self._descriptor is not None and os.path.samestat(status, os.fstat(self._descriptor)):
                 check_unwritable(status, self._path)
                 return status.st_size
-            self.forget()
+            self._leave()
         return self._reopen()
 
     def _reopen(self) -> int:
@@ -147,26 +227,47 @@ class CurrentFile:
 
     def _catch_up(self, size: int, key: SealKey) -> None:
         """Read how the file ends, mend it, and compare it with what is known."""
-        note = parse_note(note_content(f"{self._path}.head"), key)
-        if note is not None and note.head.seq > self._known.seq:
-            self._known = note.head
+        note = self._note.parsed(key)
+        if note is not None:
+            self._synced = max(self._synced, note.synced)
+            self._known = max(self._known, note.head, key=lambda head: head.seq)
         tail = self._read(size)
         if tail.torn:
             self._cut(tail)
         self._end, self._ending = tail.end, b""
         if tail.head is None:
-            self._follow_sibling()
+            self._follow_sibling(key, note)
         else:
-            self._head = tail.head
-            self._loss = _loss(tail, self._known)
+            self._follow(tail, self._path, key, note)
             self._known = max(self._known, tail.head, key=lambda head: head.seq)
+        if note is None and not self._note.is_known:
+            # A key of the trail's own is made after its head file, so there was one.
+            if self._head.seq or self._settings.key is None:
+                self._loss = self._loss.because(_UNVOUCHED)
+            else:
+                self.begin(key)
+
+    def _follow(self, tail: Tail, path: str, key: SealKey, note: Note | None) -> None:
+        """Go on from where some file of the trail ends."""
+        if tail.first is not None:
+            from strongroom_audit_jsonl.ends import with_what_is_before  # a new file's first block was cut short
+
+            tail = with_what_is_before(self._path, tail)
+        self._head = tail.head or Head()
+        self._loss = compare(tail, self._known, key)
+        if note is not None and note.synced < self._head.seq and not self._is_searched:
+            from strongroom_audit_jsonl.zeros import zeroed_lines  # only what was not synced can have been lost
+
+            self._loss = without_pages(self._loss, zeroed_lines(path, note.synced))
 
     def _read(self, size: int) -> Tail:
         descriptor = self._opened()
         tail = read_tail(descriptor, size)
         if tail is not None and (tail.head is not None or tail.is_ours):
             return tail
-        from strongroom_audit_jsonl.siblings import first_line  # most writes need no neighbours
+        if tail is not None and self._known.seq and tail.torn.startswith(b"\0"):
+            return tail
+        from strongroom_audit_jsonl.ends import first_line  # most writes need no neighbours
 
         first = first_line(descriptor)
         if first is None and not self._known.seq:
@@ -180,46 +281,47 @@ class CurrentFile:
         self._cuts = (*self._cuts, f"a torn line was cut off: {tail.describe_torn()}")
         os.ftruncate(self._opened(), tail.end)
 
-    def _follow_sibling(self) -> None:
+    def _follow_sibling(self, key: SealKey, note: Note | None) -> None:
         """Let an empty file go on where the furthest of the other files ends."""
-        from strongroom_audit_jsonl.siblings import furthest_tail, has_compressed  # most writes need no neighbours
+        from strongroom_audit_jsonl.ends import furthest_tail  # most writes need no neighbours
+        from strongroom_audit_jsonl.siblings import has_compressed
 
         self._head, self._loss = self._known, Loss()
-        found = furthest_tail(self._path)
+        found = furthest_tail(self._path, key)
         if found is None and not self._known.seq:
-            found = furthest_tail(self._path, compressed=True)
+            found = furthest_tail(self._path, key, compressed=True)
         if found is None:
             return
         path, tail = found
         sync_file(path)
         if tail.head is None or (tail.head.seq < self._known.seq and has_compressed(self._path)):
             return
-        self._head = tail.head
-        self._loss = _loss(tail, self._known)
+        self._follow(tail, path, key, note)
         if tail.torn:
-            torn = f"{os.path.basename(path)} ends in a torn line: {tail.describe_torn()}"
-            self._loss = self._loss.replace(reasons=(*self._loss.reasons, torn))
+            self._loss = self._loss.because(f"{os.path.basename(path)} ends in a torn line: {tail.describe_torn()}")
 
-    def _rotate(self) -> None:
-        from strongroom_audit_jsonl.siblings import first_line, rotated_files  # most writes need no neighbours
+    def _rotate(self, key: SealKey) -> None:
+        from strongroom_audit_jsonl.ends import first_line  # most writes need no neighbours
 
         first = first_line(self._opened())
         # The new file will rely on the end of this one, so that has to survive a power failure first.
         _sync(self._opened())
+        self._owes_sync = False
         self._put_aside(first.seq if first else self._head.seq)
         self._end = 0
-        if self._keep_files is None:
+        if self._settings.keep_files is None:
             return
-        files = rotated_files(self._path)
-        excess, kept = files[: -self._keep_files], files[-self._keep_files :]
-        self._excess = [path for _, path in excess]
-        self._pruned = (pruned(kept[0][0] - 1, len(excess)),) if excess else ()
+        from strongroom_audit_jsonl.retention import surplus
+
+        found = surplus(self._path, self._settings.keep_files, self._head, key)
+        self._excess = found.paths
+        self._pruned = (pruned(found.upto, len(found.paths)),) if found.paths else ()
 
     def _put_aside(self, first_seq: int, *, damaged: bool = False) -> None:
         from strongroom_audit_jsonl.siblings import rotated_path  # most writes need no neighbours
 
         os.rename(self._path, rotated_path(self._path, first_seq, damaged=damaged))
-        self.forget()
+        self._leave()
         self._reopen()
 
     def _marks(self) -> tuple[dict[str, Any], ...]:
@@ -241,18 +343,3 @@ class CurrentFile:
 def foreign(path: str) -> AuditError:
     """Return the error that refuses to touch a file that is none of ours."""
     return AuditError(f"{path} is not an audit file", hint="choose another path, or move it away")
-
-
-def _loss(tail: Tail, known: Head) -> Loss:
-    """Compare how a file ends with what is known to have been written."""
-    found = tail.head or Head()
-    reasons = []
-    skipped = max(0, known.seq - found.seq)
-    if skipped:
-        lost = f"lines {found.seq + 1} to {known.seq} (head {known.digest.hex()})"
-        reasons.append(f"{lost}, which had been written, are gone")
-    if found.seq == known.seq and found.digest != known.digest:
-        reasons.append(f"line {found.seq} is not the one that had been written")
-    if tail.unsealed:
-        reasons.append(f"the last {tail.unsealed} lines before this one have no seal")
-    return Loss(skipped=skipped, unsealed=tail.unsealed, reasons=tuple(reasons))

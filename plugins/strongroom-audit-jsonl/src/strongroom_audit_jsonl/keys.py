@@ -6,6 +6,7 @@ import binascii
 import hmac
 import os
 
+from collections.abc import Callable
 from typing import Final
 
 from strongroom.contracts import KeySource
@@ -68,11 +69,13 @@ def key_from_file(path: str) -> SealKey | None:
         AuditError: Others may read the file, it is another user's, or it holds no key.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = open_private(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise AuditError(f"the audit key {path} cannot be read: {error.strerror}") from error
+        raise AuditError(
+            f"the audit key {path} cannot be read: {error.strerror}", hint="bring the key file back, or its permissions"
+        ) from error
     try:
         check_private(descriptor, path)
         content = os.read(descriptor, 4096)
@@ -81,10 +84,14 @@ def key_from_file(path: str) -> SealKey | None:
     return SealKey(_decoded(content, path))
 
 
-def make_key_file(path: str) -> SealKey:
+def make_key_file(path: str, before: Callable[[SealKey], None]) -> SealKey:
     """Make a key in a new file with mode 0600, on stable storage when this returns.
 
     The caller holds the trail's lock, so nobody else makes one at the same time.
+
+    Args:
+        path: The key file.
+        before: Called with the key just before the file has its name.
 
     Raises:
         OSError: The file cannot be written; no key file is left then.
@@ -100,9 +107,11 @@ def make_key_file(path: str) -> SealKey:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    key = SealKey(secret)
+    before(key)
     os.rename(draft, path)
     sync_folder(path)
-    return SealKey(secret)
+    return key
 
 
 def _decoded(content: bytes, origin: str) -> bytes:

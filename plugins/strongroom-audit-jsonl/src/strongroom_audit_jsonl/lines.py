@@ -8,6 +8,7 @@ canonical form of the JSON, so that there is no second way to write a line.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 
 from typing import Any, Final
@@ -22,9 +23,13 @@ ORIGIN: Final = bytes(32)
 """The head of a trail without lines."""
 OPENING: Final = b'{"seq":'
 """What each line begins with."""
+LONGEST: Final = 16 * 1024 * 1024
+"""No line has more bytes than this, so nobody has to read further to find its end."""
 
 _CHAIN: Final = b',"chain":"'
 _SEAL: Final = b',"seal":"'
+# More than chain and seal add to a body.
+_CLOSING: Final = 256
 
 
 class Head(Record):
@@ -53,17 +58,44 @@ class Line(Record):
     digest: bytes
     seal: str | None
 
+    @property
+    def before(self) -> int:
+        """The number of the line that it says it follows."""
+        return self.seq - 1 - count(self.fields, "skipped")
+
 
 def link(previous: bytes, body: bytes) -> bytes:
     """Return the chain value of a line whose predecessor's is known."""
     return hashlib.sha256(previous + body).digest()
 
 
+def is_genuine(line: Line, key: SealKey) -> bool:
+    """Tell whether a line has a seal that was made with this key."""
+    if line.seal is None or line.fields.get("key_id") != key.id:
+        return False
+    return hmac.compare_digest(line.seal, key.seal(line.digest))
+
+
+def count(fields: dict[str, Any], name: str) -> int:
+    """Return a count that a line states; 0 if it states none that makes sense."""
+    value = fields.get(name)
+    return value if type(value) is int and value > 0 else 0
+
+
+def stated_digest(text: object) -> bytes | None:
+    """Return the chain value that a line's ``prev`` states; ``None`` if it is none."""
+    try:
+        digest = bytes.fromhex(text) if isinstance(text, str) else b""
+    except ValueError:
+        return None
+    return digest if len(digest) == len(ORIGIN) else None
+
+
 def encode(start: Start, events: tuple[AuditEvent, ...], key: SealKey) -> tuple[bytes, Head]:
     """Return a block's bytes and the head that it leads to.
 
     Raises:
-        AuditError: An event holds something that JSON cannot express.
+        AuditError: An event holds something that JSON cannot express, or too much.
     """
     records = [*start.marks, *map(_fields, events)]
     seq, digest = start.head.seq, start.head.digest
@@ -93,6 +125,8 @@ def _dump(record: dict[str, Any]) -> bytes:
         raise AuditError(
             f"an audit event holds what JSON cannot express ({error})", hint="report this to whoever made the event"
         ) from error
+    if len(text) > LONGEST - _CLOSING:
+        raise AuditError(f"an audit event takes {len(text)} bytes", hint=f"a line may have {LONGEST} at most")
     return text[:-1].encode("ascii")
 
 

@@ -6,6 +6,7 @@ import fcntl
 import os
 import time
 
+from contextlib import suppress
 from typing import Self
 
 from strongroom.errors import AuditError
@@ -54,12 +55,14 @@ class TrailLock:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Release the lock."""
+        """Release the lock; if that fails nobody is told, for what it was held for has been done."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             # Said aloud: closing alone would leave it to a child that was forked meanwhile.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            with suppress(OSError):
+                os.close(descriptor)
 
     def after_fork(self) -> None:
         """Let go, in a forked child, of a lock that the parent held at that moment and still holds."""

@@ -15,10 +15,10 @@ from strongroom.contracts import TrailHead, TrailQuery
 from strongroom.errors import AuditError
 from strongroom.model import AuditEvent
 from strongroom_audit_jsonl.access import open_private
+from strongroom_audit_jsonl.ends import furthest_tail
 from strongroom_audit_jsonl.lines import Head, Line, parse
 from strongroom_audit_jsonl.notes import note_content, parse_note
-from strongroom_audit_jsonl.opened import close_all, open_files
-from strongroom_audit_jsonl.siblings import furthest_tail
+from strongroom_audit_jsonl.opened import close_all, open_files, without_copies
 from strongroom_audit_jsonl.tail import read_tail
 
 POLL: Final = 0.2
@@ -145,7 +145,7 @@ class _Reader:
                 self._attach()
             files = open_files(self._path)
         try:
-            for file in files:
+            for file in without_copies(files):
                 yield from self._events(file.lines())
         finally:
             close_all(files)

@@ -1,4 +1,4 @@
-"""The files that lie beside the audit file and belong to its trail."""
+"""The files that lie beside the audit file and belong to its trail, by their names."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import os
 
 from typing import Final
 
-from strongroom_audit_jsonl.access import open_private
-from strongroom_audit_jsonl.lines import Line, parse
-from strongroom_audit_jsonl.tail import Tail, read_tail, tail_of
-
 _OWN: Final = ".from-"
 _DAMAGED: Final = ".damaged-"
-_KEPT: Final = 1 << 20
 _AUXILIARY: Final = (".lock", ".key", ".key.new", ".head")
+# Whatever has one of these beside it is a trail of its own.
+_PROOFS: Final = (".lock", ".key", ".head")
 
 
 def rotated_path(path: str, first_seq: int, *, damaged: bool = False) -> str:
@@ -30,11 +27,16 @@ def rotated_path(path: str, first_seq: int, *, damaged: bool = False) -> str:
 
 
 def rotated_files(path: str) -> list[tuple[int, str]]:
-    """Return the number of the first line and the path of each file that was put aside for its size."""
+    """Return the number and the path of each file whose name says that it was put aside for its size.
+
+    Raises:
+        OSError: The folder cannot be listed.
+    """
     found = []
     for sibling in sibling_paths(path):
         digits = sibling[len(path) + len(_OWN) :].partition("-")[0]
-        if sibling.startswith(path + _OWN) and digits.isdecimal():
+        # Longer ones are none of ours, and may be too long to be taken for a number.
+        if sibling.startswith(path + _OWN) and digits.isdecimal() and len(digits) < 20:
             found.append((int(digits), sibling))
     return sorted(found)
 
@@ -45,9 +47,7 @@ def sibling_paths(path: str) -> list[str]:
     Raises:
         OSError: The folder cannot be listed.
     """
-    folder, name = os.path.split(path)
-    with os.scandir(folder) as entries:
-        return sorted(entry.path for entry in entries if _may_belong(entry, name))
+    return [sibling for sibling in listing(path) if sibling != path]
 
 
 def listing(path: str) -> dict[str, int]:
@@ -58,46 +58,16 @@ def listing(path: str) -> dict[str, int]:
     """
     folder, name = os.path.split(path)
     with os.scandir(folder) as entries:
-        found = [entry for entry in entries if entry.name == name or _may_belong(entry, name)]
-        return {entry.path: entry.inode() for entry in sorted(found, key=lambda entry: entry.name)}
-
-
-def _may_belong(entry: os.DirEntry[str], name: str) -> bool:
-    rest = entry.name[len(name) :]
-    return (
-        entry.name.startswith((f"{name}.", f"{name}-"))
-        and not rest.startswith(_AUXILIARY)
-        and entry.is_file(follow_symlinks=False)
-    )
+        near = [entry for entry in entries if _is_named_after(entry.name, name)]
+    others = _other_trails(name, [entry.name for entry in near])
+    found = [entry for entry in near if entry.name == name or _may_belong(entry, name, others)]
+    return {entry.path: entry.inode() for entry in sorted(found, key=lambda entry: entry.name)}
 
 
 def is_named_as_rotated(path: str, sibling: str) -> bool:
     """Tell whether a name alone says that a file was rotated: by us, by number or by date."""
     rest = sibling[len(path) :]
     return rest.startswith((_OWN, _DAMAGED)) or rest.removesuffix(".gz")[1:].replace("-", "").isdecimal()
-
-
-def first_line(descriptor: int) -> Line | None:
-    """Return a file's first line, if it is one of a trail.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    raw, newline, _ = os.pread(descriptor, 1 << 20, 0).partition(b"\n")
-    return parse(raw) if newline else None
-
-
-def begins_like_a_trail(path: str) -> bool:
-    """Tell whether a file's first line is one of a trail.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    descriptor = open_private(path, os.O_RDONLY)
-    try:
-        return first_line(descriptor) is not None
-    finally:
-        os.close(descriptor)
 
 
 def has_compressed(path: str) -> bool:
@@ -109,42 +79,19 @@ def has_compressed(path: str) -> bool:
     return any(sibling.endswith(".gz") for sibling in sibling_paths(path))
 
 
-def furthest_tail(path: str, *, compressed: bool = False) -> tuple[str, Tail] | None:
-    """Return the sibling with the highest line number, and how it ends.
-
-    Args:
-        path: The audit file.
-        compressed: Whether to look at compressed files instead, which takes a second or so each.
-
-    Raises:
-        OSError: The folder cannot be listed.
-    """
-    paths = [sibling for sibling in sibling_paths(path) if sibling.endswith(".gz") == compressed]
-    tails = [(sibling, _tail_of_compressed(sibling) if compressed else _tail_of(sibling)) for sibling in paths]
-    ours = [(tail.head.seq, sibling, tail) for sibling, tail in tails if tail is not None and tail.head is not None]
-    return max(ours, key=lambda found: found[:2])[1:] if ours else None
+def _is_named_after(entry: str, name: str) -> bool:
+    return entry == name or entry.startswith((f"{name}.", f"{name}-"))
 
 
-def _tail_of(path: str) -> Tail | None:
-    try:
-        descriptor = open_private(path, os.O_RDONLY)
-    except OSError:
-        return None  # Verification will say that it cannot be read.
-    try:
-        return read_tail(descriptor, os.fstat(descriptor).st_size, lenient=True)
-    finally:
-        os.close(descriptor)
+def _other_trails(name: str, entries: list[str]) -> list[str]:
+    """Return the names of other trails that begin as this one's does, such as ``audit.jsonl`` beside ``audit``."""
+    proven = {entry.removesuffix(proof) for entry in entries for proof in _PROOFS if entry.endswith(proof)}
+    return sorted(proven - {name})
 
 
-def _tail_of_compressed(path: str) -> Tail | None:
-    import gzip  # the one process that needs it has lost all other traces of the trail
-    import zlib
-
-    end = b""
-    try:
-        with gzip.open(path) as content:
-            while chunk := content.read(_KEPT):
-                end = (end + chunk)[-_KEPT:]
-    except (OSError, EOFError, zlib.error):
-        return None  # Verification will say that it cannot be read.
-    return tail_of(end)
+def _may_belong(entry: os.DirEntry[str], name: str, others: list[str]) -> bool:
+    return (
+        not entry.name[len(name) :].startswith(_AUXILIARY)
+        and not any(_is_named_after(entry.name, other) for other in others)
+        and entry.is_file(follow_symlinks=False)
+    )

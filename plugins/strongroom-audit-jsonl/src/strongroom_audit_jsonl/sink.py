@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -20,12 +20,12 @@ from strongroom.contracts import (
 )
 from strongroom.errors import AuditError
 from strongroom.model import AuditEvent
-from strongroom_audit_jsonl.access import make_folder, readable_by_others
+from strongroom_audit_jsonl.access import make_folder
 from strongroom_audit_jsonl.current import CurrentFile, foreign
 from strongroom_audit_jsonl.keys import SealKey, configured_key, key_from_file, make_key_file
 from strongroom_audit_jsonl.lines import encode
 from strongroom_audit_jsonl.lock import TrailLock
-from strongroom_audit_jsonl.notes import Note
+from strongroom_audit_jsonl.notes import note_content, parse_note
 
 if TYPE_CHECKING:
     from strongroom_audit_jsonl.plugin import JsonlSettings
@@ -44,7 +44,7 @@ class JsonlSink(AuditSink, Trail):
 
     def __init__(self, settings: JsonlSettings) -> None:
         self._settings = settings
-        self._file = CurrentFile(settings.path, settings.max_bytes, settings.keep_files)
+        self._file = CurrentFile(settings)
         self._lock = TrailLock(f"{settings.path}.lock", settings.lock_timeout)
         self._key: SealKey | None = None
         self._failure: AuditError | None = None
@@ -52,26 +52,37 @@ class JsonlSink(AuditSink, Trail):
     def write(self, request: AuditWrite) -> None:
         """Record all events of the request as one block, or none.
 
+        A durable request without events records nothing: it brings what was
+        written before to stable storage.
+
         Raises:
             AuditError: The disk is full, the lock was held too long, the file or
                 the key cannot be used; nothing of the block is in the file.
         """
-        if not request.events:
-            return
+        if request.events:
+            self._attempt(lambda: self._append(request))
+        elif request.durable and not self._file.is_synced:
+            self._attempt(lambda: self._file.sync(self._writing_key()))
+
+    def _append(self, request: AuditWrite) -> None:
+        key = self._writing_key()
+        block, head = encode(self._file.start(key), request.events, key)
+        self._file.append(block, head, key, durable=request.durable)
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        """Do something under the lock, and remember whether it worked."""
         try:
-            self._write(request)
+            self._do(action)
         except AuditError as error:
             self._failure = error.again()
             raise
         self._failure = None
 
-    def _write(self, request: AuditWrite) -> None:
+    def _do(self, action: Callable[[], None]) -> None:
         try:
             make_folder(self._settings.path)
             with self._lock:
-                key = self._writing_key()
-                block, head = encode(self._file.start(key), request.events, key)
-                self._file.append(block, Note(head=head, durable=request.durable), key)
+                action()
         except OSError as error:
             raise AuditError(
                 f"the audit file {self._settings.path} cannot be written: {error.strerror}",
@@ -80,21 +91,22 @@ class JsonlSink(AuditSink, Trail):
 
     def health(self) -> Health:
         """Say whether events can be recorded now, without recording one."""
+        from strongroom_audit_jsonl.condition import examine  # no write needs it
+
         if self._failure is not None:
             return Health(state=HealthState.DOWN, reason=self._failure.what, hint=self._failure.hint)
-        path = self._settings.path
         try:
-            status = os.stat(path)
-        except OSError:
-            return Health(state=HealthState.UP)  # There is none yet, or the next write will say what is wrong.
-        mode = readable_by_others(status)
-        if mode:
-            return Health(
-                state=HealthState.DEGRADED,
-                reason=f"the audit file {path} has mode {mode}, so others can read it",
-                hint=f"run: chmod 600 {path}",
+            found = examine(self._settings)
+            if self._key is None and self._existing_key() is None:
+                self._check_new()
+        except AuditError as error:
+            return Health(state=HealthState.DOWN, reason=error.what, hint=error.hint)
+        if found.state is HealthState.UP and not self._file.is_noted:
+            reason = (
+                f"the head file {self._settings.path}.head cannot be written, so nothing vouches for the trail's end"
             )
-        return Health(state=HealthState.UP, facts=(("bytes", str(status.st_size)),))
+            return found.replace(state=HealthState.DEGRADED, reason=reason, hint="check its permissions")
+        return found
 
     def read(self, query: TrailQuery) -> Iterator[AuditEvent]:
         """Yield the matching events of all files of the trail, oldest first; no key is needed.
@@ -127,14 +139,17 @@ class JsonlSink(AuditSink, Trail):
         """
         from strongroom_audit_jsonl.verify import Snapshot, report
 
+        # Before the files: a trail's head file is made before its key.
+        key = self._key or self._existing_key()
         with self._stillness():
             snapshot = Snapshot.take(self._settings.path)
         with snapshot:
-            return report(snapshot, self._verifying_key(snapshot), head)
+            key = key or self._key_to(snapshot)
+            return report(snapshot, key, head, was_begun=key is not None and self._settings.key is None)
 
     def after_fork(self) -> None:
         """Forget, in a forked child, the file and the lock, without unlocking what the parent holds."""
-        self._file.forget()
+        self._file.after_fork()
         self._lock.after_fork()
 
     def close(self) -> None:
@@ -147,9 +162,10 @@ class JsonlSink(AuditSink, Trail):
             self._key = self._existing_key() or self._new_key()
         return self._key
 
-    def _verifying_key(self, snapshot: Snapshot) -> SealKey | None:
-        key = self._key or self._existing_key()
-        if key is None and snapshot.files:
+    def _key_to(self, snapshot: Snapshot) -> SealKey | None:
+        """Return a key that has been made meanwhile; there must be one if there is anything to verify."""
+        key = self._existing_key()
+        if key is None and (snapshot.files or _tells_of_lines(snapshot.note)):
             raise self._key_missing()
         return key
 
@@ -159,20 +175,33 @@ class JsonlSink(AuditSink, Trail):
         return key_from_file(f"{self._settings.path}.key")
 
     def _new_key(self) -> SealKey:
-        from strongroom_audit_jsonl.siblings import begins_like_a_trail  # once in a trail's life
+        self._check_new()
+        # The head file comes first, so wherever there is a key there must be one.
+        return make_key_file(f"{self._settings.path}.key", self._file.begin)
+
+    def _check_new(self) -> None:
+        """Refuse to begin a trail where there is one, or where a file is that is none.
+
+        Raises:
+            AuditError: It says which.
+        """
+        from strongroom_audit_jsonl.ends import begins_like_a_trail, sibling_with_lines  # once in a trail's life
 
         path = self._settings.path
         has_content = os.path.isfile(path) and os.path.getsize(path) > 0
         if has_content and not begins_like_a_trail(path):
             raise foreign(path)
-        if has_content or os.path.lexists(f"{path}.head"):
+        if has_content or _tells_of_lines(note_content(f"{path}.head")):
             raise self._key_missing()
-        return make_key_file(f"{path}.key")
+        sibling = sibling_with_lines(path) if os.path.isdir(os.path.dirname(path)) else None
+        if sibling is not None:
+            raise self._key_missing(sibling)
 
-    def _key_missing(self) -> AuditError:
+    def _key_missing(self, file: str = "") -> AuditError:
         path = self._settings.path
         return AuditError(
-            f"the key file {path}.key is missing, but the trail that it sealed is there",
+            f"the key file {path}.key is missing, but the trail that it sealed is there"
+            + (f": {file}" if file else ""),
             hint=f"bring it back, or move all files {path}* away to begin a new trail",
         )
 
@@ -183,3 +212,9 @@ class JsonlSink(AuditSink, Trail):
             return nullcontext()
         # A lock of its own: the writing thread may hold the other one.
         return TrailLock(path, self._settings.lock_timeout)
+
+
+def _tells_of_lines(note: bytes) -> bool:
+    """Tell whether a head file belongs to a trail with lines; a crash may leave one of a trail that was never begun."""
+    found = parse_note(note, None)
+    return bool(note) and (found is None or found.head.seq > 0)

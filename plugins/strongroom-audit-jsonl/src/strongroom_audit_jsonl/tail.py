@@ -8,7 +8,7 @@ import os
 from typing import Final
 
 from strongroom.contracts import Record
-from strongroom_audit_jsonl.lines import OPENING, Head, Line, parse
+from strongroom_audit_jsonl.lines import LONGEST, OPENING, Head, Line, parse
 
 _WINDOW: Final = 8192
 
@@ -23,7 +23,11 @@ class Tail(Record):
     unsealed: int = 0
     """How many whole lines stand at the end without a seal."""
     torn: bytes = b""
-    """What follows the last whole line: a write that was cut short."""
+    """What follows the last whole line: a write that was cut short, or of which pages never reached the disk."""
+    sealed: Line | None = None
+    """The sealed line that the unsealed ones follow."""
+    first: Line | None = None
+    """The first of the unsealed lines, if there is no sealed one before it in the file."""
 
     @property
     def is_ours(self) -> bool:
@@ -54,6 +58,8 @@ def read_tail(descriptor: int, size: int, *, lenient: bool = False) -> Tail | No
         parsed = _from_last_seal(lines, lenient=lenient)
         if start == 0 or (parsed and (parsed[0] is None or parsed[0].seal)):
             return _tail(parsed, size - len(torn), torn)
+        if window > LONGEST and b"\n" not in content:
+            return None  # Nothing that the sink wrote, and it may be of any size.
         # The last line, or the last sealed one, begins further up.
         window *= 8
 
@@ -67,8 +73,13 @@ def tail_of(content: bytes) -> Tail | None:
 def _split(content: bytes, *, whole: bool) -> tuple[list[bytes], bytes]:
     """Return the whole lines and what follows the last of them."""
     *lines, torn = content.split(b"\n")
-    # Unless the content begins with the file, its first line is the rest of one.
-    return (lines if whole else lines[1:]), torn
+    if not whole:
+        # The content begins somewhere in the file, so its first line is the rest of one.
+        lines = lines[1:]
+    while lines and b"\0" in lines[-1]:
+        # No line holds a NUL byte; a power failure leaves them where a page had not been written.
+        torn = lines.pop() + b"\n" + torn
+    return lines, torn
 
 
 def _from_last_seal(lines: list[bytes], *, lenient: bool) -> list[Line | None]:
@@ -78,17 +89,23 @@ def _from_last_seal(lines: list[bytes], *, lenient: bool) -> list[Line | None]:
         line = parse(raw)
         if line is None and lenient:
             continue
-        parsed.insert(0, line)
+        parsed.append(line)
         if line is None or line.seal:
             break
-    return parsed
+    return parsed[::-1]
 
 
 def _tail(parsed: list[Line | None], end: int, torn: bytes) -> Tail | None:
     if not parsed:
         return Tail(end=end, torn=torn)
-    last = parsed[-1]
+    first, last = parsed[0], parsed[-1]
     if last is None:
         return None
-    unsealed = sum(1 for line in parsed if line is not None and not line.seal)
-    return Tail(head=Head(seq=last.seq, digest=last.digest), end=end, unsealed=unsealed, torn=torn)
+    return Tail(
+        head=Head(seq=last.seq, digest=last.digest),
+        end=end,
+        unsealed=sum(1 for line in parsed if line is not None and not line.seal),
+        torn=torn,
+        sealed=first if first is not None and first.seal else None,
+        first=first if first is not None and not first.seal else None,
+    )

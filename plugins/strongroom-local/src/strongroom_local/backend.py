@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from typing import Final, Self
 
 from strongroom.contracts import (
@@ -36,8 +34,8 @@ from strongroom_local.changes import Change
 from strongroom_local.connection import Pool, Trace
 from strongroom_local.digest import WARN_AT, Digest
 from strongroom_local.encoding import moment
-from strongroom_local.faults import tampered
-from strongroom_local.files import folder_warning
+from strongroom_local.faults import tampered, warn
+from strongroom_local.files import absolute, folder_warning
 from strongroom_local.keys import MasterKey, StoreKeys
 from strongroom_local.plugin import LocalSettings
 from strongroom_local.sealing import LIVE, Head, open_record
@@ -82,15 +80,16 @@ class LocalBackend(Backend, Maintenance):
             BackendError: A file is open to others (code ``insecure_permissions``).
         """
         master = MasterKey.of(settings.master_key, settings.passphrase)
-        pool = Pool(os.path.abspath(settings.path), settings.busy_timeout, trace)
+        pool = Pool(absolute(settings.path), settings.busy_timeout, trace)
         try:
             backend = cls(settings, Session(pool, master))
             if settings.verify_on_open:
                 backend._refuse_problems()
         except BaseException:
-            pool.close()
+            pool.leave()
             raise
-        _warn_of(folder_warning(pool.path))
+        if problem := folder_warning(pool.path):
+            warn(problem)
         return backend
 
     def read(self, request: ReadRequest) -> ReadResult:
@@ -131,7 +130,7 @@ class LocalBackend(Backend, Maintenance):
         head, encryptions = self._session.change(request.name, store)
         if encryptions >= WARN_AT and not self._warned:
             self._warned = True
-            _warn_of(f"{_worn(encryptions)}: {_REENCRYPT}")
+            warn(f"{_worn(encryptions)}: {_REENCRYPT}")
         return WriteResult(version=str(head.version), created=moment(head.changed))
 
     def delete(self, request: DeleteRequest) -> DeleteResult:
@@ -209,10 +208,3 @@ def _version(keys: StoreKeys, head: Head, number: int, body: object) -> SecretVe
 
 def _worn(encryptions: int) -> str:
     return f"the local store's data key has been used {encryptions:,} times, of at most 2^32"
-
-
-def _warn_of(problem: str) -> None:
-    if problem:
-        import logging  # costs more than a read, and is hardly ever needed
-
-        logging.getLogger("strongroom.local").warning(problem)

@@ -98,17 +98,19 @@ class Change:
         Returns:
             The name's head after the change.
         """
-        head, uses = (self._first(), 2) if self.head is None else (self._next(self.head, keep), 1)
+        # Counted before anything is sealed, so that a transaction that fails is counted, too.
+        self._keys.unsettled += 2 if self.head is None else 1
+        head = self._first() if self.head is None else self._next(self.head, keep)
         if head.version > MAX_VERSION or head.number > MAX_NUMBER:
             raise BackendError("the local store has no number left for this version", name=self.name)
         number = head.base + head.version
         clear = record_clear(self._keys, head.version, value.type, head.changed)
         body = seal_record(self._keys, number, self.name, clear, value)
-        self._cursor.execute(schema.ADD_RECORD, (number, body))
+        schema.put_row(self._cursor, schema.ADD_RECORD, (number, body))
         self.digest.add_record(number, body)
         if self.head is not None:
             self._drop_versions(self.head.first, head.first - 1)
-        self._finish(head, uses)
+        self._finish(head)
         return head
 
     def delete(self) -> bool:
@@ -123,9 +125,10 @@ class Change:
         if self.head.state == DELETED:
             return False
         old = self.head
+        self._keys.unsettled += 1
         head = Head(self.name, old.number, old.version, old.version + 1, self.counter, now(), DELETED, old.next)
         self._drop_versions(old.first, old.version)
-        self._finish(head, 1)
+        self._finish(head)
         return True
 
     def _first(self) -> Head:
@@ -155,18 +158,18 @@ class Change:
         for number, body in self._cursor.execute(schema.DROP_RECORDS, limits).fetchall():
             self.digest.drop_record(number, body)
 
-    def _finish(self, head: Head, uses: int) -> None:
+    def _finish(self, head: Head) -> None:
         """Write the name's own head and the digest."""
         if self.head is not None:
             self._set_head(self._lookup, (self._current, self._sealed), head)
         else:
             sealed = seal_head(self._keys, self._lookup, head)
-            self._cursor.execute(schema.ADD_HEAD, (self._lookup, head.current, sealed))
+            schema.put_row(self._cursor, schema.ADD_HEAD, (self._lookup, head.current, sealed))
             self.digest.add_head(self._lookup, head.current, sealed)
-        digest = self.digest.sealed(self.counter, uses)
-        self._cursor.execute(schema.SET_STATE, (self.counter, digest))
+        digest = self.digest.sealed(self.counter, self._keys.unsettled)
+        schema.put_row(self._cursor, schema.SET_STATE, (self.counter, digest))
 
     def _set_head(self, lookup: bytes, old: tuple[int | None, bytes], head: Head) -> None:
         sealed = seal_head(self._keys, lookup, head)
-        self._cursor.execute(schema.SET_HEAD, (lookup, head.current, sealed))
+        schema.put_row(self._cursor, schema.SET_HEAD, (lookup, head.current, sealed))
         self.digest.change_head(lookup, old, (head.current, sealed))

@@ -6,17 +6,16 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from strongroom.errors import ClosedError, StrongroomError
-from strongroom_local.encoding import FORMAT
+from strongroom.errors import ClosedError, StoreDamagedError, StrongroomError
 from strongroom_local.faults import FAULTS, busy, damaged, translate
-from strongroom_local.files import check_store_file
+from strongroom_local.files import check_store_file, has_log
 from strongroom_local.forking import watch_forks
-from strongroom_local.header import other_format
-from strongroom_local.schema import APPLICATION_ID, TABLES
+from strongroom_local.schema import check_format
 
 # Connections that a forked child inherited. Without a holder they would close themselves.
 _inherited: list[sqlite3.Connection] = []
@@ -35,16 +34,17 @@ _PRAGMAS: Final = (
 _FORK_WAIT: Final = 5.0
 
 
-def connect(path: str, timeout: float) -> sqlite3.Connection:
+def connect(path: str, timeout: float, mode: str = "rw") -> sqlite3.Connection:
     """Open a file with SQLite, never making one.
 
     Args:
         path: An absolute path.
         timeout: How many seconds to wait for another writer.
+        mode: ``rw``, or ``ro`` to be unable to change it.
     """
     quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     connection = sqlite3.connect(
-        f"file:{quoted}?mode=rw", timeout, isolation_level=None, check_same_thread=False, uri=True
+        f"file://{quoted}?mode={mode}", timeout, isolation_level=None, check_same_thread=False, uri=True
     )
     connection.text_factory = bytes  # so that no text can fail to decode: the format has none
     return connection
@@ -52,45 +52,37 @@ def connect(path: str, timeout: float) -> sqlite3.Connection:
 
 def prepare(connection: sqlite3.Connection) -> None:
     """Set what the store needs of each of its connections."""
+    # Asked when SQLite prepares a statement, also anew after somebody changed the tables.
+    connection.set_authorizer(_authorize)
     for pragma in _PRAGMAS:
         connection.execute(pragma)
 
 
-def check_format(connection: sqlite3.Connection, path: str) -> None:
-    """Refuse a file that is not a store of this format, without changing it.
+def _authorize(_action: int, _first: str | None, _second: str | None, _database: str | None, inner: str | None) -> int:
+    """Deny whatever a trigger or a view wants: a store has neither, so it is somebody else's."""
+    return sqlite3.SQLITE_DENY if inner else sqlite3.SQLITE_OK
 
-    Raises:
-        StoreDamagedError: It is not one.
+
+def close_unchanged(connection: sqlite3.Connection, path: str) -> None:
+    """Close a connection and leave the log as it is.
+
+    SQLite moves the log into the file and removes it when the last connection is
+    closed. So another one stays until then, which cannot write.
+
+    Args:
+        connection: What to close.
+        path: Its file.
     """
-    version = _single(connection, "PRAGMA user_version")
-    if _single(connection, "PRAGMA application_id") != APPLICATION_ID:
-        raise damaged(path, "it has no mark of one")
-    if version != FORMAT:
-        raise other_format(path, version)
-    if _single(connection, "PRAGMA journal_mode") != b"wal":
-        raise damaged(path, "its journal mode was changed")
-    if _is_cut(path, _single(connection, "PRAGMA page_size")):
-        raise damaged(path, "its end is missing")
-    found = dict(connection.execute("SELECT name, sql FROM sqlite_master"))
-    if found != {name.encode(): text.encode() for name, text in TABLES.items()}:
-        raise damaged(path, "its tables are not those of a store")
-
-
-def _is_cut(path: str, page_size: int) -> bool:
-    """Tell whether the last page is not whole, for which SQLite would make up the rest.
-
-    A full disk may leave it so, too; then the write-ahead log still holds the page.
-    """
-    if os.path.getsize(path) % page_size == 0:
-        return False
-    try:
-        return os.path.getsize(path + "-wal") == 0
-    except FileNotFoundError:
-        return True
-
-
-def _single(connection: sqlite3.Connection, statement: str) -> Any:
-    return connection.execute(statement).fetchone()[0]
+    guard = None
+    if has_log(path):
+        try:
+            guard = connect(path, 0.0, "ro")
+            guard.execute("PRAGMA schema_version").fetchone()  # takes SQLite's lock, and keeps it
+        except FAULTS:
+            pass  # not even the lock may be had; closing cannot have it for itself, then
+    connection.close()
+    if guard is not None:
+        guard.close()
 
 
 class Pool:
@@ -111,13 +103,18 @@ class Pool:
         self._timeout = timeout
         self._trace = trace
         self._idle: list[sqlite3.Cursor] = []
-        self._all: list[sqlite3.Connection] = []
+        self._all: dict[sqlite3.Connection, weakref.ref[sqlite3.Cursor]] = {}
+        """Every connection, with the cursor that whoever uses it holds."""
+        self._place: tuple[int, int] | None = None
+        """Device and inode of the file that was opened first."""
         self._gate = threading.RLock()
         self._turn = threading.Lock()
         self._closed = False
         self._draining = False
         """Whether connections that come back are closed: after ``close``, and while a fork waits."""
         self._wrote = False
+        self._refused = False
+        """Whether the file was found damaged, so that closing must not even move its log."""
         self._process = os.getpid()
         watch_forks(self)
 
@@ -135,27 +132,55 @@ class Pool:
         if self._closed:
             raise ClosedError("the local store is closed", hint="open it again")
         with self._gate:
-            connection = self._open()
-            self._all.append(connection)
-        return connection.cursor()
+            cursor = self._open().cursor()
+            self._all[cursor.connection] = weakref.ref(cursor)
+        return cursor
 
     def _open(self) -> sqlite3.Connection:
-        check_store_file(self.path)
-        if os.path.getsize(self.path) == 0:
+        status = check_store_file(self.path)
+        if status.st_size == 0:
             raise damaged(self.path, "it is empty")  # to SQLite, that is a new database
+        if self._place is None:
+            self._place = status.st_dev, status.st_ino
+        self._check_place(status)
         try:
             connection = connect(self.path, self._timeout)
             try:
                 prepare(connection)
                 check_format(connection, self.path)
             except BaseException:
-                connection.close()
+                close_unchanged(connection, self.path)
                 raise
         except FAULTS as error:
-            raise translate(error, self.path) from error
+            raise self._translated(error) from error
         if self._trace is not None:
             connection.set_trace_callback(self._trace)
         return connection
+
+    def _check_place(self, status: os.stat_result) -> None:
+        """Refuse to go on with a file that has no name any more: what is written to it would be lost."""
+        if (status.st_dev, status.st_ino) != self._place:
+            raise self._replaced()
+
+    def _translated(self, error: sqlite3.Error | UnicodeDecodeError) -> StrongroomError:
+        found = translate(error, self.path)
+        self._refused = self._refused or isinstance(found, StoreDamagedError)
+        return found
+
+    def damaged(self, reason: str) -> StoreDamagedError:
+        """Return the error for a file that cannot be read as a store, and change nothing in it from now on.
+
+        Args:
+            reason: What is wrong with it, without a final stop.
+        """
+        self._refused = True
+        return damaged(self.path, reason)
+
+    def _replaced(self) -> StoreDamagedError:
+        return StoreDamagedError(
+            f"{self.path} was replaced or removed while it was open; nothing was written",
+            hint="stop every program that has it open, and start them again",
+        )
 
     def give(self, cursor: sqlite3.Cursor) -> None:
         """Take a connection back."""
@@ -180,28 +205,44 @@ class Pool:
         try:
             return cursor.execute(statement, parameters).fetchall()
         except FAULTS as error:
-            raise translate(error, self.path) from error
+            raise self._translated(error) from error
         finally:
             self._idle.append(cursor)
             if self._draining:
                 self._close_idle()
 
-    def change(self, step: Callable[[sqlite3.Cursor], Result]) -> Result:
+    def change(self, step: Callable[[sqlite3.Cursor], Result], done: Callable[[], None] | None = None) -> Result:
         """Run a step as one writing transaction: all of it is durable, or none has happened.
 
         Threads queue up here: between connections SQLite only sleeps and tries again.
 
+        Args:
+            step: What to run.
+            done: Called after the commit, before the next thread has its turn.
+
         Raises:
+            StoreDamagedError: The file was replaced since it was opened.
             StrongroomError: SQLite refused; see ``faults.translate``.
         """
         turn = self._turn  # a forked child has another
         if not turn.acquire(timeout=self._timeout):
             raise busy(self.path)
         try:
+            result = self._transaction("BEGIN IMMEDIATE", lambda cursor: self._in_place(step(cursor)))
             self._wrote = True
-            return self._transaction("BEGIN IMMEDIATE", step)
+            if done is not None:
+                done()
+            return result
         finally:
             turn.release()
+
+    def _in_place(self, result: Result) -> Result:
+        try:
+            status = os.lstat(self.path)
+        except OSError as error:
+            raise self._replaced() from error
+        self._check_place(status)
+        return result
 
     def snapshot(self, step: Callable[[sqlite3.Cursor], Result]) -> Result:
         """Run a step on the store as it is at one moment."""
@@ -219,24 +260,51 @@ class Pool:
                 if cursor.connection.in_transaction:
                     cursor.execute("ROLLBACK")
         except FAULTS as error:
-            raise translate(error, self.path) from error
+            raise self._translated(error) from error
+        except StoreDamagedError:
+            self._refused = True
+            raise
         finally:
             self.give(cursor)
         return result
 
-    def checkpoint(self) -> None:
-        """Move all that is in the write-ahead log into the file, if nobody is in the way."""
-        self.fetch("PRAGMA wal_checkpoint(TRUNCATE)")
+    def checkpoint(self) -> bool:
+        """Move all that is in the write-ahead log into the file, if nobody is in the way just now.
+
+        Returns:
+            Whether the log is empty.
+
+        Raises:
+            StrongroomError: SQLite refused; see ``faults.translate``.
+        """
+        cursor = self.take()
+        try:
+            cursor.execute("PRAGMA busy_timeout = 0")  # or it waits for each reader
+            try:
+                busy: int = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
+        except FAULTS as error:
+            raise self._translated(error) from error
+        finally:
+            self.give(cursor)
+        return busy == 0
 
     def close(self) -> None:
         """Close every connection that is not in use, and the others as they come back."""
-        if not self._closed and self._wrote:
+        if not self._closed and self._wrote and not self._refused:
             try:
                 self.checkpoint()
             except StrongroomError:
                 pass  # what is in the log is durable; the next one to close moves it
         self._closed = self._draining = True
         self._close_idle()
+        self._drop_lost()
+
+    def leave(self) -> None:
+        """Close without changing anything: the store was refused."""
+        self._refused = True
+        self.close()
 
     def _close_idle(self) -> None:
         while True:
@@ -249,8 +317,20 @@ class Pool:
     def _discard(self, cursor: sqlite3.Cursor) -> None:
         connection = cursor.connection
         cursor.close()  # or SQLite keeps the files open until the cursor is gone as well
-        connection.close()
-        self._all.remove(connection)
+        self._drop(connection)
+
+    def _drop(self, connection: sqlite3.Connection) -> None:
+        if self._refused:
+            close_unchanged(connection, self.path)
+        else:
+            connection.close()
+        self._all.pop(connection, None)
+
+    def _drop_lost(self) -> None:
+        """Close connections that nobody holds: an exception of a signal handler may come before any ``try``."""
+        for connection, cursor in list(self._all.items()):
+            if cursor() is None:
+                self._drop(connection)
 
     def before_fork(self) -> None:
         """Close all connections and let nobody open one until the fork is over."""
@@ -258,9 +338,11 @@ class Pool:
         deadline = time.monotonic() + _FORK_WAIT
         self._draining = True
         self._close_idle()
+        self._drop_lost()
         while self._all and time.monotonic() < deadline:
             time.sleep(0.001)
             self._close_idle()
+            self._drop_lost()
 
     def after_fork_in_parent(self) -> None:
         """Let connections be opened again."""
@@ -276,7 +358,7 @@ class Pool:
             return
         self._process = os.getpid()
         _inherited.extend(self._all)
-        self._idle, self._all = [], []
+        self._idle, self._all = [], {}
         self._draining = self._closed
         self._gate = threading.RLock()
         self._turn = threading.Lock()

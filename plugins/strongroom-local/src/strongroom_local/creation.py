@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from strongroom.model import SecretValue
 from strongroom_local import schema
 from strongroom_local.changes import now
 from strongroom_local.connection import connect, prepare
@@ -15,7 +16,9 @@ from strongroom_local.digest import Digest
 from strongroom_local.encoding import FORMAT, random_bytes
 from strongroom_local.faults import FAULTS, translate
 from strongroom_local.files import (
+    DRAFT,
     SIDE_FILES,
+    absolute,
     make_private_folder,
     new_private_file,
     publish,
@@ -42,7 +45,7 @@ def create_store(settings: LocalSettings) -> None:
         BackendError: The disk is full, or the key's file is open to others.
     """
     master = MasterKey.of(settings.master_key, settings.passphrase)
-    path = os.path.abspath(settings.path)
+    path = absolute(settings.path)
     refuse_existing(path)
     header = Header(
         store_id=random_bytes(STORE_ID_SIZE),
@@ -52,7 +55,7 @@ def create_store(settings: LocalSettings) -> None:
         epoch=1,
         key_id=1,
     )
-    data_key = random_bytes(DATA_KEY_SIZE)
+    data_key = SecretValue(random_bytes(DATA_KEY_SIZE))
     content = seal_header(header, master.wrapping(header.salt, header.iterations), data_key)
     make_private_folder(os.path.dirname(path))
     with draft_of(path) as draft:
@@ -71,7 +74,7 @@ def draft_of(path: str) -> Iterator[str]:
         BackendError: The disk is full (code ``storage_full``).
     """
     folder, name = os.path.split(path)
-    draft = os.path.join(folder, f".{name}.{random_bytes(8).hex()}.new")
+    draft = os.path.join(folder, f".{name}.{random_bytes(8).hex()}{DRAFT}")
     try:
         new_private_file(draft)
         try:

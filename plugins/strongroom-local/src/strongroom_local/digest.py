@@ -52,7 +52,7 @@ class Digest:
         Raises:
             TamperedError: It is not authentic for this counter.
         """
-        if (counter, sealed) == keys.last_digest[:2]:
+        if type(counter) is int and (counter, sealed) == keys.last_digest[:2]:
             return cls(keys, *keys.last_digest[2:])
         content = None
         if type(sealed) is bytes and type(counter) is int and 0 <= counter < 1 << 63:
@@ -113,11 +113,17 @@ def _associated(keys: StoreKeys, counter: int) -> bytes:
 
 
 def head_mac(keys: StoreKeys, lookup: bytes, current: int | None, sealed: bytes) -> int:
-    """Return the HMAC of a row of the index, as a number."""
+    """Return the HMAC of a row of the index that ``open_head`` accepts, as a number."""
     identity = _NO_RECORD if current is None else u64(current)
     return keys.row_mac(b"H" + lookup + identity + sealed)
 
 
 def record_mac(keys: StoreKeys, number: int, body: bytes) -> int:
-    """Return the HMAC of a record's row, as a number."""
+    """Return the HMAC of a record's row, as a number.
+
+    Raises:
+        TamperedError: No store has such a row: a damaged file may hold any type and any number.
+    """
+    if type(body) is not bytes or number < 0:
+        raise tampered(f"the local store's record {number} is not one")
     return keys.row_mac(b"R" + u64(number) + body)

@@ -15,10 +15,9 @@ from strongroom.errors import (
 )
 
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
-_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
-_REFUSED: Final = frozenset(
-    {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN}
-)
+# A quota and a limit for the size of files come as a failed write.
+_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
+_REFUSED: Final = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN})
 _OURS: Final = frozenset({sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_ABORT, sqlite3.SQLITE_MISUSE})
 
 FAULTS: Final = (sqlite3.Error, UnicodeDecodeError)
@@ -40,11 +39,18 @@ def translate(error: sqlite3.Error | UnicodeDecodeError, path: str) -> Strongroo
     primary = None if code is None else code & 0xFF
     if primary in _BUSY:
         return busy(path)
-    if primary in _FULL:
+    if primary == sqlite3.SQLITE_AUTH:
+        return damaged(path, "somebody gave it a trigger or a view")  # the authorizer denies nothing else
+    if code in _FULL or primary in _FULL:
         return BackendError(
-            f"the disk refused to read or write {path} ({error}); the store is as it was",
+            f"the disk refused to write {path} ({error}); the store is as it was",
             code="storage_full",
-            hint="free some space and check the disk and its quota",
+            hint="free some space and check the disk's quota",
+        )
+    if primary == sqlite3.SQLITE_IOERR:
+        return BackendError(
+            f"the system failed to read, write or lock {path} or a file beside it ({error})",
+            hint="check the disk, its file system and the files that begin with the store's name",
         )
     if primary in _REFUSED:
         return BackendError(
@@ -75,6 +81,14 @@ def damaged(path: str, reason: str) -> StoreDamagedError:
     )
 
 
+def unwritten() -> StoreDamagedError:
+    """Return the error for a row that was read and could not be written again."""
+    return StoreDamagedError(
+        "the local store is damaged: a row that it holds cannot be changed; nothing was written",
+        hint="run `strongroom local verify`, and restore a backup",
+    )
+
+
 def tampered(what: str, name: str | None = None) -> TamperedError:
     """Return the error for something that is not authentic under the right key.
 
@@ -83,3 +97,10 @@ def tampered(what: str, name: str | None = None) -> TamperedError:
         name: The secret concerned, if one is.
     """
     return TamperedError(what, hint="run `strongroom local verify`, and restore a backup", name=name)
+
+
+def warn(problem: str) -> None:
+    """Log a warning for whoever runs the program."""
+    import logging  # costs more than a read, and is hardly ever needed
+
+    logging.getLogger("strongroom.local").warning(problem)

@@ -8,26 +8,45 @@ import stat
 
 from typing import Final
 
-from strongroom.errors import BackendError, ConfigurationError
+from strongroom.errors import BackendError, ConfigurationError, StoreDamagedError
 
 PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
-SIDE_FILES: Final = ("-wal", "-shm", "-journal")
+JOURNAL: Final = "-journal"
+SIDE_FILES: Final = ("-wal", "-shm", JOURNAL)
 """What SQLite keeps beside its file, by what it appends to the name."""
+
+DRAFT: Final = ".new"
+"""What the name of a file that is being made ends with."""
 
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
-def check_store_file(path: str) -> None:
+def absolute(path: str) -> str:
+    """Return the absolute form of a path.
+
+    Raises:
+        ConfigurationError: No file can have such a name.
+    """
+    if "\0" in path:
+        raise ConfigurationError(f"{path!r} is no path: it holds a NUL", hint="correct the path")
+    return os.path.abspath(path)
+
+
+def check_store_file(path: str) -> os.stat_result:
     """Refuse a store that others may read or that is not where it seems to be.
 
     Args:
         path: The store's file, absolute.
 
+    Returns:
+        What the system says of the file.
+
     Raises:
         ConfigurationError: There is no such file.
-        BackendError: It is no plain file, belongs to somebody else or is open to
-            others (code ``insecure_permissions``).
+        BackendError: It is no plain file, has a second name, belongs to somebody
+            else or is open to others (code ``insecure_permissions``).
+        StoreDamagedError: A rollback journal lies beside it.
     """
     try:
         status = os.lstat(path)
@@ -38,12 +57,44 @@ def check_store_file(path: str) -> None:
     except OSError as error:
         raise insecure(f"{path} cannot be looked at ({error.strerror})", "check the rights of its folder") from error
     _check_private(path, status)
+    _check_names(path, status)
     for suffix in SIDE_FILES:
         try:
-            status = os.lstat(path + suffix)
+            beside = os.lstat(path + suffix)
         except FileNotFoundError:
             continue
-        _check_private(path + suffix, status)
+        _check_private(path + suffix, beside)
+        _check_names(path + suffix, beside)
+        if suffix == JOURNAL and beside.st_size:
+            raise _foreign_journal(path)
+    return status
+
+
+def _foreign_journal(path: str) -> StoreDamagedError:
+    """Return the error for a journal, which SQLite would play back into the store before anything else."""
+    return StoreDamagedError(
+        f"{path}{JOURNAL} is there, which no store has; nothing was opened",
+        hint=f"find out who made it, move it away and run `strongroom local verify`: {path} itself was not touched",
+    )
+
+
+def _check_names(path: str, status: os.stat_result) -> None:
+    """Refuse a file with a second name: SQLite keeps a log for each, and each loses what the other has."""
+    if status.st_nlink > 1 + _drafts_of(path, status):
+        raise insecure(
+            f"{path} has {status.st_nlink} names (hard links), and a store must have one",
+            f"remove the others; find them with `find -xdev -samefile {path}` from the top of the file system",
+        )
+
+
+def _drafts_of(path: str, status: os.stat_result) -> int:
+    """Count the names that ``publish`` gives a new file for a moment, or for longer if it is killed then."""
+    if status.st_nlink == 1:
+        return 0
+    folder, name = os.path.split(path)
+    with os.scandir(folder) as entries:
+        drafts = [entry for entry in entries if entry.name.startswith(f".{name}.") and entry.name.endswith(DRAFT)]
+        return sum(entry.inode() == status.st_ino for entry in drafts)
 
 
 def _check_private(path: str, status: os.stat_result) -> None:
@@ -82,6 +133,18 @@ def check_key_file(path: str) -> None:
         raise insecure(
             f"the key file {path} is open to others (mode {stat.S_IMODE(status.st_mode):04o})", f"chmod 600 {path}"
         )
+
+
+def has_log(path: str) -> bool:
+    """Tell whether there is anything in a store's write-ahead log.
+
+    Args:
+        path: The store's file, absolute.
+    """
+    try:
+        return os.path.getsize(path + "-wal") > 0
+    except OSError:
+        return False
 
 
 def folder_warning(path: str) -> str:

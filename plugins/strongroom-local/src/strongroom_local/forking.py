@@ -56,9 +56,10 @@ _forks: Final = _Forks()
 
 def watch_forks(watcher: ForkAware) -> None:
     """Tell a watcher of each fork for as long as it lives."""
-    _forks.watchers.add(watcher)
-    if not _forks.watching:
-        _forks.watching = True
-        os.register_at_fork(
-            before=_forks.before, after_in_parent=_forks.after_in_parent, after_in_child=_forks.after_in_child
-        )
+    with _forks.turn:  # a fork walks the set, and waits for whoever adds to it
+        _forks.watchers.add(watcher)
+        if not _forks.watching:
+            _forks.watching = True
+            os.register_at_fork(
+                before=_forks.before, after_in_parent=_forks.after_in_parent, after_in_child=_forks.after_in_child
+            )

@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidTag
 
 from strongroom.contracts import Record
 from strongroom.errors import MasterKeyError, StoreDamagedError
+from strongroom.model import SecretValue
 from strongroom_local.encoding import FORMAT, NONCE_SIZE, random_bytes
 from strongroom_local.faults import damaged, tampered
 from strongroom_local.plugin import MAX_ITERATIONS, MIN_ITERATIONS
@@ -107,7 +108,7 @@ def other_format(path: str, version: int) -> StoreDamagedError:
     )
 
 
-def seal_header(header: Header, wrapping: Wrapping, data_key: bytes) -> bytes:
+def seal_header(header: Header, wrapping: Wrapping, data_key: SecretValue) -> bytes:
     """Return a whole header with the data key wrapped in it.
 
     Args:
@@ -117,11 +118,11 @@ def seal_header(header: Header, wrapping: Wrapping, data_key: bytes) -> bytes:
     """
     associated = header.packed() + wrapping.check
     nonce = random_bytes(NONCE_SIZE)
-    content = associated + nonce + wrapping.cipher.encrypt(nonce, data_key, associated)
+    content = associated + nonce + wrapping.cipher.encrypt(nonce, data_key.reveal(), associated)
     return content + hashlib.sha256(content).digest()
 
 
-def open_header(content: bytes, wrapping: Wrapping, path: str) -> bytes:
+def open_header(content: bytes, wrapping: Wrapping, path: str) -> SecretValue:
     """Return the data key.
 
     Args:
@@ -140,6 +141,6 @@ def open_header(content: bytes, wrapping: Wrapping, path: str) -> bytes:
         )
     nonce, wrapped = content[_ASSOCIATED : _ASSOCIATED + NONCE_SIZE], content[_ASSOCIATED + NONCE_SIZE : _SUM_AT]
     try:
-        return wrapping.cipher.decrypt(nonce, wrapped, content[:_ASSOCIATED])
+        return SecretValue(wrapping.cipher.decrypt(nonce, wrapped, content[:_ASSOCIATED]))
     except InvalidTag as error:
         raise tampered(f"the header of {path} is not authentic") from error

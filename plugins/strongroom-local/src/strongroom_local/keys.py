@@ -31,7 +31,7 @@ _MAX_DERIVED: Final = 8
 _finder: list[bytes] = []
 
 
-def expand(key: bytes, salt: bytes, label: bytes) -> bytes:
+def expand(key: SecretValue, salt: bytes, label: bytes) -> bytes:
     """Return a 32-byte key for one use, by HKDF-SHA256.
 
     Args:
@@ -39,7 +39,7 @@ def expand(key: bytes, salt: bytes, label: bytes) -> bytes:
         salt: What is specific to this store or derivation.
         label: The use; two uses never share one.
     """
-    return HKDF(SHA256(), 32, salt, _LABEL + label).derive(key)
+    return HKDF(SHA256(), 32, salt, _LABEL + label).derive(key.reveal())
 
 
 class Wrapping:
@@ -48,8 +48,8 @@ class Wrapping:
     __slots__ = ("check", "cipher")
 
     def __init__(self, root: SecretValue, salt: bytes) -> None:
-        self.cipher = AESGCM(expand(root.reveal(), salt, b"wrap"))
-        self.check = expand(root.reveal(), salt, b"check")
+        self.cipher = AESGCM(expand(root, salt, b"wrap"))
+        self.check = expand(root, salt, b"check")
 
 
 class StoreKeys:
@@ -65,6 +65,8 @@ class StoreKeys:
         head_start: What the associated data of every head begins with.
         digest_start: What the associated data of the digest begins with.
         last_digest: The digest that was sealed last: counter, sealed form, and what it holds.
+        unsettled: How often any one key was used, at most, since a count of it was last
+            committed here. Only who has the writer's turn changes it.
     """
 
     __slots__ = (
@@ -79,9 +81,10 @@ class StoreKeys:
         "name",
         "record",
         "record_start",
+        "unsettled",
     )
 
-    def __init__(self, header: Header, data_key: bytes) -> None:
+    def __init__(self, header: Header, data_key: SecretValue) -> None:
         self.epoch = header.epoch
         self.header = header
         self.record = AESGCM(expand(data_key, header.store_id, b"record"))
@@ -91,6 +94,7 @@ class StoreKeys:
         self._lookup = HMAC(expand(data_key, header.store_id, b"look-up"), SHA256())
         self._row = HMAC(expand(data_key, header.store_id, b"row"), SHA256())
         self.last_digest: tuple[Any, ...] = (None, None)
+        self.unsettled = 0
         self.record_start = listed(FORMAT_BYTES, b"record", header.store_id)
         self.head_start = listed(FORMAT_BYTES, b"head", header.store_id, u32(header.key_id))
         self.digest_start = listed(FORMAT_BYTES, b"digest", header.store_id, u32(header.key_id), u64(header.epoch))
@@ -146,7 +150,7 @@ class MasterKey:
         """
         return Wrapping(_stretched(self._read(), salt, iterations), salt)
 
-    def open(self, content: object, path: str) -> tuple[Header, bytes]:
+    def open(self, content: object, path: str) -> tuple[Header, SecretValue]:
         """Return a stored header's clear fields and the data key that it wraps.
 
         Args:

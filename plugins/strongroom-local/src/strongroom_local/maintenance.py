@@ -7,11 +7,12 @@ import sqlite3
 
 from strongroom.contracts import BackupRequest, BackupResult, VerifyResult
 from strongroom.errors import ConfigurationError
-from strongroom_local.connection import check_format, connect, prepare
+from strongroom_local.connection import connect, prepare
 from strongroom_local.creation import draft_of
 from strongroom_local.faults import tampered
-from strongroom_local.files import refuse_existing
+from strongroom_local.files import absolute, refuse_existing
 from strongroom_local.keys import StoreKeys
+from strongroom_local.schema import check_format
 from strongroom_local.session import Session
 from strongroom_local.verification import examine
 
@@ -28,7 +29,7 @@ def back_up(session: Session, request: BackupRequest) -> BackupResult:
         TamperedError: The store does not verify; nothing was written.
         BackendError: The disk is full (code ``storage_full``).
     """
-    path = os.path.abspath(request.path)
+    path = absolute(request.path)
     refuse_existing(path)
     if not os.path.isdir(os.path.dirname(path)):
         raise ConfigurationError(f"there is no folder {os.path.dirname(path)}", hint="make it first")
@@ -40,7 +41,7 @@ def back_up(session: Session, request: BackupRequest) -> BackupResult:
             return _checked(draft, keys)
 
     result = session.snapshot(copy)
-    return BackupResult(path=path, secrets=result.secrets, counter=result.counter)
+    return BackupResult(path=path, secrets=result.secrets, counter=result.counter, store_id=result.store_id)
 
 
 def refuse_problems(result: VerifyResult, path: str) -> None:

@@ -41,7 +41,7 @@ def reencrypt(cursor: sqlite3.Cursor, old: StoreKeys, new: StoreKeys) -> Digest:
     for (identity,) in cursor.execute(schema.RECORD_IDS).fetchall():
         body = cursor.execute(schema.RECORD, (identity,)).fetchone()[0]
         body = _record(identity, names[identity >> VERSION_BITS], body, old, new)
-        cursor.execute(schema.SET_RECORD, (identity, body))
+        schema.put_row(cursor, schema.SET_RECORD, (identity, body))
         digest.add_record(identity, body)
     _write_heads(cursor, heads, new, digest)
     return digest
@@ -62,7 +62,7 @@ def _write_heads(cursor: sqlite3.Cursor, heads: list[Head], new: StoreKeys, dige
     for (place, _, head), following_place in zip(placed, following, strict=True):
         head.next = following_place
         sealed = seal_head(new, place, head)
-        cursor.execute(schema.ADD_HEAD, (place, head.current, sealed))
+        schema.put_row(cursor, schema.ADD_HEAD, (place, head.current, sealed))
         digest.add_head(place, head.current, sealed)
 
 

@@ -7,9 +7,11 @@ import sqlite3
 
 from strongroom.contracts import RekeyRequest, RekeyResult
 from strongroom.errors import MasterKeyError, StrongroomError
+from strongroom.model import SecretValue
 from strongroom_local import schema
 from strongroom_local.digest import Digest
 from strongroom_local.encoding import random_bytes
+from strongroom_local.faults import warn
 from strongroom_local.header import DATA_KEY_SIZE, SALT_SIZE, Header, KeyKind, seal_header
 from strongroom_local.keys import MasterKey, StoreKeys, Wrapping
 from strongroom_local.maintenance import refuse_problems
@@ -38,11 +40,20 @@ def change_keys(session: Session, request: RekeyRequest) -> RekeyResult:
         return result
 
     result = session.patiently(attempt)
-    try:
-        session.pool.checkpoint()
-    except StrongroomError:
-        pass  # the change is durable; the old header is gone with the log's next checkpoint
+    if not _moved(session):
+        warn(
+            f"{session.pool.path} or its log may still hold the old header, as others were using it: "
+            "it goes when the store is next written to and closed by the last of them"
+        )
     return result
+
+
+def _moved(session: Session) -> bool:
+    """Tell whether the old header is gone; this waits for nobody, as the key's file is still to be exchanged."""
+    try:
+        return session.pool.checkpoint()
+    except StrongroomError:
+        return False  # the change itself is durable
 
 
 class _Rekeying:
@@ -81,29 +92,31 @@ class _Rekeying:
         content = cursor.execute(schema.HEADER).fetchone()[0]
         _, data_key = self._session.unwrap(content)
         if self._request.reencrypt:
-            data_key = random_bytes(DATA_KEY_SIZE)
+            data_key = SecretValue(random_bytes(DATA_KEY_SIZE))
         content = seal_header(self._header, self._wrapping, data_key)
         keys = self._opened(content, data_key)
         records = self._rewrite(cursor, keys, content)
         refuse_problems(examine(cursor, keys), path)
         return keys, RekeyResult(key_epoch=keys.epoch, records=records)
 
-    def _opened(self, content: bytes, data_key: bytes) -> StoreKeys:
+    def _opened(self, content: bytes, data_key: SecretValue) -> StoreKeys:
         """Open the new header as the next process will, with the new key read again."""
         header, unwrapped = self.master.open(content, self._session.pool.path)
-        if not hmac.compare_digest(unwrapped, data_key):
+        if not hmac.compare_digest(unwrapped.reveal(), data_key.reveal()):
             raise MasterKeyError("the new master key does not open what it locked; nothing changed")
         return StoreKeys(header, unwrapped)
 
     def _rewrite(self, cursor: sqlite3.Cursor, keys: StoreKeys, content: bytes) -> int:
         _, counter, sealed = cursor.execute(schema.STATE).fetchone()
         digest = Digest.open(self._old, counter, sealed)
-        records, uses = 0, 1
+        records = 0
         if self._request.reencrypt:
             digest = reencrypt(cursor, self._old, keys)
             records, uses = digest.records, max(digest.heads, digest.records)
         else:
+            self._old.unsettled += 1
+            uses = self._old.unsettled
             digest = Digest(keys, digest.heads, digest.records, digest.encryptions, digest.total)
         state = (keys.epoch, counter + 1, digest.sealed(counter + 1, uses), content)
-        cursor.execute(schema.SET_KEYS, state)
+        schema.put_row(cursor, schema.SET_KEYS, state)
         return records

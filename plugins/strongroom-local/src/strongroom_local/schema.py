@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+import os
+import sqlite3
+
+from typing import Any, Final
+
+from strongroom_local.encoding import FORMAT
+from strongroom_local.faults import damaged, unwritten
+from strongroom_local.files import has_log
+from strongroom_local.header import other_format
 
 APPLICATION_ID: Final = 0x53524D31  # "SRM1"
 
@@ -14,6 +22,11 @@ TABLES: Final = {
     "head": "CREATE TABLE head (lookup BLOB PRIMARY KEY, current INTEGER, sealed BLOB NOT NULL) WITHOUT ROWID",
     "record": "CREATE TABLE record (id INTEGER PRIMARY KEY, body BLOB NOT NULL)",
 }
+
+MASTER: Final = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name, type"
+
+EXPECTED: Final = [(b"table", name.encode(), name.encode(), TABLES[name].encode()) for name in sorted(TABLES)]
+"""What ``MASTER`` returns of a store: its three tables and nothing else."""
 
 # Each statement that a transaction may start with returns the key epoch first,
 # beside whatever else it reads, so that both are of one moment.
@@ -60,3 +73,61 @@ RECORDS: Final = "SELECT id, body FROM record ORDER BY id"
 RECORD_IDS: Final = "SELECT id FROM record ORDER BY id"
 RECORD: Final = "SELECT body FROM record WHERE id = ?"
 DROP_HEADS: Final = "DELETE FROM head"
+
+# Each finds what no store of this format holds. SQLite compares a text with no
+# blob, while both come back as bytes: without these, nothing would tell them apart.
+ODDITIES: Final = (
+    ("SELECT count(*) FROM store WHERE id <> 1", "rows in the store's own table are too many"),
+    (
+        "SELECT count(*) FROM store WHERE typeof(epoch) <> 'integer' OR typeof(counter) <> 'integer' "
+        "OR typeof(digest) <> 'blob' OR typeof(header) <> 'blob'",
+        "rows in the store's own table have a value of another type",
+    ),
+    (
+        "SELECT count(*) FROM head WHERE typeof(lookup) <> 'blob' OR typeof(current) NOT IN ('integer', 'null') "
+        "OR typeof(sealed) <> 'blob'",
+        "entries of the index have a value of another type",
+    ),
+    ("SELECT count(*) FROM record WHERE typeof(body) <> 'blob'", "records have a value of another type"),
+)
+
+
+def put_row(cursor: sqlite3.Cursor, statement: str, parameters: tuple[object, ...]) -> None:
+    """Run a statement that must write exactly one row.
+
+    Raises:
+        StoreDamagedError: It did not: the row that it was to change is not found any more.
+    """
+    if cursor.execute(statement, parameters).rowcount != 1:
+        raise unwritten()
+
+
+def check_format(connection: sqlite3.Connection, path: str) -> None:
+    """Refuse a file that is not a store of this format, without changing it.
+
+    Raises:
+        StoreDamagedError: It is not one.
+    """
+    version = _single(connection, "PRAGMA user_version")
+    if _single(connection, "PRAGMA application_id") != APPLICATION_ID:
+        raise damaged(path, "it has no mark of one")
+    if version != FORMAT:
+        raise other_format(path, version)
+    if _single(connection, "PRAGMA journal_mode") != b"wal":
+        raise damaged(path, "its journal mode was changed")
+    if _is_cut(path, _single(connection, "PRAGMA page_size")):
+        raise damaged(path, "its end is missing")
+    if connection.execute(MASTER).fetchall() != EXPECTED:
+        raise damaged(path, "its tables are not those of a store")
+
+
+def _is_cut(path: str, page_size: int) -> bool:
+    """Tell whether the last page is not whole, for which SQLite would make up the rest.
+
+    A full disk may leave it so, too; then the write-ahead log still holds the page.
+    """
+    return os.path.getsize(path) % page_size != 0 and not has_log(path)
+
+
+def _single(connection: sqlite3.Connection, statement: str) -> Any:
+    return connection.execute(statement).fetchone()[0]

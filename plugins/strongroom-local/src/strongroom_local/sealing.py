@@ -162,7 +162,8 @@ def open_head(keys: StoreKeys, lookup: object, current: object, sealed: object) 
         raise tampered("an entry of the local store's index is not authentic")
     number, version, first, generation, changed, state, following = _HEAD.unpack_from(content)
     name = content[_HEAD_SIZE:].decode()
-    if current != ((number << VERSION_BITS) + version if state == LIVE else None):
+    expected = (number << VERSION_BITS) + version if state == LIVE else None
+    if current != expected or type(current) is not type(expected):  # a damaged file may hold an equal float
         raise tampered(f"the index of the local store leads {name} to another record", name)
     return Head(name, number, version, first, generation, changed, state, following)
 

@@ -10,12 +10,11 @@ from typing import Any, Final, TypeVar
 
 from strongroom.contracts import ReadResult
 from strongroom.errors import MasterKeyError, SecretDeletedError, SecretNotFoundError
-from strongroom.model import SecretName
+from strongroom.model import SecretName, SecretValue
 from strongroom_local import schema
 from strongroom_local.changes import Change, EpochChanged
 from strongroom_local.connection import Pool
 from strongroom_local.encoding import moment
-from strongroom_local.faults import damaged
 from strongroom_local.header import Header
 from strongroom_local.keys import MasterKey, StoreKeys
 from strongroom_local.sealing import LIVE, Head, check_link, open_current, open_head, open_record
@@ -54,7 +53,7 @@ class Session:
         self.master = master
         self.keys = keys
 
-    def unwrap(self, content: object) -> tuple[Header, bytes]:
+    def unwrap(self, content: object) -> tuple[Header, SecretValue]:
         """Return a stored header's clear fields and the data key; errors are those of ``MasterKey.open``."""
         try:
             return self.master.open(content, self.pool.path)
@@ -66,11 +65,11 @@ class Session:
     def _loaded(self) -> StoreKeys:
         rows = self.pool.fetch(schema.HEADER)
         if not rows:
-            raise damaged(self.pool.path, "its header is missing")
+            raise self.pool.damaged("its header is missing")
         content, epoch = rows[0]
         keys = StoreKeys(*self.unwrap(content))
         if keys.epoch != epoch:
-            raise damaged(self.pool.path, "its key epoch is not that of its header")
+            raise self.pool.damaged("its key epoch is not that of its header")
         return keys
 
     def reload(self, stale: StoreKeys) -> None:
@@ -85,7 +84,10 @@ class Session:
         deadline = time.monotonic() + _KEY_PATIENCE
         while self.keys is stale:
             try:
-                self.keys = self._loaded()
+                fresh = self._loaded()
+                if fresh.header.key_id == stale.header.key_id:
+                    fresh.unsettled = stale.unsettled
+                self.keys = fresh
             except MasterKeyError:
                 if time.monotonic() > deadline:
                     raise
@@ -133,7 +135,7 @@ class Session:
             if rows and rows[0][0] == keys.epoch:
                 return keys, lookup, rows
             if not rows:
-                raise damaged(self.pool.path, "its header is missing")
+                raise self.pool.damaged("its header is missing")
             self.reload(keys)
 
     def find(self, statement: str, name: SecretName, *more: object) -> tuple[StoreKeys, Head, list[Any]]:
@@ -158,7 +160,7 @@ class Session:
                     raise _deleted(head)
                 return keys, head, rows
             self._prove_absent(name)
-        raise damaged(self.pool.path, f"its index has {name} and does not find it")
+        raise self.pool.damaged(f"its index has {name} and does not find it")
 
     def _prove_absent(self, name: SecretName) -> None:
         """Raise that a name is absent, having proved it; return if it came into being meanwhile."""
@@ -178,8 +180,11 @@ class Session:
             def step(cursor: sqlite3.Cursor, keys: StoreKeys = keys) -> Result:
                 return act(Change(cursor, keys, name, self.pool.path))
 
+            def settle(keys: StoreKeys = keys) -> None:
+                keys.unsettled = 0
+
             try:
-                return self.pool.change(step)
+                return self.pool.change(step, settle)
             except EpochChanged:
                 self.reload(keys)
 

@@ -24,8 +24,15 @@ def examine(cursor: sqlite3.Cursor, keys: StoreKeys, at_least: int | None = None
     """
     _, counter, sealed = cursor.execute(schema.STATE).fetchone()
     examination = _Examination(cursor, keys)
-    problems = [*_file_problems(cursor), *examination.head_problems(), *examination.record_problems()]
+    problems = [
+        *_file_problems(cursor),
+        *_odd_rows(cursor),
+        *examination.head_problems(),
+        *examination.record_problems(),
+    ]
     problems += examination.sum_problems(counter, sealed)
+    if type(counter) is not int:
+        counter = 0  # found above; nothing below can count with it
     if at_least is not None and counter < at_least:
         problems.append(f"the store has had {counter} changes, not {at_least}: it is an old copy")
     return VerifyResult(
@@ -33,6 +40,7 @@ def examine(cursor: sqlite3.Cursor, keys: StoreKeys, at_least: int | None = None
         records=examination.counted.records,
         counter=counter,
         problems=tuple(problems),
+        store_id=keys.header.store_id.hex(),
     )
 
 
@@ -40,6 +48,14 @@ def _file_problems(cursor: sqlite3.Cursor) -> Iterator[str]:
     for (line,) in cursor.execute("PRAGMA integrity_check(20)").fetchall():
         if line != b"ok":
             yield f"SQLite finds that {line.decode(errors='replace')}"
+
+
+def _odd_rows(cursor: sqlite3.Cursor) -> Iterator[str]:
+    """Find rows that no store holds, whatever may be in them."""
+    for statement, problem in schema.ODDITIES:
+        count = cursor.execute(statement).fetchone()[0]
+        if count:
+            yield f"{count} {problem}"
 
 
 class _Examination:
@@ -72,13 +88,13 @@ class _Examination:
         """Check each record, and that each version that is kept has one."""
         missing = {number: _kept(head) for number, head in self.heads.items()}
         for identity, body in self._cursor.execute(schema.RECORDS):
-            self.counted.add_record(identity, body)
             head, version = self.heads.get(identity >> VERSION_BITS), identity & MAX_VERSION
             if head is None or not head.first <= version <= head.version:
                 yield f"there is a record {identity} that no secret has"
                 continue
             missing[head.number] -= 1
             try:
+                self.counted.add_record(identity, body)
                 open_record(self._keys, head, version, body)
             except StrongroomError as error:
                 yield error.what

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 
 from collections.abc import Iterator
-from typing import Any
 
 from strongroom.cli.diagnosis.finding import Finding, Place, from_error, ok, problem, warning
 from strongroom.cli.settings import plugin_tables, setting_problems, shown_origin
 from strongroom.config import files
 from strongroom.config.convert import suggestion
 from strongroom.config.merge import SCALARS, TABLES
-from strongroom.config.references import is_reference
+from strongroom.config.references import variables_in
 from strongroom.config.shown import hides
 from strongroom.contracts import BackendSpec
 from strongroom.discovery import OFF_SWITCH, Kind
@@ -74,12 +73,12 @@ def check_variables(place: Place) -> Iterator[Finding]:
         for variable in sorted(os.environ)
         if variable.startswith("STRONGROOM_")
         and variable not in known | singles
-        and not variable.startswith(tuple(sections))
+        and not (variable.startswith(tuple(sections)) and variable == variable.upper())
     ]
     for variable in unknown:
         section, step, rest = variable.partition("__")
-        candidates = [f"{name}{rest}" for name in sections] if step else sorted(known | singles)
-        hint = suggestion(f"{section}{step}{rest}", candidates)
+        candidates = [f"{name}{rest.upper()}" for name in sections] if step else sorted(known | singles)
+        hint = suggestion(f"{section}{step}{rest}".upper(), candidates)
         yield warning(f"the variable {variable} is not a setting and is ignored", f"unset it, or correct it: {hint}")
     if not unknown:
         yield ok("every STRONGROOM_ variable is known")
@@ -99,13 +98,5 @@ def _credential_variables(place: Place) -> set[str]:
 
 
 def _referenced_variables(place: Place) -> set[str]:
-    origins = place.configuration.origins if place.configuration else ()
-    return {variable for origin in origins for variable in _variables_in(origin.value)}
-
-
-def _variables_in(value: Any) -> Iterator[str]:
-    if is_reference(value):
-        yield from (str(target) for kind, target in value.items() if kind == "env")
-    elif isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _variables_in(part)
+    layers = place.configuration.layers if place.configuration else ()
+    return {variable for layer in layers for variable in variables_in(layer.content)}

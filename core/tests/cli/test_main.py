@@ -1,0 +1,82 @@
+"""However a command fails, the user reads one clean line a problem, and no value."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from strongroom.cli import main as cli
+from strongroom.cli.command import Command
+from strongroom.errors import ConfigurationError
+from strongroom.testing.leaks import leaks_in, marker_value
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs a command that fails with the given error."""
+
+    def run(error: Exception, failure_status: int | None = None) -> int:
+        def fail(*_: object) -> int:
+            raise error
+
+        command = Command(summary="", configure=lambda _: None, run=fail, failure_status=failure_status)
+        monkeypatch.setitem(cli.COMMANDS, "fail", ("fail", ""))
+        monkeypatch.setitem(sys.modules, "strongroom.cli.fail", SimpleNamespace(COMMANDS={"fail": command}))
+        return cli.main(["fail"])
+
+    return run
+
+
+@pytest.mark.parametrize("kind", [ValueError, RecursionError, AttributeError])
+def test_what_nobody_expects_is_named_without_what_it_says(failing: Any, capsys: Any, kind: type[Exception]) -> None:
+    marker = marker_value()
+    assert failing(kind(marker)) == 1
+    assert capsys.readouterr() == ("", f"strongroom: internal error: {kind.__name__}: report it\n")
+
+
+def test_a_command_with_a_status_of_its_own_keeps_it(failing: Any, capsys: Any) -> None:
+    assert failing(KeyError("x"), failure_status=125) == 125
+    assert failing(ConfigurationError("x"), failure_status=125) == 125
+    assert capsys.readouterr().err == "strongroom: internal error: KeyError: report it\nstrongroom: x\n"
+
+
+def test_what_the_system_refuses_is_said_in_its_words(failing: Any, capsys: Any) -> None:
+    marker = marker_value()
+    assert failing(OSError(errno.ENOSPC, marker, marker)) == 1
+    shown = capsys.readouterr().err
+    assert "No space left on device" in shown
+    assert len(shown.splitlines()) == 1
+    assert leaks_in(shown, marker) == []
+
+
+def test_a_traceback_is_shown_on_request_only(failing: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for setting, wanted in (("", False), ("0", False), ("1", True)):
+        monkeypatch.setenv("STRONGROOM_DEBUG", setting)
+        assert failing(ValueError("why")) == 1
+        shown = capsys.readouterr().err
+        assert ("Traceback" in shown) is ("why" in shown) is wanted
+        assert shown.endswith("strongroom: internal error: ValueError: report it\n")
+
+
+def test_an_error_moves_no_cursor_and_starts_no_line(failing: Any, capsys: Any) -> None:
+    error = ConfigurationError("a\x1b[2J\nstrongroom: fine\r\u202e", hint="C:\\secrets and \x07")
+    error.add_note("\x1b]0;x\x07")
+    assert failing(error) == 2
+    lines = capsys.readouterr().err.removesuffix("\n").split("\n")
+    assert lines == [
+        r"strongroom: a\x1b[2J\nstrongroom: fine\r\u202e: C:\secrets and \x07",
+        r"strongroom: \x1b]0;x\x07",
+    ]
+
+
+def test_a_setting_that_a_project_made_up_is_shown_harmlessly(desk: Any) -> None:
+    desk.configure('"\\u001b[2J\\u001b]0;x\\u0007\\n" = 1\n')
+    done = desk("list")
+    assert done.status == 2
+    assert done.stderr.removesuffix("\n").isprintable()
