@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import threading
 import weakref
 
@@ -234,6 +235,100 @@ class TestFlights:
         cache.drop(SecretName("a"))
         put(cache, "a", flight, version="1")
         assert cache.kept() == []
+
+
+class TestSignals:
+    """A signal's handler may read while its own thread is inside the cache."""
+
+    @pytest.mark.parametrize("by", ["a", "b"])
+    def test_every_operation_can_be_done_within_another(self, by: str, clock: FakeClock) -> None:
+        cache = make_cache(clock, max_entries=2)
+        done = threading.Event()
+
+        def work() -> None:
+            put(cache, "a")
+            with cache._lock:
+                put(cache, by)
+                put_missing(cache, by)
+                cache.join(SecretName(by))
+                cache.abandon(by)
+                cache.drop(SecretName(by))
+                cache.stats()
+                cache.sweep()
+                cache.kept()
+                cache.names()
+                cache.clear()
+            done.set()
+
+        threading.Thread(target=work, daemon=True).start()
+        assert done.wait(10), "it waits for a lock that its own thread holds"
+
+    def test_waiting_for_a_load_within_waiting_for_it_ends(self, clock: FakeClock) -> None:
+        cache = make_cache(clock)
+        flight, _ = cache.join("a")
+        done = threading.Event()
+
+        def follow() -> None:
+            with flight.done._cond:
+                flight.done.wait(10)
+            done.set()
+
+        threading.Thread(target=follow, daemon=True).start()
+        cache.land("a", flight, secret=None, error=None)
+        assert done.wait(10)
+
+    def test_a_change_while_an_answer_is_being_stored_wins_over_it(self, clock: FakeClock) -> None:
+        cache = make_cache(clock)
+
+        class Interrupted(dict[Any, Any]):
+            def __setitem__(self, key: Any, entry: Any) -> None:
+                cache.drop(SecretName("a"))
+                super().__setitem__(key, entry)
+
+        cache.entries = Interrupted()
+        put(cache, "a")
+        assert cache.kept() == []
+
+    def test_the_bound_holds_even_if_the_hand_has_lost_an_entry(self, clock: FakeClock) -> None:
+        cache = make_cache(clock, max_entries=3)
+        for name in "abc":
+            put(cache, name)
+        cache._hand.clear()
+        for name in "def":
+            put(cache, name)
+            assert name in cache.kept()
+            assert len(cache.kept()) == 3
+
+    @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timer")
+    def test_a_handler_that_reads_at_any_moment_hangs_nothing(self, run_program: Any) -> None:
+        done = run_program(
+            """
+            import random, signal, strongroom, threading, time
+            from strongroom.builtin.memory import MemoryBackend
+            from strongroom.errors import AuditError, SecretNotFoundError
+            from strongroom.testing import MemorySink
+
+            manager = strongroom.open(
+                {"audit": "none", "cache": {"ttl": "0s"}}, backends={"memory": MemoryBackend()}, sinks=(MemorySink(),)
+            )
+            count = 0
+            def read(name):
+                try: manager.get(name)
+                except (AuditError, SecretNotFoundError): pass
+            def handle(*_):
+                global count
+                count += 1
+                read("b")
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(5e-5, 3e-4))
+            signal.signal(signal.SIGALRM, handle)
+            signal.setitimer(signal.ITIMER_REAL, 1e-4)
+            end = time.monotonic() + 2
+            while time.monotonic() < end: read("a")
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            print("done", count > 100)
+            """
+        )
+        assert done.stdout == "done True\n"
 
 
 class TestStatistics:

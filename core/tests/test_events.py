@@ -46,6 +46,19 @@ def test_one_that_raises_does_not_stop_the_others_and_is_named_without_its_text(
     assert told == [updated()]
 
 
+def test_one_that_no_thread_can_be_started_for_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The change has been made: it must not look as if it had failed."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    subscriptions = Subscriptions()
+    subscriptions.add("**", print)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    [failed] = subscriptions.notify(updated()).failed
+    assert failed == "print could not be called: no thread could be started"
+
+
 def test_those_that_hang_cost_the_limit_once_and_are_named(gate: Any) -> None:
     subscriptions, told = Subscriptions(limit=0.1), []
 

@@ -27,7 +27,7 @@ def test_text_encodings_stand_for_as_many_bytes() -> None:
     assert in_hex.type is in_base64.type is ValueType.TEXT
 
 
-@pytest.mark.parametrize("size", [15, 0, -1])
+@pytest.mark.parametrize("size", [15, 0, -1, None, "32", 16.5])
 def test_fewer_than_128_bits_are_refused(size: int) -> None:
     with pytest.raises(ConfigurationError, match="too few for a secret"):
         random_value(size)

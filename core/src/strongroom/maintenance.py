@@ -26,6 +26,8 @@ Result = TypeVar("Result", VerifyResult, BackupResult, RekeyResult)
 class AuditedMaintenance(Maintenance):
     """A backend's maintenance as one principal; what ``SecretManager.maintenance`` returns.
 
+    The backend is opened when it is needed, so that a failure of that is recorded, too.
+
     Args:
         parts: The stages of the manager.
         principal: Who asks.
@@ -34,7 +36,6 @@ class AuditedMaintenance(Maintenance):
 
     Raises:
         ConfigurationError: There is no such backend.
-        StrongroomError: It cannot be opened.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class AuditedMaintenance(Maintenance):
         self._parts = parts
         self._principal = principal
         self._base = base
-        self._backend = parts.backend(name)
+        self._name = name
 
     def verify(self, request: VerifyRequest) -> VerifyResult:
         """Check every record and the whole; see :meth:`Maintenance.verify`."""
@@ -79,7 +80,7 @@ class AuditedMaintenance(Maintenance):
             self._parts.audit.record(begun, durable=True)
         started = self._parts.clock()
         try:
-            result = self._backend.maintain(event, act)
+            result = self._parts.backend(self._name).maintain(event, act)
         except StrongroomError as error:
             self._record_failure(event, begun, started, error)
             raise
@@ -89,7 +90,7 @@ class AuditedMaintenance(Maintenance):
 
     def _event(self, event: str, **fields: object) -> AuditEvent:
         return self._parts.audit.event(
-            event, principal=self._principal, base=self._base, backend=self._backend.name, **fields
+            event, principal=self._principal, base=self._base, backend=self._name, **fields
         )
 
     def _record_outcome(self, event: str, begun: AuditEvent, started: float, result: str, detail: str) -> None:
@@ -99,7 +100,7 @@ class AuditedMaintenance(Maintenance):
             self._parts.audit.record(made, durable=True)
         except (AuditError, ClosedError) as error:
             raise AuditError(
-                f"the {event} of {self._backend.name} was made, but its outcome could not be recorded: {error.what}",
+                f"the {event} of {self._name} was made, but its outcome could not be recorded: {error.what}",
                 applied=True,
                 hint="`strongroom audit report` lists the open attempt; mend the sink first",
             ) from error

@@ -258,7 +258,7 @@ class SecretManager(BatchReader):
 
         Raises:
             ConfigurationError: There is no such backend.
-            StrongroomError: It cannot be opened.
+            StrongroomError: Only when used: it cannot be opened.
             UnsupportedOperationError: Only when used: it keeps no file of its own.
         """
         # Imported here: a program that only reads has no need of it.

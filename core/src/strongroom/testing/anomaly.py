@@ -31,6 +31,12 @@ class AnomalyDetectorContract:
         """The core shows what the policy has refused, too."""
         _judge(detector, access(allowed=False))
 
+    def test_an_access_on_somebody_else_s_behalf_is_judged(self, detector: AnomalyDetector) -> None:
+        """One principal may act as another, and as any number of them."""
+        base = Principal(name="base", source=PrincipalSource.CONFIGURATION)
+        for number in range(100):
+            _judge(detector, access(principal=f"taken-on-{number}").replace(base=base))
+
     @pytest.mark.parametrize("name", ["a", "caf\u00e9/\u65e5\u672c", "a%s/{}/*", "n" * 512])
     def test_names_do_not_upset_it(self, detector: AnomalyDetector, name: str) -> None:
         """Whatever name is accessed, there is a verdict."""

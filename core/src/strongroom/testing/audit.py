@@ -100,6 +100,15 @@ class AuditSinkContract:
         record(sink)
         assert self._of(recorded) == []
 
+    def test_what_was_written_before_can_be_made_durable(self, sink: AuditSink, recorded: Recorded) -> None:
+        """A durable request without events syncs what is there, if it must, and records nothing."""
+        sink.write(AuditWrite(events=()))
+        sink.write(AuditWrite(events=(event(id="1"),), durable=False))
+        sink.write(AuditWrite(events=()))
+        sink.write(AuditWrite(events=()))
+        record(sink, event(id="2"))
+        assert [found.id for found in self._of(recorded)] == ["1", "2"]
+
     @pytest.mark.parametrize("text", ODD_TEXTS.values(), ids=ODD_TEXTS.keys())
     def test_odd_characters_stay_within_their_event(self, sink: AuditSink, recorded: Recorded, text: str) -> None:
         """A name or a detail never ends its event or starts another."""
@@ -209,7 +218,8 @@ def full_event() -> AuditEvent:
         phase="attempt",
         key="db/password",
         principal="api-server",
-        principal_source="configuration",
+        principal_source="as_principal",
+        on_behalf_of="deployer",
         user="app",
         host="host-1",
         pid=4711,
