@@ -31,7 +31,7 @@ NOTE = "<!-- Made by docs/generate.py from the sources: change those, then run i
 API = (
     ("Opening", (("manager", "open"), ("manager", "SecretManager"))),
     ("What a read gives", (("model", "Secret"), ("model", "SecretValue"), ("model", "ValueType"))),
-    ("", (("model", "SecretName"), ("model", "Freshness"), ("reading", "Batch"), ("model", "SecretVersion"))),
+    ("", (("model", "SecretName"), ("model", "Freshness"), ("batch", "Batch"), ("model", "SecretVersion"))),
     ("What a change gives", (("writing", "Written"), ("writing", "Deleted"), ("events", "SecretUpdated"))),
     ("State", (("cache", "CacheStats"), ("manager", "ManagerHealth"), ("manager", "PartHealth"))),
     ("", (("contracts/health", "Health"), ("contracts/health", "HealthState"))),

@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 
-from strongroom import ABSENT, SecretManager
+import strongroom
+
+from strongroom import ABSENT, SecretManager, SecretValue
+from strongroom.contracts import Decision, Verdict, VerifyRequest
 from strongroom.errors import (
     AccessDeniedError,
+    BackendUnavailableError,
+    BatchError,
+    ConfigurationError,
     InvalidNameError,
     SecretNotFoundError,
     StrongroomError,
@@ -68,6 +74,113 @@ def test_a_bad_name_is_refused_before_the_backend_and_recorded(
     assert len(sink.events) == len(BAD_NAMES) + 1  # "opened"
     assert backend.calls == []
     assert manager.stats().size == 0
+
+
+@pytest.mark.parametrize("name", [7, None, b"db", ["db/password"], {"a": 1}, ("db", "x")], ids=repr)
+@pytest.mark.parametrize("operation", [*OPERATIONS, "invalidate", "get_many", "list"])
+def test_what_is_no_text_is_no_name_and_recorded_by_its_type(
+    operation: str, name: Any, open_manager: Any, sink: Any, backend: FaultyBackend
+) -> None:
+    """Whether it could be looked up in a dictionary or not, and even if it is empty."""
+    manager = open_manager(backends={"memory": backend})
+    if operation == "get_many":
+        batch = manager.get_many(["db/password", name, "db/password"])
+        kind = f"<{type(name).__name__}>"
+        assert (set(batch.found), {key: error.code for key, error in batch.errors.items()}) == (
+            {"db/password"},
+            {kind: "invalid_name"},
+        )
+        with pytest.raises(BatchError, match=f"1 of 2 names failed: {kind}"):
+            manager.get_many(["db/password", name], strict=True)
+    elif operation == "invalidate" and name is None:
+        return  # everything
+    else:
+        with pytest.raises(InvalidNameError):
+            OPERATIONS.get(operation, lambda manager, name: getattr(manager, operation)(name))(manager, name)
+        assert backend.calls == []
+    refused = [event for event in sink.events if event.result == "invalid_name"]
+    assert {event.key for event in refused} == {f"<{type(name).__name__}>"}
+
+
+@pytest.mark.parametrize("prefix", [b"", [], 0, None, False], ids=repr)
+def test_what_is_empty_but_no_text_is_not_the_root(prefix: Any, open_manager: Any, sink: Any) -> None:
+    with pytest.raises(InvalidNameError):
+        open_manager({"a": "1"}).list(prefix)
+    assert [event.result for event in sink.named("list")] == ["invalid_name"]
+
+
+@pytest.mark.parametrize("version", [1, ["1"], b"1"], ids=repr)
+def test_a_version_that_is_no_text_is_refused_and_recorded(version: Any, open_manager: Any, sink: Any) -> None:
+    with pytest.raises(InvalidNameError, match="a version is text"):
+        open_manager({"a": "1"}).get("a", version=version)
+    assert [(event.key, event.result) for event in sink.named("get")] == [("a", "invalid_name")]
+
+
+@pytest.mark.parametrize("name", [7, None, ["api"], ""], ids=repr)
+def test_a_principal_s_name_is_text(name: Any, open_manager: Any) -> None:
+    with pytest.raises(ConfigurationError, match="a principal's name is text"):
+        open_manager().as_principal(name)
+
+
+def iter_errors(batch: Any) -> Any:
+    """Raise the first error of a batch."""
+    for error in batch.errors.values():
+        raise error
+    yield
+
+
+CLOSED_PLUGIN = """
+from strongroom.contracts import BackendSpec, Record
+from strongroom.errors import BackendUnavailableError
+from strongroom.hookspecs import hookimpl
+
+class Settings(Record):
+    pass
+
+def fail(_):
+    raise BackendUnavailableError("it cannot be opened now")
+
+@hookimpl
+def strongroom_backends():
+    yield BackendSpec(
+        name="shut", summary="Cannot be opened.", settings=Settings, open=fail, capabilities=frozenset()
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    ("operation", "event"),
+    [
+        ("get", "get"),
+        ("versions", "get"),
+        ("refresh", "get"),
+        ("get_many", "get"),
+        ("prefetch", "get"),
+        ("list", "list"),
+        ("set", "set"),
+        ("set over a version", "set"),
+        ("create", "set"),
+        ("check_set", "set"),
+        ("delete", "delete"),
+        ("rotate", "rotate"),
+    ],
+)
+def test_an_access_whose_backend_cannot_be_opened_is_recorded(
+    operation: str, event: str, distributions: Any, sink: Any
+) -> None:
+    distributions.add("shut-plugin", {"strongroom.backends": {"shut": "shut_plugin"}}, CLOSED_PLUGIN)
+    further: dict[str, Callable[[SecretManager, str], object]] = {
+        "get_many": lambda manager, name: manager.get_many([name], strict=True),
+        "prefetch": lambda manager, name: next(iter_errors(manager.prefetch(name))),
+        "list": lambda manager, name: manager.list(),
+        "check_set": lambda manager, name: manager.check_set(name, SecretValue("v")),
+    }
+    with strongroom.open({"audit": "none", "backends": {"b": {"type": "shut"}}}, sinks=(sink,)) as manager:
+        for _ in range(2):
+            with pytest.raises((BackendUnavailableError, BatchError)):
+                (OPERATIONS | further)[operation](manager, "db/password")
+    refused = [(found.event, found.result) for found in sink.events if found.event not in {"opened", "closed"}]
+    assert refused == [(event, "unavailable")] * 2
 
 
 def test_a_bad_prefix_is_refused_and_recorded(open_manager: Any, sink: Any, backend: FaultyBackend) -> None:
@@ -283,6 +396,50 @@ class TestPrincipals:
         manager = open_manager({"a": "1"})
         manager.as_principal("api").get("a")
         assert [(event.principal, event.principal_source) for event in sink.named("get")] == [("api", "as_principal")]
+
+    def test_every_event_of_a_view_says_who_took_the_principal_on(
+        self, open_manager: Any, sink: Any, rule: Any, watched: Any
+    ) -> None:
+        """If one view was made from another it is still the one whom the manager was opened for."""
+        manager = open_manager(
+            {"a": "1", "x": "1"},
+            policies=[rule("tester", "*", "impersonate"), rule("*", "*", names="a")],
+            anomaly=[{"type": "watch"}],
+        )
+        view = manager.as_principal("guest").as_principal("api")
+        watched.verdict = Verdict(decision=Decision.ALERT, reason="odd")
+        for _ in range(2):
+            view.get("a")
+        view.list()
+        view.versions("a")
+        view.set("a", "2")
+        view.rotate("a")
+        view.delete("a")
+        for refused in (view.get, view.delete):
+            with pytest.raises(AccessDeniedError):
+                refused("x")
+        with pytest.raises(StrongroomError):
+            view.maintenance().verify(VerifyRequest())
+        manager.flush()
+        own = [event for event in sink.events if event.event != "opened"]
+        assert {event.event for event in own} >= {
+            "get",
+            "list",
+            "versions",
+            "set",
+            "rotate",
+            "delete",
+            "alert",
+            "verify",
+        }
+        assert {(event.principal, event.on_behalf_of) for event in own} == {("api", "tester")}
+
+    def test_who_acts_for_himself_acts_on_nobody_s_behalf(self, open_manager: Any, sink: Any) -> None:
+        manager = open_manager({"a": "1"})
+        for _ in range(2):
+            manager.get("a")
+        manager.flush()
+        assert {event.on_behalf_of for event in sink.events} == {None}
 
     def test_closing_a_view_closes_nothing(self, open_manager: Any) -> None:
         manager = open_manager({"a": "1"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -32,6 +33,25 @@ class TestDetectors:
             ("read", "b", False),
             ("list", "**", True),
             ("update", "a", True),
+        ]
+
+    def test_an_access_shows_who_took_on_the_principal_and_when_it_was_by_the_manager_s_clock(
+        self, open_manager: Any, watched: Any, rule: Any, clock: Any
+    ) -> None:
+        manager = open_manager(
+            {"a": "1"}, anomaly=[{"type": "watch"}], policies=[rule("tester", "read"), rule("api", "read", names="a")]
+        )
+        view = manager.as_principal("api")
+        manager.get("a")
+        clock.advance(3600)
+        view.as_principal("other").get_many(["a"])
+        with pytest.raises(AccessDeniedError):
+            view.get("b")
+        start = clock.now()
+        assert [(access.principal.name, access.base, access.time) for access in watched.seen] == [
+            ("tester", None, start - timedelta(hours=1)),
+            ("other", manager.principal, start),
+            ("api", manager.principal, start),
         ]
 
     def test_a_blocked_read_gets_no_value_and_is_recorded(self, open_manager: Any, watched: Any, sink: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import signal
 import threading
 import weakref
 
@@ -299,7 +298,6 @@ class TestSignals:
             assert name in cache.kept()
             assert len(cache.kept()) == 3
 
-    @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timer")
     def test_a_handler_that_reads_at_any_moment_hangs_nothing(self, run_program: Any) -> None:
         done = run_program(
             """

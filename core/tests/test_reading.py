@@ -102,6 +102,18 @@ class TestTimes:
         assert caught[0] is not caught[1]
         assert (caught[0].name, caught[0].code, str(caught[0])) == (caught[1].name, caught[1].code, str(caught[1]))
 
+    def test_without_a_thread_to_remove_what_expires_a_read_succeeds(
+        self, manager: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            assert manager.get(NAME).reveal_text() == "s3cret"
+        manager.refresh(NAME)
+        assert manager._parts._sweeper.is_alive()
+
     def test_an_expired_value_leaves_the_memory_by_itself(self, open_manager: Any, hooked: Any, clock: Any) -> None:
         manager = open_manager(backends={"memory": hooked}, cache=TTL | {"sweep_every": "10ms"})
         value = manager.get(NAME).value
@@ -441,6 +453,48 @@ class TestRefreshing:
         batch = manager.refresh_all()
         assert (set(batch.found), batch.errors) == ({NAME}, {})
         assert hooked.reads == [NAME, NAME]
+
+    def test_refreshing_all_leaves_alone_what_others_may_read(
+        self, open_manager: Any, hooked: Any, rule: Any, sink: Any
+    ) -> None:
+        """Not even that they are cached is shown."""
+        manager = open_manager(
+            backends={"memory": hooked},
+            policies=[rule("tester", "*", "impersonate"), rule("api", "read", names="db/user")],
+        )
+        manager.get_many([NAME, "db/user"])
+        recorded = len(sink.events)
+        batch = manager.as_principal("api").refresh_all()
+        assert (set(batch.found), batch.errors) == ({"db/user"}, {})
+        assert [event.key for event in sink.events[recorded:]] == ["db/user"]
+
+    def test_only_what_one_may_read_one_may_have_forgotten(
+        self, open_manager: Any, hooked: Any, rule: Any, sink: Any
+    ) -> None:
+        manager = open_manager(
+            backends={"memory": hooked},
+            policies=[rule("tester", "*", "impersonate"), rule("api", "read", names="db/user")],
+        )
+        manager.get_many([NAME, "db/user"])
+        manager.get(NAME, version="1")
+        api = manager.as_principal("api")
+        with pytest.raises(AccessDeniedError):
+            api.invalidate(NAME)
+        assert (sink.events[-1].key, sink.events[-1].result) == (NAME, "denied")
+        api.invalidate()
+        assert manager._cache.kept() == [NAME, (NAME, "1")]
+        manager.invalidate()
+        assert manager._cache.kept() == []
+
+    def test_forgetting_all_includes_a_load_under_way(self, manager: Any, hooked: Any, gate: Any, pool: Any) -> None:
+        hooked.on_read = lambda _: gate.hold()
+        reading = pool.submit(manager.get, NAME)
+        gate.wait_for_arrival()
+        hooked.on_read = None
+        manager.invalidate()
+        gate.open()
+        assert reading.result().reveal_text() == "s3cret"
+        assert manager.stats().size == 0
 
     def test_a_refresh_does_not_wait_for_a_load_under_way(
         self, manager: Any, hooked: Any, gate: Any, pool: Any

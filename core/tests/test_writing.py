@@ -10,7 +10,9 @@ import strongroom
 
 from strongroom import ABSENT, SecretValue
 from strongroom.errors import (
+    AccessDeniedError,
     BackendUnavailableError,
+    ConfigurationError,
     InvalidValueError,
     SecretNotFoundError,
     UnsupportedOperationError,
@@ -34,11 +36,26 @@ def test_a_value_comes_back_exactly_and_as_the_same_type(value: Any, open_manage
 
 
 @pytest.mark.parametrize("value", [7, None, ["s3cret"], {"a": 1}, "\ud800"])
-def test_what_is_no_value_is_refused_before_anything_is_recorded(value: Any, open_manager: Any, sink: Any) -> None:
+def test_what_is_no_value_is_refused_and_recorded(
+    value: Any, open_manager: Any, sink: Any, backend: FaultyBackend
+) -> None:
     with pytest.raises(InvalidValueError) as caught:
-        open_manager().set(NAME, value)
-    assert sink.events == []
+        open_manager(backends={"memory": backend}).set(NAME, value)
+    assert [(event.key, event.phase, event.result) for event in sink.named("set")] == [
+        (NAME, "outcome", "invalid_value")
+    ]
+    assert backend.calls == []
     assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in repr(sink.events)
+
+
+def test_that_somebody_may_not_write_is_said_before_what_is_wrong_with_the_value(
+    open_manager: Any, sink: Any, rule: Any
+) -> None:
+    manager = open_manager(policies=[rule("tester", "read")])
+    with pytest.raises(AccessDeniedError):
+        manager.set(NAME, 7)
+    assert [event.result for event in sink.named("set")] == ["denied"]
 
 
 def test_the_result_names_the_secret_and_its_new_version(open_manager: Any) -> None:
@@ -111,7 +128,7 @@ class TestConditions:
 
 
 class TestRefusals:
-    """What the backend cannot take is refused before it is recorded or sent."""
+    """What the backend cannot take is refused before it is sent, and the refusal is recorded."""
 
     @pytest.mark.parametrize(
         ("settings", "value", "error"),
@@ -127,8 +144,29 @@ class TestRefusals:
         for refused in (manager.set, lambda name, value: manager.check_set(name, SecretValue(value))):
             with pytest.raises(error):
                 refused(NAME, value)
-        assert (backend.calls, told, sink.named("set")) == ([], [], [])
+        assert (backend.calls, told) == ([], [])
+        assert [(event.phase, event.result) for event in sink.named("set")] == [("outcome", error.codes[0])] * 2
         assert manager.get(NAME).reveal_text() == "old"
+
+    @pytest.mark.parametrize(("size", "encoding"), [(1, "raw"), ("32", "raw"), (32, "base32"), (32, ["hex"])])
+    def test_a_rotation_that_cannot_be_made_is_recorded(
+        self, size: Any, encoding: Any, open_manager: Any, backend: FaultyBackend, sink: Any
+    ) -> None:
+        with pytest.raises(ConfigurationError):
+            open_manager(backends={"memory": backend}).rotate(NAME, size=size, encoding=encoding)
+        assert backend.calls == []
+        assert [(event.key, event.result) for event in sink.named("rotate")] == [(NAME, "configuration")]
+
+    def test_what_a_backend_does_not_offer_is_recorded(self, distributions: Any, sink: Any) -> None:
+        distributions.add("fixed-plugin", {"strongroom.backends": {"fixed": "fixed_plugin"}}, FIXED)
+        with strongroom.open({"audit": "none", "backends": {"b": {"type": "fixed"}}}, sinks=(sink,)) as manager:
+            for change in (lambda: manager.set(NAME, "v"), lambda: manager.delete(NAME)):
+                with pytest.raises(UnsupportedOperationError):
+                    change()
+        assert [(event.event, event.result) for event in sink.named("set", "delete")] == [
+            ("set", "unsupported"),
+            ("delete", "unsupported"),
+        ]
 
     def test_a_backend_without_conditions_still_rotates_but_promises_nothing(self, distributions: Any) -> None:
         distributions.add("plain-plugin", {"strongroom.backends": {"plain": "plain_plugin"}}, PLAIN)
@@ -161,6 +199,9 @@ def strongroom_backends():
         capabilities=frozenset({Capability.WRITE}),
     )
 """
+
+
+FIXED = PLAIN.replace("plain", "fixed").replace("Capability.WRITE", "")
 
 
 class TestRotating:

@@ -21,7 +21,7 @@ from strongroom.audit_sinks import LOCK_SECONDS as LOCK_SECONDS
 from strongroom.audit_sinks import Batch, closed_error, new_id, timestamp
 from strongroom.audit_sinks import GuardedSink as GuardedSink
 from strongroom.contracts.health import Health
-from strongroom.errors import AuditError, StrongroomError
+from strongroom.errors import AuditError, ClosedError, StrongroomError
 from strongroom.lifecycle import ForkLocks, all_of
 from strongroom.model import AuditEvent, Principal, current_user
 from strongroom.telemetry import Telemetry
@@ -250,12 +250,17 @@ class AuditStage:
         except AuditError:
             if not self._closed:
                 raise
+        except ClosedError:
+            return  # by another thread, meanwhile: the end is recorded
         self._exec_until = time.monotonic() + EXEC_SECONDS
 
     def exec_refused(self) -> None:
         """Go on as before: the program is not replaced."""
         self._exec_by = None
-        self.buffer.alert = self._closed
+        self.buffer.alert = False
+        # In this order: another thread may close the stage meanwhile.
+        if self._closed:
+            self.buffer.alert = True
 
     def _end_run(self) -> None:
         used = tuple(filter(_has_an_end, self.sinks))

@@ -93,6 +93,7 @@ class HitBuffer:
         # Not an Event: a signal's handler that reads would wait for the lock inside it, held by its own thread.
         self._bell = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._stopped = False
 
     def add(self, hit: Hit, version: str | None, source: str, result: str, now: float) -> None:
         """Record that a read was answered from memory; see ``AuditStage.hit``."""
@@ -139,7 +140,7 @@ class HitBuffer:
         """Write hits a moment after the first of them came, again and again if that fails, until the end."""
         pause = 0.0
         bell = self._bell
-        while self._thread is threading.current_thread():
+        while self._thread is threading.current_thread() and not self._stopped:
             if bell.acquire(timeout=pause or -1):
                 time.sleep(FLUSH_SECONDS)
             try:
@@ -156,8 +157,8 @@ class HitBuffer:
         return bool(self.items) or any(sink.waiting for sink in self._sinks)
 
     def stop(self) -> None:
-        """Let the thread end."""
-        self._thread = None
+        """Let the thread end, and none be started any more."""
+        self._stopped = True
         self.ring()
 
     def take(self) -> None:

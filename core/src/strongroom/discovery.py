@@ -181,16 +181,15 @@ def _metadata_folders() -> Iterator[str]:
             continue
         seen_places.add(place)
         for folder in _listed(place):
-            stem, kind = os.path.splitext(folder)
-            name = _normalized(stem.partition("-")[0])
-            if kind in {".dist-info", ".egg-info"} and name not in seen_names:
+            name = _normalized(folder.rpartition(".")[0].partition("-")[0])
+            if name not in seen_names:
                 seen_names.add(name)
                 yield os.path.join(place, folder)
 
 
 def _listed(place: str) -> list[str]:
     try:
-        return sorted(os.listdir(place))
+        return sorted(name for name in os.listdir(place) if name.endswith((".dist-info", ".egg-info")))
     except OSError:
         return []  # a folder that may not be read; importing passes over it, too
 

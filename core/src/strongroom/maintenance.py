@@ -89,9 +89,7 @@ class AuditedMaintenance(Maintenance):
         return result
 
     def _event(self, event: str, **fields: object) -> AuditEvent:
-        return self._parts.audit.event(
-            event, principal=self._principal, base=self._base, backend=self._name, **fields
-        )
+        return self._parts.audit.event(event, principal=self._principal, base=self._base, backend=self._name, **fields)
 
     def _record_outcome(self, event: str, begun: AuditEvent, started: float, result: str, detail: str) -> None:
         duration = self._parts.clock() - started

@@ -57,6 +57,11 @@ MISTAKES = {
         "return {'read': ALLOW, 'list': ALLOW}[access.action]",
         "test_every_action_is_judged",
     ),
+    "knows nobody who acts for another": (
+        "judge",
+        "assert access.base is None; return ALLOW",
+        "test_an_access_on_somebody_else_s_behalf_is_judged",
+    ),
     "ascii only": ("judge", "access.name.encode('ascii'); return ALLOW", "test_names_do_not_upset_it"),
     "formats names": ("judge", "access.name.format(); return ALLOW", "test_names_do_not_upset_it"),
     "wants time to go on": (

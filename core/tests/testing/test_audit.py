@@ -107,7 +107,26 @@ MISTAKES = {
             if request.durable:
                 super().write(request)
         """,
-        {"test_events_that_need_not_be_durable_are_recorded", "test_what_was_recorded_survives_closing"},
+        {
+            "test_events_that_need_not_be_durable_are_recorded",
+            "test_what_was_written_before_can_be_made_durable",
+            "test_what_was_recorded_survives_closing",
+        },
+    ),
+    "needs an event to sync": (
+        """
+        def write(self, request):
+            assert request.events or not self.events
+            super().write(request)
+        """,
+        {"test_what_was_written_before_can_be_made_durable"},
+    ),
+    "writes what was before once more to sync it": (
+        """
+        def write(self, request):
+            super().write(request if request.events else request.replace(events=tuple(self.events)))
+        """,
+        {"test_what_was_written_before_can_be_made_durable"},
     ),
     "swallows its failure": (
         """

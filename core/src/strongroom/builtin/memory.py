@@ -109,8 +109,8 @@ class MemoryBackend(Backend):
 
     def list(self, request: ListRequest) -> ListResult:
         """Return every name below a prefix."""
-        with self._lock:
-            alive = [name for name, history in self._histories.items() if _is_alive(history)]
+        # A copy instead of the lock: a signal's handler may list while its own thread writes.
+        alive = [name for name, history in self._histories.copy().items() if _is_alive(history)]
         return ListResult(names=tuple(sorted(name for name in alive if name.is_below(request.prefix))))
 
     def versions(self, request: VersionsRequest) -> VersionsResult:

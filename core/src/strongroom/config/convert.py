@@ -7,6 +7,7 @@ its annotations say what each key must be.
 from __future__ import annotations
 
 import enum
+import sys
 import types
 import typing
 
@@ -66,15 +67,19 @@ def convert(settings: type[Any], table: dict[str, Any], place: Place, *, text_or
         ConfigurationError: A key is unknown, missing or of the wrong type, or the
             class's own check complains.
     """
-    kinds, defaults = fields(settings)
+    names, defaults = _field_names(settings)
     for key in table:
-        if key not in kinds:
-            raise ConfigurationError(f"{place.key(key)} is not a setting", hint=suggestion(key, kinds))
-    missing = [name for name in kinds if name not in table and name not in defaults]
+        if key not in names:
+            raise ConfigurationError(f"{place.key(key)} is not a setting", hint=suggestion(key, names))
+    missing = [name for name in names if name not in table and name not in defaults]
     if missing:
-        raise ConfigurationError(f"{place.key(missing[0])} is missing", hint=f"expected {_expected(kinds[missing[0]])}")
+        expected = _expected(_field_type(settings, missing[0]))
+        raise ConfigurationError(f"{place.key(missing[0])} is missing", hint=f"expected {expected}")
     texts = frozenset(text_origin)
-    content = {key: _value(value, kinds[key], place, key, from_text=key in texts) for key, value in table.items()}
+    content = {
+        key: _value(value, _field_type(settings, key), place, key, from_text=key in texts)
+        for key, value in table.items()
+    }
     made = settings(**content)
     problems = made.problems() if isinstance(made, SettingsCheck) else []
     if problems:
@@ -91,15 +96,33 @@ def fields(settings: type[Any]) -> tuple[dict[str, Any], frozenset[str]]:
     Returns:
         Each field's type by its name, and the names of those that have a default.
     """
+    names, optional = _field_names(settings)
+    return {name: _field_type(settings, name) for name in names}, optional
+
+
+def _field_names(settings: type[Any]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return the names of all fields, and of those that have a default."""
     if issubclass(settings, Record):
-        names = settings._fields
-        optional = frozenset(settings._defaults)
-    else:
-        attributes = settings.__attrs_attrs__
-        names = tuple(attribute.name for attribute in attributes)
-        optional = frozenset(attribute.name for attribute in attributes if attribute.default is not _no_default())
-    hints = typing.get_type_hints(settings, include_extras=True)
-    return {name: hints[name] for name in names}, optional
+        return settings._fields, frozenset(settings._defaults)
+    attributes = settings.__attrs_attrs__
+    optional = frozenset(attribute.name for attribute in attributes if attribute.default is not _no_default())
+    return tuple(attribute.name for attribute in attributes), optional
+
+
+def _field_type(settings: type[Any], name: str) -> Any:
+    """Return one field's type.
+
+    ``typing.get_type_hints`` does the same for all fields of a class, and compiles
+    the annotations of those, too, that no table mentions.
+    """
+    for owner in settings.__mro__:
+        kind = owner.__dict__.get("__annotations__", {}).get(name)  # noqa: RUF063  # costs an import, as in _record
+        if isinstance(kind, str):
+            # The plugin's own source text, which has been imported: no more than its class body could do.
+            return eval(kind, vars(sys.modules[owner.__module__]), dict(vars(owner)))  # noqa: S307  # see above
+        if kind is not None:
+            return kind
+    raise TypeError(f"{settings.__qualname__}.{name} has no annotation")
 
 
 def _no_default() -> Any:
