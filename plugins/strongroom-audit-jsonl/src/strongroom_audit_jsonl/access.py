@@ -81,8 +81,8 @@ def write_all(descriptor: int, content: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def check_private(descriptor: int, path: str) -> None:
-    """Refuse a file that others may read or write, or that is another user's.
+def check_private(descriptor: int, path: str) -> os.stat_result:
+    """Refuse a file that others may read or write, or that is another user's; return its status.
 
     Raises:
         AuditError: It is such a file; the hint says how to mend it.
@@ -91,6 +91,7 @@ def check_private(descriptor: int, path: str) -> None:
     _check_owner(status, path)
     if status.st_mode & _OTHERS:
         raise AuditError(f"{path} has mode {_mode(status)}, so others can use it", hint=f"run: chmod 600 {path}")
+    return status
 
 
 def check_unwritable(status: os.stat_result, path: str) -> None:

@@ -23,20 +23,16 @@ def examine(settings: JsonlSettings) -> Health:
 
     Raises:
         AuditError: No event can be recorded; it says why.
+        OSError: Neither can it be found out why.
     """
     path = settings.path
-    try:
-        folder = _folder(path)
-        can_add = _may(folder, os.W_OK | os.X_OK)
-        if not can_add and (missing := _missing(settings)):
-            raise AuditError(f"{missing} cannot be made in {folder}", hint="check the folder's permissions")
-        _check_space(folder, path)
-        _check_lock(f"{path}.lock")
-        status = _check_file(path)
-    except OSError as error:
-        raise AuditError(
-            f"the audit file {path} cannot be written: {error.strerror}", hint="check its folder and permissions"
-        ) from error
+    folder = _folder(path)
+    can_add = _may(folder, os.W_OK | os.X_OK)
+    if not can_add and (missing := _missing(settings)):
+        raise AuditError(f"{missing} cannot be made in {folder}", hint="check the folder's permissions")
+    _check_space(folder, path)
+    _check_lock(f"{path}.lock")
+    status = _check_file(path)
     facts = (("bytes", str(status.st_size)),) if status else ()
     for reason, hint in _faults(settings, folder, status, can_add=can_add):
         return Health(state=HealthState.DEGRADED, reason=reason, hint=hint, facts=facts)

@@ -79,9 +79,9 @@ class TrailLock:
         descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT)
         self._descriptor = descriptor
         try:
-            check_private(descriptor, self._path)
+            status = check_private(descriptor, self._path)
             self._wait(descriptor, deadline)
-            if _is_at(descriptor, self._path):
+            if _is_at(status, self._path):
                 return True
         except BaseException:
             self._let_go()
@@ -108,9 +108,9 @@ class TrailLock:
         )
 
 
-def _is_at(descriptor: int, path: str) -> bool:
-    """Tell whether an open file is still the one at a path."""
+def _is_at(status: os.stat_result, path: str) -> bool:
+    """Tell whether a file is still the one at a path."""
     try:
-        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+        return os.path.samestat(status, os.lstat(path))
     except FileNotFoundError:
         return False

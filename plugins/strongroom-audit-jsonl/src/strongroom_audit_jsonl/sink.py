@@ -61,6 +61,7 @@ class JsonlSink(AuditSink, Trail):
         """
         if request.events:
             self._attempt(lambda: self._append(request))
+            self._failure = None
         elif request.durable and not self._file.is_synced:
             self._attempt(lambda: self._file.sync(self._writing_key()))
 
@@ -70,13 +71,12 @@ class JsonlSink(AuditSink, Trail):
         self._file.append(block, head, key, durable=request.durable)
 
     def _attempt(self, action: Callable[[], None]) -> None:
-        """Do something under the lock, and remember whether it worked."""
+        """Do something under the lock, and remember a failure."""
         try:
             self._do(action)
         except AuditError as error:
             self._failure = error.again()
             raise
-        self._failure = None
 
     def _do(self, action: Callable[[], None]) -> None:
         try:
@@ -84,10 +84,7 @@ class JsonlSink(AuditSink, Trail):
             with self._lock:
                 action()
         except OSError as error:
-            raise AuditError(
-                f"the audit file {self._settings.path} cannot be written: {error.strerror}",
-                hint="free space on its disk, or check its folder and permissions",
-            ) from error
+            raise self._unwritable(error) from error
 
     def health(self) -> Health:
         """Say whether events can be recorded now, without recording one."""
@@ -99,8 +96,9 @@ class JsonlSink(AuditSink, Trail):
             found = examine(self._settings)
             if self._key is None and self._existing_key() is None:
                 self._check_new()
-        except AuditError as error:
-            return Health(state=HealthState.DOWN, reason=error.what, hint=error.hint)
+        except (AuditError, OSError) as error:
+            told = error if isinstance(error, AuditError) else self._unwritable(error)
+            return Health(state=HealthState.DOWN, reason=told.what, hint=told.hint)
         if found.state is HealthState.UP and not self._file.is_noted:
             reason = (
                 f"the head file {self._settings.path}.head cannot be written, so nothing vouches for the trail's end"
@@ -203,6 +201,12 @@ class JsonlSink(AuditSink, Trail):
             f"the key file {path}.key is missing, but the trail that it sealed is there"
             + (f": {file}" if file else ""),
             hint=f"bring it back, or move all files {path}* away to begin a new trail",
+        )
+
+    def _unwritable(self, error: OSError) -> AuditError:
+        return AuditError(
+            f"the audit file {self._settings.path} cannot be written: {error.strerror}",
+            hint="free space on its disk, or check its folder and permissions",
         )
 
     def _stillness(self) -> AbstractContextManager[object]:
