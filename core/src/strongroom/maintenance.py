@@ -71,6 +71,23 @@ class AuditedMaintenance(Maintenance):
 
         return self._recorded("rekey", lambda store: store.rekey(request), detail, attempt=True)
 
+    def prepare(self, event: str) -> None:
+        """Open the backend now, so that a failure of that comes before anything is made for a change of it.
+
+        Args:
+            event: What is about to be done; a failure is recorded as its outcome.
+
+        Raises:
+            StrongroomError: The backend cannot be opened.
+        """
+        begun = self._event(event, phase="attempt")
+        started = self._parts.clock()
+        try:
+            self._parts.backend(self._name)
+        except StrongroomError as error:
+            self._record_failure(event, begun, started, error)
+            raise
+
     def _recorded(
         self, event: str, act: Callable[[Maintenance], Result], detail: Callable[[Result], str], *, attempt: bool
     ) -> Result:

@@ -37,7 +37,7 @@ from strongroom.wiring import Parts
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
-    from strongroom.contracts.maintenance import Maintenance
+    from strongroom.maintenance import AuditedMaintenance
     from strongroom.writing import Deleted, Writer, Written
 
 
@@ -246,7 +246,7 @@ class SecretManager(BatchReader):
         principal = Principal(name=name, source=PrincipalSource.AS_PRINCIPAL)
         return SecretManager(self._parts, principal, base=self._gate)
 
-    def maintenance(self, backend: str | None = None) -> Maintenance:
+    def maintenance(self, backend: str | None = None) -> AuditedMaintenance:
         """Return what verifies, backs up and re-keys a backend that keeps its own file.
 
         Each call is recorded; a change of keys and a backup as attempt and outcome.

@@ -154,6 +154,7 @@ def _exchange_key_file(session: Session, options: argparse.Namespace) -> int:
         with session.open() as manager:
             # Both before a new key is made: with a wrong old key or a shared one, nothing is touched.
             maintenance = manager.maintenance(store.name)
+            maintenance.prepare("rekey")
             store.refuse_shared(key)
             key.prepare()
             request = RekeyRequest(new_key=key.new_source(), reencrypt=options.reencrypt)
