@@ -29,6 +29,8 @@ from strongroom.telemetry import Telemetry
 BUFFER_EVENTS: Final = 8192
 CLOSE_SECONDS: Final = 10.0
 """How long the end waits for a sink that another thread is writing to."""
+HEAD_SECONDS: Final = 60.0
+"""How often at most each sink is told where the trails of the others stand."""
 EXEC_SECONDS: Final = 1.0
 """How long other threads wait for the program to be replaced, before they take it that this has failed."""
 
@@ -83,6 +85,7 @@ class AuditStage:
         self._pid = os.getpid()
         self._exec_by: int | None = None
         self._exec_until = 0.0
+        self._heads_due = 0.0
         for sink in self.sinks:
             sink.started = self._wall_clock()
 
@@ -175,6 +178,22 @@ class AuditStage:
             raise
         self._deliver(self._optional, batch)
         self.buffer.settle(failed=False)
+        self._exchange_heads()
+
+    def _exchange_heads(self) -> None:
+        """Tell each sink, once a minute at most, where the trails of the others stand.
+
+        Whoever rewrites one trail would have to rewrite all of them. A head that
+        cannot be had or recorded stops nothing: the events themselves are recorded.
+        """
+        if len(self.sinks) < 2 or time.monotonic() < self._heads_due:
+            return
+        self._heads_due = time.monotonic() + HEAD_SECONDS
+        for sink in self.sinks:
+            head = sink.head()
+            if head is not None:
+                told = self.event("head", detail=f"{sink.type} {head.position}:{head.digest}")
+                self._deliver(tuple(other for other in self.sinks if other is not sink), Batch((told,), self._edge))
 
     def _write_to_required(self, batch: Batch) -> None:
         stuck = tuple(sink for sink in self._required if sink.failing and sink.waiting)

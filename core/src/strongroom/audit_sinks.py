@@ -16,7 +16,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from strongroom.contracts.audit import AuditSink, AuditWrite
+from strongroom.contracts.audit import AuditSink, AuditWrite, Trail, TrailHead
 from strongroom.contracts.health import Health, HealthState
 from strongroom.errors import AuditError, ClosedError
 from strongroom.model import AuditEvent
@@ -138,6 +138,16 @@ class GuardedSink(AuditSink):
                 ) from error
         self.failing = self._hangs = False
         self._unsynced = not request.durable
+
+    def head(self) -> TrailHead | None:
+        """Return where the sink's trail stands, if it keeps one and can say so now."""
+        if not isinstance(self.wrapped, Trail):
+            return None
+        try:
+            return self.wrapped.head()
+        # The plugin boundary: what cannot be told now is told the next time.
+        except Exception:  # noqa: BLE001  # see above
+            return None
 
     def deliver(self, batch: Batch, *, seconds: float) -> None:
         """Record the hits that wait, and then a batch; an optional sink that cannot has lost them.
