@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from strongroom.errors import AccessDeniedError, ClosedError, InvalidNameError, StrongroomError
+from strongroom.contracts.anomaly import Access
+from strongroom.errors import AccessDeniedError, InvalidNameError, StrongroomError
 from strongroom.model import AuditEvent, Principal, SecretName
 from strongroom.policy import Action, Ruling, denied, name_pattern
 from strongroom.wiring import Parts
@@ -29,7 +30,6 @@ class Gate:
         self.base = base
         self.root: Principal | None = base.chain[-1] if base is not None else None
         """Who took on the principal, if somebody did; if one view was made from another, the first of all."""
-        self.judges = bool(parts.anomaly.detectors)
         self._parts = parts
 
     @property
@@ -43,8 +43,7 @@ class Gate:
         Raises:
             ClosedError: The manager is closed.
         """
-        if self._parts.closed:
-            raise ClosedError("the manager is closed", hint="open a new one")
+        self._parts.ensure_open()
 
     def check(self, action: Action, spelling: str) -> SecretName:
         """Return the canonical name if this principal may do this to it, and record it if not.
@@ -54,13 +53,16 @@ class Gate:
             AccessDeniedError: The policy does not allow it.
             ClosedError: The manager is closed.
         """
+        return self.admit(action, spelling)[0]
+
+    def admit(self, action: Action, spelling: str) -> tuple[SecretName, Ruling]:
+        """Return the canonical name and the ruling that allows it; else as :meth:`check`."""
         name = self.canonical(action, spelling)
         try:
-            self.allow(action, name)
+            return name, self.allow(action, name)
         except AccessDeniedError as error:
             self.refused(action, name, error)
             raise
-        return name
 
     def canonical(self, action: Action, spelling: str) -> SecretName:
         """Return the canonical name whatever the rights to it, and record it if there is none.
@@ -92,17 +94,23 @@ class Gate:
             self.refused(action, printable(pattern), error)
             raise
 
-    def allow(self, action: Action, name: SecretName) -> None:
-        """Check this principal's right, and show the detectors what is denied.
+    def allow(self, action: Action, name: SecretName) -> Ruling:
+        """Return the ruling that allows this principal something, and show the detectors what is denied.
 
         Raises:
             AccessDeniedError: The principal, or the one that limits it, has not got it.
         """
         ruling = self.ruling(action, name)
         if not ruling.allowed:
-            # The detectors see what was denied, too; whether they block it as well changes nothing.
-            self._parts.anomaly.observe(self.principal, action, name, base=self.root)
+            access = self._access(action, name, allowed=False)
+            if access is not None:
+                # The detectors see what was denied, too; whether they block it as well changes nothing.
+                self._parts.anomaly.judge_denied(access)
             raise denied(self.principal.name, action, name, ruling.rule)
+        return ruling
+
+    def _access(self, action: Action, name: SecretName, *, allowed: bool = True) -> Access | None:
+        return self._parts.anomaly.access(self.principal, action, name, base=self.root, allowed=allowed)
 
     def permits(self, action: Action, name: str) -> bool:
         """Tell whether the principal has a right, without anybody noticing the question."""
@@ -110,22 +118,34 @@ class Gate:
 
     def ruling(self, action: Action, name: str) -> Ruling:
         """Return the decision on this principal, limited by the base unless that may act as this one."""
-        ruling = self._parts.policy.decide(self.principal.name, action, name)
-        if not ruling.allowed or self.base is None or self.base.permits(Action.IMPERSONATE, self.principal.name):
+        now = self._parts.wall_clock() / 1e9
+        ruling = self._parts.policy.decide(self.principal.name, action, name, now=now)
+        if not ruling.allowed or self.base is None:
             return ruling
-        return self.base.ruling(action, name)
+        impersonation = self.base.ruling(Action.IMPERSONATE, self.principal.name)
+        if impersonation.allowed:
+            return ruling.replace(until=_earlier(ruling.until, impersonation.until))
+        limit = self.base.ruling(action, name)
+        return limit.replace(until=_earlier(limit.until, _earlier(ruling.until, impersonation.until)))
 
-    def judge(self, action: Action, name: SecretName) -> None:
+    def judge(self, action: Action, name: SecretName) -> Access | None:
         """Let the detectors see an access, and record it if one of them blocks it.
+
+        Returns:
+            What they have seen; ``None`` if there are none.
 
         Raises:
             SuspiciousActivityError: A detector blocks it.
         """
+        access = self._access(action, name)
+        if access is None:
+            return None
         try:
-            self._parts.anomaly.judge(self.principal, action, name, base=self.root)
+            self._parts.anomaly.judge(access)
         except AccessDeniedError as error:
             self.refused(action, name, error)
             raise
+        return access
 
     def refused(self, action: Action, key: str, error: StrongroomError) -> None:
         """Record that an access was refused.
@@ -158,6 +178,10 @@ class Gate:
     def event(self, event: str, **fields: Any) -> AuditEvent:
         """Make an event of this principal's; see :meth:`AuditStage.event`."""
         return self._parts.audit.event(event, principal=self.principal, base=self.root, **fields)
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    return min(one, other) if one is not None and other is not None else one if other is None else other
 
 
 def printable(spelling: object) -> str:

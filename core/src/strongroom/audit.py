@@ -13,20 +13,21 @@ import time
 
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import Any, Final
 
-from strongroom.audit_buffer import Hit as Hit
-from strongroom.audit_buffer import HitBuffer, host_name
+from strongroom.audit_buffer import HitBuffer, host_name, program_name
 from strongroom.audit_sinks import LOCK_SECONDS as LOCK_SECONDS
 from strongroom.audit_sinks import Batch, closed_error, new_id, timestamp
 from strongroom.audit_sinks import GuardedSink as GuardedSink
+from strongroom.contracts.audit import Reading
 from strongroom.contracts.health import Health
 from strongroom.errors import AuditError, ClosedError, StrongroomError
 from strongroom.lifecycle import ForkLocks, all_of
 from strongroom.model import AuditEvent, Principal, current_user
 from strongroom.telemetry import Telemetry
 
-BUFFER_EVENTS: Final = 8192
+BUFFER_EVENTS: Final = 2048
 CLOSE_SECONDS: Final = 10.0
 """How long the end waits for a sink that another thread is writing to."""
 HEAD_SECONDS: Final = 60.0
@@ -41,7 +42,9 @@ class AuditStage:
     Args:
         sinks: In the order of the configuration.
         telemetry: Tells which trace an event belongs to.
+        clock: Monotonic seconds; what the times of hits are taken from.
         wall_clock: Nanoseconds since 1970, UTC.
+        number: Gives each hit a number that no other has.
         buffer_events: How many hits may wait; a full buffer is written by the next reader.
     """
 
@@ -50,7 +53,9 @@ class AuditStage:
         sinks: tuple[GuardedSink, ...],
         *,
         telemetry: Telemetry,
+        clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], int] = time.time_ns,
+        number: Callable[[], int] | None = None,
         buffer_events: int = BUFFER_EVENTS,
     ) -> None:
         self.sinks = sinks
@@ -68,17 +73,20 @@ class AuditStage:
             flush=self.flush,
             unusual=self._let_pass,
             trace_id=telemetry.current_trace_id,
+            clock=clock,
             wall_clock=wall_clock,
+            number=number or count(1).__next__,
             limit=buffer_events,
         )
-        self.hit: Callable[[Hit, str | None, str, str, float], None] = self.buffer.add if sinks else _no_sinks
-        """Record that a read was answered from memory; written at latest 50 ms from now.
+        self.hit: Callable[[Reading, str | None, float], None] | None = self.buffer.add if sinks else None
+        """Record that a read was answered from memory; written at latest 50 ms from now. ``None`` without a sink.
 
-        It takes the :class:`Hit`, the version that was returned, ``cache`` or ``stale``,
-        ``ok`` or the code of the remembered error, and the time in monotonic seconds. It
-        raises an ``AuditError`` if earlier hits could not be recorded by a required sink,
-        and a ``ClosedError`` if the stage is closed.
+        It takes who reads what, the version that was returned, and the time in monotonic
+        seconds. It raises an ``AuditError`` if earlier hits could not be recorded by a
+        required sink, and a ``ClosedError`` if the stage is closed.
         """
+        self.other_hit = self.buffer.add_other if sinks else _no_sinks
+        """Record another answer from memory: as ``hit``, and also its source and its result."""
         self._start_run()
 
     def _start_run(self) -> None:
@@ -118,7 +126,8 @@ class AuditStage:
         )
 
     def _edge(self, kind: str, id: str, when: int | None) -> AuditEvent:
-        return self.event(kind, id=id, timestamp=timestamp(self._wall_clock() if when is None else when))
+        facts = {"detail": program_name()} if kind == "opened" else {}
+        return self.event(kind, id=id, timestamp=timestamp(self._wall_clock() if when is None else when), **facts)
 
     def record(self, *events: AuditEvent, durable: bool = False) -> None:
         """Record events now, after the hits that came before them.
@@ -316,5 +325,5 @@ def _has_an_end(sink: GuardedSink) -> bool:
     return bool(sink.opened or sink.waiting or sink.lost)
 
 
-def _no_sinks(hit: Hit, version: str | None, source: str, result: str, now: float) -> None:
+def _no_sinks(reading: Reading, version: str | None, now: float, source: str, result: str) -> None:
     """Record nothing, where there is nothing to record at."""

@@ -8,19 +8,21 @@ cannot: no hit is served while an older one has waited for longer than the windo
 
 from __future__ import annotations
 
+import operator
 import os
+import sys
 import threading
 import time
 
 from collections import deque
 from collections.abc import Callable
-from itertools import count
+from itertools import count, repeat
 from typing import Final
 
-from strongroom._record import Record
-from strongroom.audit_sinks import GuardedSink, new_id, timestamp
+from strongroom.audit_sinks import GuardedSink, new_id
+from strongroom.contracts.audit import Hits, Reading, Row
 from strongroom.errors import ClosedError
-from strongroom.model import AuditEvent, Principal, current_user
+from strongroom.model import current_user
 
 FLUSH_SECONDS: Final = 0.04
 """How long a hit stays in the buffer; with the write itself it stays under 50 ms."""
@@ -29,19 +31,12 @@ WINDOW_SECONDS: Final = 0.05
 RETRY_SECONDS: Final = (0.05, 1.0)
 """How long the thread waits after a failure, at first and at most."""
 NEVER: Final = float("inf")
+HIT: Final = ("cache", "ok")
+"""Source and result of a hit that returned a value."""
 
-
-class Hit(Record):
-    """What the events of all hits of one secret by one principal have in common."""
-
-    principal: Principal
-    key: str
-    backend: str
-    base: Principal | None = None
-    """Who took on the principal, if somebody did."""
-
-
-Waiting = tuple[int, float, int, Hit, str | None, str, str, str | None]
+# Nobody can be in a trace unless somebody has imported this.
+_TRACES: Final = "opentelemetry.trace"
+_modules: Final = sys.modules
 
 
 class HitBuffer:
@@ -52,7 +47,9 @@ class HitBuffer:
         flush: Writes what waits, here and at the sinks.
         unusual: Called after a hit was taken while :attr:`alert` is set; raises if the hit must not pass.
         trace_id: Tells which trace a hit belongs to.
+        clock: Monotonic seconds; what the times of the hits are taken from.
         wall_clock: Nanoseconds since 1970, UTC.
+        number: Gives each hit a number that no other has.
         limit: How many hits may wait; a full buffer is written by the next reader.
     """
 
@@ -63,7 +60,9 @@ class HitBuffer:
         flush: Callable[[], None],
         unusual: Callable[[], None],
         trace_id: Callable[[], str | None],
+        clock: Callable[[], float],
         wall_clock: Callable[[], int],
+        number: Callable[[], int],
         limit: int,
     ) -> None:
         self._sinks = sinks
@@ -71,42 +70,83 @@ class HitBuffer:
         self._flush = flush
         self._unusual = unusual
         self._trace_id = trace_id
+        self._clock = clock
         self._wall_clock = wall_clock
+        self._number = number
         self._limit = limit
         self._user = current_user()
         self._host = host_name()
-        self.alert = False
-        """Whether :meth:`add` has to ask before it lets a hit pass."""
+        self._alert = False
         self.start_afresh()
 
     def start_afresh(self) -> None:
         """Be empty, without a thread, with new locks."""
-        self.items: deque[Waiting] = deque()
+        self.items: deque[Row] = deque()
         self.due = NEVER
         """When the oldest hit that a required sink still lacks has waited too long; the past, if a write failed."""
-        self._number = count(1).__next__
+        # The numbers of answers that are no plain hits: below zero, so that they are nobody else's.
+        self._other_number = count(-1, -1).__next__
         self._run_id = new_id()
+        self._origin = (self._user, self._host, os.getpid())
         self._awake = False
+        # Whether the thread is awake and nothing unusual goes on: one look instead of two for each hit.
+        self._calm = False
         self._taking = threading.RLock()
         self._taker: int | None = None
+        self._taken: Hits | None = None
+        self._given = 0
         self._starting = threading.RLock()
         # Not an Event: a signal's handler that reads would wait for the lock inside it, held by its own thread.
         self._bell = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = False
 
-    def add(self, hit: Hit, version: str | None, source: str, result: str, now: float) -> None:
+    @property
+    def alert(self) -> bool:
+        """Whether :meth:`add` has to ask before it lets a hit pass."""
+        return self._alert
+
+    @alert.setter
+    def alert(self, value: bool) -> None:
+        with self._starting:
+            self._alert = value
+            self._calm = False
+
+    def add(self, reading: Reading, version: str | None, now: float) -> None:
         """Record that a read was answered from memory; see ``AuditStage.hit``."""
         items = self.items
         if now > self.due or len(items) >= self._limit:
             # If this fails the read fails, and so must leave no trace that says it went well.
             self._flush()
-        items.append((self._number(), now, self._wall_clock(), hit, version, source, result, self._trace_id()))
-        if self.alert:
+        trace = None if _TRACES not in _modules else self._trace_id()
+        items.append((self._number(), now, reading, version, trace, HIT))
+        if not self._calm:
+            self._attend(now)
+
+    def add_other(self, reading: Reading, version: str | None, now: float, source: str, result: str) -> None:
+        """Record another answer from memory: that there is no such secret, or a stale one."""
+        if now > self.due or len(self.items) >= self._limit:
+            self._flush()
+        trace = None if _TRACES not in _modules else self._trace_id()
+        self.items.append((self._other_number(), now, reading, version, trace, (source, result)))
+        if not self._calm:
+            self._attend(now)
+
+    def takes_without_waiting(self, now: float) -> bool:
+        """Tell whether a hit can be taken now without anything being written first."""
+        return now <= self.due and len(self.items) < self._limit and not self._alert
+
+    def _attend(self, now: float) -> None:
+        if self._alert:
             # Asked only now: what was in the buffer before it was set has been written by who set it.
             self._unusual()
         if not self._awake:
             self._wake(now)
+        with self._starting:
+            self._calm = True
+            # Set meanwhile, by a signal's handler or the taker: then the next hit looks again.
+            if self._alert or not self._awake:
+                self._calm = False
 
     def _wake(self, now: float) -> None:
         self._awake = True
@@ -154,7 +194,7 @@ class HitBuffer:
 
     def holds_something(self) -> bool:
         """Tell whether a hit waits, here or at a sink."""
-        return bool(self.items) or any(sink.waiting for sink in self._sinks)
+        return bool(self.items) or self._taken is not None or any(sink.waiting for sink in self._sinks)
 
     def stop(self) -> None:
         """Let the thread end, and none be started any more."""
@@ -162,20 +202,38 @@ class HitBuffer:
         self.ring()
 
     def take(self) -> None:
-        """Move every hit into the queue of each sink."""
+        """Move every hit into the queue of each sink.
+
+        A signal's handler may end this at any point; the next call goes on there.
+        """
         if self._taker == threading.get_ident():
             return  # a signal's handler, within this: what waits is about to be moved
         with self._taking:
             try:
                 self._taker = threading.get_ident()
-                self._awake = False
-                for _ in range(len(self.items)):
-                    event = self._event(self.items[0])
-                    for sink in self._sinks:
-                        sink.append(event, self._limit)
-                    self.items.popleft()
+                # In this order: a reader who says that all is calm looks afterwards whether the thread is awake.
+                self._awake = self._calm = False
+                if self._taken is not None:
+                    self._hand_out(self._taken)
+                if self.items:
+                    self._taken = self._hits()
+                    self._hand_out(self._taken)
             finally:
                 self._taker = None
+
+    def _hits(self) -> Hits:
+        offset = self._wall_clock() / 1e9 - self._clock()
+        return Hits(self._run_id, offset, self._origin, [])
+
+    def _hand_out(self, taken: Hits) -> None:
+        rows = taken.rows
+        if not rows and isinstance(rows, list):
+            # One call that runs no Python code, so neither a signal nor another thread comes in between.
+            rows.extend(map(operator.call, repeat(self.items.popleft, len(self.items))))
+        while self._given < len(self._sinks):
+            self._sinks[self._given].append(taken, self._limit)
+            self._given += 1
+        self._taken, self._given = None, 0
 
     def settle(self, *, failed: bool) -> None:
         """Note from when on the next hit must not pass before this one was written.
@@ -195,29 +253,14 @@ class HitBuffer:
             # Another thread is writing these.
             self.due = min(self.due, before)
 
-    def _event(self, waiting: Waiting) -> AuditEvent:
-        number, _, when, hit, version, source, result, trace_id = waiting
-        return AuditEvent(
-            # The same however often it has to be written.
-            id=f"{self._run_id}{number:08x}",
-            timestamp=timestamp(when),
-            event="get",
-            key=hit.key,
-            principal=hit.principal.name,
-            principal_source=hit.principal.source.value,
-            on_behalf_of=hit.base.name if hit.base is not None else None,
-            user=self._user,
-            host=self._host,
-            pid=os.getpid(),
-            result=result,
-            cache_hit=True,
-            source=source,
-            backend=hit.backend,
-            version=version,
-            trace_id=trace_id,
-        )
-
 
 def host_name() -> str:
     """Return the name of the machine."""
     return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+
+
+def program_name() -> str:
+    """Return the name of the program that this process runs, without its folder and its arguments."""
+    name = os.path.basename(sys.argv[0] if sys.argv else "") or "python"
+    # A file's name may hold bytes that are no text.
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -12,11 +12,11 @@ import threading
 import time
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from strongroom.contracts.audit import AuditSink, AuditWrite, Trail, TrailHead
+from strongroom.contracts.audit import AuditSink, AuditWrite, Block, Hits, Trail, TrailHead
 from strongroom.contracts.health import Health, HealthState
 from strongroom.errors import AuditError, ClosedError
 from strongroom.model import AuditEvent
@@ -105,8 +105,8 @@ class GuardedSink(AuditSink):
 
     def _start_afresh(self) -> None:
         self.lock = SinkLock()
-        self.waiting: deque[AuditEvent] = deque()
-        """Hits that it has not recorded yet."""
+        self.waiting: deque[Hits] = deque()
+        """Hits that it has not recorded yet, in the portions in which they came."""
         self.opened = False
         """Whether it has recorded that this process has begun."""
         # Shared by `opened` and `closed`, so that a missing end is told from another process's.
@@ -191,17 +191,17 @@ class GuardedSink(AuditSink):
         self.write(AuditWrite(events=block, durable=batch.durable))
         self._written(waiting, batch)
 
-    def _block(self, batch: Batch) -> tuple[int, tuple[AuditEvent, ...]]:
-        """Return how many hits wait, and these with the batch's events and what stands around them."""
+    def _block(self, batch: Batch) -> tuple[int, Sequence[AuditEvent]]:
+        """Return how many portions of hits wait, and these with the batch's events and what stands around them."""
         # Only the holder of the lock takes away from the left; others may append meanwhile.
         waiting = len(self.waiting)
-        block = (*(self.waiting[index] for index in range(waiting)), *batch.events)
-        if batch.ends:
-            block = (*block, batch.edge("closed", self._run_id, None))
-        if block and not self.opened:
-            # Each sink hears of the process with the first event that it can record.
-            block = (batch.edge("opened", self._run_id, self.started), *block)
-        return waiting, block
+        hits = tuple(self.waiting[index] for index in range(waiting))
+        after = (*batch.events, batch.edge("closed", self._run_id, None)) if batch.ends else batch.events
+        if not hits and not after:
+            return 0, ()
+        # Each sink hears of the process with the first event that it can record.
+        before = () if self.opened else (batch.edge("opened", self._run_id, self.started),)
+        return waiting, Block((before, *hits, after)) if hits else (*before, *after)
 
     def _written(self, waiting: int, batch: Batch) -> None:
         self._ended = batch.ends or (self._ended and not waiting and not batch.events)
@@ -220,28 +220,33 @@ class GuardedSink(AuditSink):
         waiting, block = self._block(batch)
         lost = self.lost
         if lost and block:
-            block = (_gap(block[-1], lost, self._gap_id), *block)
+            block = Block(((_gap(batch.edge("gap", self._gap_id, None), lost),), block))
         if not block and not (batch.durable and self._unsynced):
             return
         try:
             self.write(AuditWrite(events=block, durable=batch.durable))
         except AuditError as error:
             # The process's `opened` event is not lost: it comes again with the next events.
-            self._lose(waiting + batch.size, error)
-            for _ in range(waiting):
-                self.waiting.popleft()
+            self._lose(sum(len(self.waiting.popleft()) for _ in range(waiting)) + batch.size, error)
             return
         with self._counting:
             self.lost -= lost
         self._gap_id = new_id() if lost else self._gap_id
         self._written(waiting, batch)
 
-    def append(self, hit: AuditEvent, limit: int) -> None:
-        """Put a hit into the queue; an optional sink's queue may be full."""
-        if not self.required and len(self.waiting) >= limit:
-            self._lose(1, self._busy())
+    @property
+    def backlog(self) -> int:
+        """How many hits it has not recorded yet."""
+        return sum(map(len, tuple(self.waiting)))
+
+    def append(self, hits: Hits, limit: int) -> None:
+        """Put hits into the queue; an optional sink's queue may be full."""
+        if self.waiting and self.waiting[-1] is hits:
+            return  # a signal's handler came in between, and this is done
+        if not self.required and self.backlog + len(hits) > limit:
+            self._lose(len(hits), self._busy())
         else:
-            self.waiting.append(hit)
+            self.waiting.append(hits)
 
     def _lose(self, count: int, error: AuditError) -> None:
         with self._counting:
@@ -275,7 +280,7 @@ class GuardedSink(AuditSink):
         if self.required:
             raise self._busy()
         # It is left as it is, open: another thread is in it.
-        self._lose(len(self.waiting) + (batch.size if batch else 0), self._busy())
+        self._lose(self.backlog + (batch.size if batch else 0), self._busy())
 
     def _finish(self, batch: Batch | None) -> None:
         if self.finished:
@@ -293,7 +298,7 @@ class GuardedSink(AuditSink):
         except Exception as error:  # noqa: BLE001  # see above
             return Health(state=HealthState.DOWN, reason=f"{self.type} failed with {type(error).__name__}")
         if self.failing and self.required and state.state is HealthState.UP:
-            waiting = f", and {len(self.waiting)} events wait for it" if self.waiting else ""
+            waiting = f", and {self.backlog} events wait for it" if self.waiting else ""
             return Health(state=HealthState.DOWN, reason=f"its last write failed{waiting}")
         return state
 
@@ -341,10 +346,10 @@ class Batch:
         return len(self.events) + self.ends
 
 
-def _gap(model: AuditEvent, lost: int, id: str) -> AuditEvent:
+def _gap(model: AuditEvent, lost: int) -> AuditEvent:
     return AuditEvent(
-        id=id,
-        timestamp=timestamp(time.time_ns()),
+        id=model.id,
+        timestamp=model.timestamp,
         event="gap",
         result="events_lost",
         count=lost,

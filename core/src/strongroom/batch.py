@@ -10,10 +10,13 @@ from strongroom.access import printable
 from strongroom.cache import Flight
 from strongroom.contracts.backend import ReadManyRequest, ReadResult
 from strongroom.errors import BackendError, BatchError, StrongroomError
+from strongroom.loading import Load
 from strongroom.model import Secret, SecretName
 from strongroom.policy import Action, matches
 from strongroom.reading import Reader
-from strongroom.wiring import Grant
+
+Led = tuple[str, Load, Flight[Secret]]
+"""A name as it was written, the read that it stands for, and the load under way for it."""
 
 
 class Batch(Record):
@@ -42,18 +45,18 @@ class BatchReader(Reader):
         self._gate.ensure_open()
         found: dict[str, Secret] = {}
         errors: dict[str, StrongroomError] = {}
-        missing: list[tuple[str, Grant]] = []
+        missing: list[tuple[str, Load]] = []
         for name in _once_each(names):
             # What is no text has no answer under its own name.
             spelling = name if isinstance(name, str) else printable(name)
             with _collecting(spelling, errors):
                 grant = self._grant(name)
-                self._gate.judge(Action.READ, grant.name)
-                entry = self._entries.get(grant.name)
-                if entry is not None and (now := self._clock()) < entry.fresh_until:
-                    found[spelling] = self._hit(grant, entry, now)
+                load = Load(grant, None, self._gate.judge(Action.READ, grant.name))
+                secret = self._from_cache(grant, grant.name, load.access, None)
+                if secret is not None:
+                    found[spelling] = secret
                 else:
-                    missing.append((spelling, grant))
+                    missing.append((spelling, load))
         self._load_many(missing, found, errors)
         if strict and errors:
             raise BatchError(
@@ -64,58 +67,52 @@ class BatchReader(Reader):
         return Batch(found=found, errors=errors)
 
     def _load_many(
-        self, missing: list[tuple[str, Grant]], found: dict[str, Secret], errors: dict[str, StrongroomError]
+        self, missing: list[tuple[str, Load]], found: dict[str, Secret], errors: dict[str, StrongroomError]
     ) -> None:
         """Fetch what is not cached, one call a backend; what somebody else is fetching is waited for."""
-        leading: dict[str, list[tuple[str, Grant, Flight[Secret]]]] = {}
-        following: list[tuple[str, Grant]] = []
+        leading: dict[str, list[Led]] = {}
+        following: list[tuple[str, Load]] = []
         led: set[SecretName] = set()
-        for spelling, grant in missing:
+        for spelling, load in missing:
             # Two spellings of one name are one secret, to be asked for once.
-            if grant.name not in led:
-                flight, leads = self._cache.join(grant.name)
+            if load.grant.name not in led:
+                flight, leads = self._cache.join(load.key)
                 if leads:
-                    led.add(grant.name)
-                    leading.setdefault(grant.backend.name, []).append((spelling, grant, flight))
+                    led.add(load.grant.name)
+                    leading.setdefault(load.grant.origin, []).append((spelling, load, flight))
                     continue
-            following.append((spelling, grant))
+            following.append((spelling, load))
         try:
             for group in leading.values():
                 self._load_group(group, found, errors)
         except BaseException as error:
             # Whoever waits for one of the others must not wait for ever.
-            self._give_up([flight for group in leading.values() for flight in group], error)
+            self._give_up([one for group in leading.values() for one in group], error)
             raise
-        for spelling, grant in following:
+        for spelling, load in following:
             with _collecting(spelling, errors):
-                entry, now = self._entries.get(grant.name), self._clock()
-                fresh = entry is not None and now < entry.fresh_until
-                found[spelling] = self._hit(grant, entry, now) if entry and fresh else self._load(grant, None)
+                secret = self._from_cache(load.grant, load.key, load.access, None)
+                found[spelling] = secret if secret is not None else self._loader.load(load)
 
-    def _load_group(
-        self,
-        group: list[tuple[str, Grant, Flight[Secret]]],
-        found: dict[str, Secret],
-        errors: dict[str, StrongroomError],
-    ) -> None:
+    def _load_group(self, group: list[Led], found: dict[str, Secret], errors: dict[str, StrongroomError]) -> None:
         started = self._clock()
         self._cache.counters.cell.loads += 1
-        backend = group[0][1].backend
+        backend = group[0][1].grant.backend
         try:
-            answer = backend.read_many(ReadManyRequest(names=tuple(grant.name for _, grant, _ in group)))
+            answer = backend.read_many(ReadManyRequest(names=tuple(load.grant.name for _, load, _ in group)))
             outcomes: dict[SecretName, ReadResult | StrongroomError] = {**answer.found, **answer.errors}
         except StrongroomError as error:
-            outcomes = {grant.name: error.again() for _, grant, _ in group}
-        for spelling, grant, flight in group:
+            outcomes = {load.grant.name: error.again() for _, load, _ in group}
+        for spelling, load, flight in group:
             with _collecting(spelling, errors):
-                outcome = outcomes.get(grant.name) or _unanswered(backend.name, grant.name)
-                found[spelling] = self._settle(grant, None, flight, outcome, started)
+                outcome = outcomes.get(load.grant.name) or _unanswered(backend.name, load.grant.name)
+                found[spelling] = self._loader.settle(load, flight, outcome, started)
 
-    def _give_up(self, group: list[tuple[str, Grant, Flight[Secret]]], error: BaseException) -> None:
-        for _, grant, flight in group:
+    def _give_up(self, group: list[Led], error: BaseException) -> None:
+        for _, load, flight in group:
             if not flight.done.is_set():
-                self._cache.land(grant.name, flight, secret=None, error=error)
-                self._count(None, error)
+                self._cache.land(load.key, flight, secret=None, error=error)
+                self._loader.count(load, None, error)
 
     def prefetch(self, *patterns: str) -> Batch:
         """Read into the cache every secret whose name matches, where this principal may.

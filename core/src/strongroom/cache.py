@@ -1,43 +1,82 @@
 """The cache: entries, statistics, single flight by name, bounded size.
 
 A hit is one dictionary look-up and one comparison of numbers, without a lock:
-when an entry is stored, the policy says until when it is good. Eviction is
-CLOCK: a hit sets a flag, and the hand passes over flagged entries once.
+when an entry is stored, the policy says until when it is good, and all that
+eviction needs of a hit is a flag.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
 
-from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
 from strongroom._record import Record
-from strongroom.contracts.cache import CachePolicy, Lifetime, StoreRequest
+from strongroom.contracts.cache import CachePolicy, Lifetime, Previous, StoreRequest
 from strongroom.errors import PluginError, SecretNotFoundError
+from strongroom.eviction import Candidate, Sieve
 from strongroom.model import Secret, SecretName
 
+Key = Hashable
+Loaded = TypeVar("Loaded")
+
+NEVER: Final = float("-inf")
 BUCKETS: Final = (1.0, 10.0, 60.0, 300.0, 3600.0, float("inf"))
 """Upper bounds in seconds of the age and life distributions."""
 
 
-class Entry:
-    """A cached answer: a secret, or that there is none."""
+class Entry(Candidate):
+    """A cached answer: a secret, or that there is none.
 
-    __slots__ = ("error", "fresh_until", "secret", "stale_until", "stored", "ticket", "visited")
+    Whoever holds an entry that has been dropped finds no value in it any more, and
+    that it is not to be served.
+
+    Attributes:
+        quiet_until: Up to here a hit needs nothing but the secret; beyond it, look at the other times.
+    """
+
+    __slots__ = (
+        "error",
+        "fresh_until",
+        "key",
+        "quiet_until",
+        "revalidate_until",
+        "secret",
+        "stale_until",
+        "stored",
+    )
 
     def __init__(
-        self, stored: float, lifetime: Lifetime, *, secret: Secret | None, error: SecretNotFoundError | None
+        self, key: Key, stored: float, lifetime: Lifetime, *, secret: Secret | None, error: SecretNotFoundError | None
     ) -> None:
+        super().__init__(lifetime.spared)
+        self.key = key
         self.secret = secret
         self.error = error
         self.stored = stored
         self.fresh_until = lifetime.fresh_until
-        self.stale_until = max(lifetime.fresh_until, lifetime.stale_until or lifetime.fresh_until)
-        self.visited = False
-        self.ticket = 0
-        """What the hand of the clock knows the entry by: if it held the entry itself, no value would be wiped."""
+        self.revalidate_until = _latest(self.fresh_until, lifetime.revalidate_until)
+        self.stale_until = _latest(self.revalidate_until, lifetime.stale_until)
+        self.quiet_until = (
+            self.fresh_until if lifetime.refresh_at is None else min(self.fresh_until, lifetime.refresh_at)
+        )
+
+    def end(self) -> None:
+        """Serve no more, and let go of the value."""
+        # In this order: a reader takes the secret first and looks at the time then.
+        self.quiet_until = NEVER
+        self.fresh_until = self.revalidate_until = self.stale_until = NEVER
+        self.secret = None
+
+    def in_refresh(self) -> None:
+        """Let the next hits pass while the answer is being fetched anew."""
+        self.quiet_until = self.fresh_until
+
+
+def _latest(time: float, other: float | None) -> float:
+    return time if other is None or other < time else other
 
 
 class CacheStats(Record):
@@ -71,6 +110,29 @@ class CacheStats(Record):
         return served / self.reads if self.reads else 0.0
 
 
+class Tally:
+    """Counts in steps that no other thread can cut in two; much cheaper than a lock.
+
+    Attributes:
+        step: Counts one, and returns a number that no other step returns.
+    """
+
+    def __init__(self) -> None:
+        # Both are functions of C, which the interpreter does not leave in between.
+        self.step: Callable[[], int] = itertools.count().__next__
+        self._looks: Callable[[], int] = itertools.count().__next__
+        self._from = 0
+
+    def value(self) -> int:
+        """Return how many steps there were since it was made or reset; looking is a step, which is taken off."""
+        looks = self._looks()
+        return self.step() - looks - self._from
+
+    def reset(self) -> None:
+        """Count from 0 again; numbers are not repeated."""
+        self._from += self.value()
+
+
 class _Cell:
     """Counts of one thread; only that thread adds to them."""
 
@@ -91,10 +153,6 @@ class Counters(threading.local):
     def __init__(self, cells: list[_Cell]) -> None:
         self.cell = _Cell()
         cells.append(self.cell)
-
-
-Key = Hashable
-Loaded = TypeVar("Loaded")
 
 
 class Landing:
@@ -152,13 +210,17 @@ class Cache:
         self.policy = policy
         self.max_entries = max_entries
         self.entries: dict[Key, Entry] = {}
+        self._sieve = Sieve(self.entries, max_entries)
         self.clock = clock
+        self.hits = Tally()
+        """The plain hits: those that returned a value which needed nothing else."""
         self._random = random
         self._cells: list[_Cell] = []
         self._start_afresh()
 
     def _start_afresh(self) -> None:
         self.entries.clear()
+        self.hits.reset()
         self.counters = Counters(self._cells)
         # Reentrant, since a signal's handler may read while its own thread is in here. So whatever
         # looks at a collection here must cope with what such a read stores or drops.
@@ -166,13 +228,14 @@ class Cache:
         self._flights: dict[Key, Flight[Secret]] = {}
         # The keys of older versions by name, so that dropping a name need not look at every entry.
         self._versions: dict[Hashable, set[Key]] = {}
-        self._hand: deque[tuple[Key, int]] = deque()
-        self._tickets = 0
+        self._sieve.clear()
         self._evictions = 0
         self._expirations = 0
 
     def after_fork(self) -> None:
         """Start empty, with new locks and counts, in a forked child."""
+        for entry in self.entries.values():
+            entry.end()
         self._cells = []
         self._start_afresh()
 
@@ -187,19 +250,34 @@ class Cache:
     ) -> None:
         """Keep a load's answer for as long as the policy says, unless something newer has come since."""
         now = self.clock()
-        request = StoreRequest(name=name, now=now, found=secret is not None, random=self._random())
-        entry = Entry(now, self._lifetime(request), secret=secret, error=error.again() if error else None)
+        request = StoreRequest(
+            name=name,
+            now=now,
+            found=secret is not None,
+            random=self._random(),
+            version=secret.version if secret is not None else None,
+            previous=_previous(self.entries.get(key)),
+            pinned=isinstance(key, tuple),
+        )
+        entry = Entry(key, now, self._lifetime(request), secret=secret, error=error.again() if error else None)
         with self._lock:
             if flight.obsolete:
                 return
             if entry.stale_until <= now:
                 # Not worth keeping, and what was kept is older: after 'not found' nothing may stand in for it.
-                self.entries.pop(key, None)
+                self._forget(key)
             else:
                 self._insert(key, entry)
             if flight.obsolete:
                 # A signal's handler has changed the secret since.
-                self.entries.pop(key, None)
+                self._forget(key)
+
+    def _forget(self, key: Key) -> bool:
+        entry = self.entries.pop(key, None)
+        if entry is None:
+            return False
+        entry.end()
+        return True
 
     def _lifetime(self, request: StoreRequest) -> Lifetime:
         try:
@@ -217,42 +295,17 @@ class Cache:
         if key not in self.entries:
             while len(self.entries) >= self.max_entries:
                 self._evict_one()
-        self._tickets += 1
-        entry.ticket = self._tickets
-        self.entries[key] = entry
-        self._hand.append((key, entry.ticket))
-        if len(self._hand) > 2 * self.max_entries + 16:
-            for _ in range(len(self._hand)):
-                pair = self._next_of_hand()
-                if pair is not None and self._pointed_at(*pair) is not None:
-                    self._hand.append(pair)
-
-    def _next_of_hand(self) -> tuple[Key, int] | None:
-        try:
-            return self._hand.popleft()
-        except IndexError:
-            return None
-
-    def _pointed_at(self, key: Key, ticket: int) -> Entry | None:
-        entry = self.entries.get(key)
-        return entry if entry is not None and entry.ticket == ticket else None
+        replaced = self.entries.get(key)
+        self._sieve.insert(key, entry)
+        if replaced is not None:
+            replaced.end()
 
     def _evict_one(self) -> None:
-        """Move the hand on to an entry that no read has used since it last passed."""
-        while (pair := self._next_of_hand()) is not None:
-            entry = self._pointed_at(*pair)
-            if entry is None:
-                continue
-            if entry.visited:
-                entry.visited = False
-                self._hand.append(pair)
-                continue
-            self.entries.pop(pair[0], None)
-            self._evictions += 1
-            return
-        # The hand knows of none: a signal's handler came in between. The oldest goes.
-        for key in list(self.entries)[:1]:
-            self.entries.pop(key, None)
+        key = self._sieve.choose()
+        if key is None:
+            # A signal's handler came in between. The oldest goes.
+            key = next(iter(list(self.entries)), None)
+        if self._forget(key):
             self._evictions += 1
 
     def drop(self, name: SecretName) -> None:
@@ -260,7 +313,7 @@ class Cache:
         with self._lock:
             for key in (name, *self._versions.pop(name, ())):
                 self._obsolete(key)
-                self.entries.pop(key, None)
+                self._forget(key)
 
     def abandon(self, key: Key) -> None:
         """Let the next read start a load of its own, and keep what is there until that one ends."""
@@ -275,8 +328,9 @@ class Cache:
     def clear(self) -> None:
         """Forget everything; no load under way will be kept either."""
         with self._lock:
-            self.entries.clear()
-            self._hand.clear()
+            for key in list(self.entries):
+                self._forget(key)
+            self._sieve.clear()
             for flight in list(self._flights.values()):
                 flight.obsolete = True
             self._flights.clear()
@@ -303,7 +357,7 @@ class Cache:
         with self._lock:
             expired = [key for key, entry in list(self.entries.items()) if entry.stale_until <= now]
             for key in expired:
-                self.entries.pop(key, None)
+                self._forget(key)
             self._expirations += len(expired)
             self._versions.clear()
             for key in (*self.entries, *self._flights):
@@ -346,6 +400,7 @@ class Cache:
                 total.add(cell)
             self._fold_dead_cells()
             entries = list(self.entries.values())
+            total.hits += self.hits.value()
         return CacheStats(
             reads=total.hits + total.misses + total.negative + total.stale + total.errors,
             hits=total.hits,
@@ -369,6 +424,13 @@ class Cache:
             for cell in dead[1:]:
                 dead[0].add(cell)
                 self._cells.remove(cell)
+
+
+def _previous(entry: Entry | None) -> Previous | None:
+    if entry is None:
+        return None
+    version = entry.secret.version if entry.secret is not None else None
+    return Previous(version=version, stored=entry.stored, used=entry.was_read())
 
 
 def _distribution(seconds: list[float]) -> dict[str, int]:

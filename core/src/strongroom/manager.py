@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from strongroom._record import Record
-from strongroom.access import Gate
+from strongroom.acting import check_principal
 from strongroom.batch import Batch as Batch
 from strongroom.batch import BatchReader
 from strongroom.cache import CacheStats
@@ -21,7 +21,7 @@ from strongroom.config.load import load
 from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend
 from strongroom.contracts.health import Health, HealthState
-from strongroom.errors import ConfigurationError, StrongroomError
+from strongroom.errors import StrongroomError
 from strongroom.events import Callback, SecretUpdated
 from strongroom.model import (
     Absent,
@@ -81,12 +81,20 @@ def open(  # noqa: A001  # the public name is strongroom.open
         sinks: Further audit sinks that exist already; all of them are required.
 
     Raises:
-        ConfigurationError: The configuration cannot be read or is not usable.
+        ConfigurationError: The configuration cannot be read or is not usable, or the
+            memory is to be locked and cannot be.
         PluginError: A cache policy, sink or detector that it names is missing or broken.
     """
     configuration = load(config, ready=backends or ())
+    if configuration.lock_memory:
+        from strongroom.memory import lock_memory
+
+        lock_memory()
+    # A file that was searched for stays the same one, wherever the program goes.
+    source = config if isinstance(config, dict) else configuration.source
     parts = Parts(
         configuration,
+        reread=lambda: load(source, ready=backends or ()),
         clock=clock,
         wall_clock=wall_clock,
         tracer_provider=tracer_provider,
@@ -102,18 +110,12 @@ class SecretManager(BatchReader):
     It is safe to use from several threads and across a fork.
     """
 
-    def __init__(self, parts: Parts, principal: Principal, *, base: Gate | None = None) -> None:
-        super().__init__(parts, principal, base=base)
-        self._lazy_writer: Writer | None = None
-
     @property
     def _writer(self) -> Writer:
-        if self._lazy_writer is None:
-            # Imported here: a program that only reads has no need of it.
-            from strongroom.writing import Writer
+        # Imported here: a program that only reads has no need of it.
+        from strongroom.writing import Writer
 
-            self._lazy_writer = Writer(self._parts, self._gate, self._cache.drop)
-        return self._lazy_writer
+        return Writer(self._parts, self._gate, self._cache.drop)
 
     def __enter__(self) -> Self:
         return self
@@ -219,12 +221,13 @@ class SecretManager(BatchReader):
         Raises:
             InvalidNameError: The name or pattern is malformed.
         """
+        gate = self._gate
 
         def permitted(event: SecretUpdated) -> None:
-            if self._gate.permits(Action.READ, event.name):
+            if gate.permits(Action.READ, event.name):
                 callback(event)
 
-        self._gate.check_pattern(Action.READ, name)
+        gate.check_pattern(Action.READ, name)
         permitted.__qualname__ = getattr(callback, "__qualname__", type(callback).__qualname__)
         return self._parts.subscriptions.add(name, permitted)
 
@@ -241,10 +244,21 @@ class SecretManager(BatchReader):
         Raises:
             ConfigurationError: It is no text, or empty.
         """
-        if not isinstance(name, str) or not name:
-            raise ConfigurationError("a principal's name is text, and not empty", hint="pass its name")
+        check_principal(name)
         principal = Principal(name=name, source=PrincipalSource.AS_PRINCIPAL)
         return SecretManager(self._parts, principal, base=self._gate)
+
+    def reload(self) -> None:
+        """Read the policies anew, from where the manager has its configuration, and decide by them from now on.
+
+        Everything else stays as it was opened. What is cached stays cached, but no
+        value reaches a principal who may no longer read it.
+
+        Raises:
+            ConfigurationError: The configuration cannot be read or is not usable;
+                the policies stay as they were.
+        """
+        self._parts.replace_policy(self._parts.reread().policy)
 
     def maintenance(self, backend: str | None = None) -> AuditedMaintenance:
         """Return what verifies, backs up and re-keys a backend that keeps its own file.
@@ -264,7 +278,8 @@ class SecretManager(BatchReader):
         # Imported here: a program that only reads has no need of it.
         from strongroom.maintenance import AuditedMaintenance
 
-        return AuditedMaintenance(self._parts, self.principal, backend, base=self._gate.root)
+        gate = self._gate
+        return AuditedMaintenance(self._parts, gate.principal, backend, base=gate.root)
 
     def stats(self) -> CacheStats:
         """Return how the cache has served since the manager was opened."""
@@ -302,5 +317,5 @@ class SecretManager(BatchReader):
             AuditError: A required sink could not record it. Everything else is closed
                 then; calling it again, or the exit of the process, tries again.
         """
-        if self._gate.base is None:
+        if self._own.gate.base is None:
             self._parts.close()

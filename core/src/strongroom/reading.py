@@ -4,22 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
+from strongroom import acting
 from strongroom.access import Gate
-from strongroom.cache import Entry, Flight
-from strongroom.contracts.backend import ListRequest, ReadRequest, ReadResult, VersionsRequest
+from strongroom.cache import Entry, Key
+from strongroom.contracts.anomaly import Access
+from strongroom.contracts.backend import ListRequest, VersionsRequest
 from strongroom.errors import (
-    AccessDeniedError,
-    BackendUnavailableError,
     InvalidNameError,
     SecretNotFoundError,
     StrongroomError,
 )
-from strongroom.model import Freshness, Principal, Secret, SecretName, SecretVersion
+from strongroom.loading import Load, Loader
+from strongroom.model import Freshness, Principal, PrincipalSource, Secret, SecretName, SecretVersion
 from strongroom.policy import Action
 from strongroom.wiring import Grant, Parts
+
+IDENTITIES: Final = 1024
+"""How many principals that parts of the program act as one reader remembers."""
+
+
+class Identity:
+    """One principal as a reader knows it: its gate, and what it has been found allowed to read.
+
+    Args:
+        parts: The stages of the manager.
+        principal: Who asks.
+        base: The gate of whoever took on that principal, if somebody did.
+    """
+
+    __slots__ = ("gate", "grants")
+
+    def __init__(self, parts: Parts, principal: Principal, base: Gate | None = None) -> None:
+        self.gate = Gate(parts, principal, base)
+        self.grants = parts.grants(self.gate.chain)
 
 
 class Reader:
@@ -28,13 +47,33 @@ class Reader:
     def __init__(self, parts: Parts, principal: Principal, *, base: Gate | None = None) -> None:
         self.principal = principal
         self._parts = parts
-        self._gate = Gate(parts, principal, base)
+        self._own = Identity(parts, principal, base)
+        self._own_grants = self._own.grants
+        # By name: the principals that parts of the program act as now and then.
+        self._others: dict[str, Identity] = {}
+        self._loader = Loader(parts)
         self._cache = parts.cache
         self._entries = parts.cache.entries
         self._clock = parts.clock
         self._record_hit = parts.audit.hit
-        self._grants = parts.grants(self._gate.chain)
-        self._judged = self._gate.judges
+        self._count_hit = parts.cache.hits.step
+
+    @property
+    def _identity(self) -> Identity:
+        """Who asks now: the manager's principal, or the one that this thread or task acts as."""
+        name = acting.current() if acting.in_use else None
+        return self._own if name is None else self._others.get(name) or self._taken_on(name)
+
+    @property
+    def _gate(self) -> Gate:
+        return self._identity.gate
+
+    def _taken_on(self, name: str) -> Identity:
+        principal = Principal(name=name, source=PrincipalSource.CONTEXT)
+        if len(self._others) >= IDENTITIES:
+            self._others.clear()
+        identity = self._others[name] = Identity(self._parts, principal, self._own.gate)
+        return identity
 
     def get(self, name: str, *, version: str | None = None, field: str | None = None) -> Secret:
         """Return a secret: from the cache while it is fresh there, else from its backend.
@@ -52,21 +91,74 @@ class Reader:
             BackendUnavailableError: No answer, and nothing usable is cached.
             AuditError: The access could not be recorded, so no value is returned.
         """
-        try:
-            grant = self._grants.get(name)
-        except TypeError:
-            grant = None  # it cannot be hashed, so it is no name
-        if grant is None:
-            grant = self._admit(name)
-        if self._judged:
-            self._gate.judge(Action.READ, grant.name)
-        key = grant.name if version is None else self._version_key(grant, version)
-        entry = self._entries.get(key)
-        if entry is not None and (now := self._clock()) < entry.fresh_until:
-            secret = self._hit(grant, entry, now)
-        else:
-            secret = self._load(grant, version)
+        if version is None:
+            # This is most of what a program ever does here: policy and name have been decided, and a hit
+            # that needs nothing unusual takes no further call than those that count and record it.
+            try:
+                grant = (self._identity.grants if acting.in_use else self._own_grants)[name]
+            except (KeyError, TypeError):
+                pass  # the name is new to this principal, or is none and cannot be hashed
+            else:
+                entry = grant.entry
+                # First the secret: if it is gone by the time of the next look, so is its time.
+                secret = entry.secret
+                now = self._clock()
+                if (
+                    now < entry.quiet_until
+                    and secret is not None
+                    and ((watch := grant.watch) is None or watch.lets_pass(now))
+                ):
+                    if (record := self._record_hit) is None:
+                        self._count_hit()
+                    else:
+                        try:
+                            record(grant, secret.version, now)
+                        except StrongroomError:
+                            self._cache.counters.cell.errors += 1
+                            raise
+                    entry.visited = True
+                    return secret if field is None else secret.field(field)
+        secret = self._read(self._grant(name), version)
         return secret if field is None else secret.field(field)
+
+    def _read(self, grant: Grant, version: str | None) -> Secret:
+        """Lead a read through all stages: detectors, cache, backend."""
+        access = self._gate.judge(Action.READ, grant.name)
+        key = grant.name if version is None else self._version_key(grant, version)
+        secret = self._from_cache(grant, key, access, version)
+        return secret if secret is not None else self._loader.load(Load(grant, version, access))
+
+    def _from_cache(self, grant: Grant, key: Key, access: Access | None, version: str | None) -> Secret | None:
+        """Return what the cache may answer, or raise that there is no such secret; ``None`` if it has no answer."""
+        entry = self._entries.get(key)
+        now = self._clock()
+        if entry is None or now >= entry.revalidate_until:
+            return None
+        secret = entry.secret
+        if secret is None:
+            if entry.error is None or now >= entry.fresh_until:
+                return None  # dropped meanwhile, or over
+            raise self._negative_hit(grant, entry.error, entry, access, now)
+        if now >= entry.quiet_until:
+            self._revalidate(grant, version, entry)
+        if now >= entry.fresh_until:
+            return self._stale_hit(grant, entry, secret, now)
+        entry.visited = True
+        self._hit(grant, secret, now)
+        if version is None:
+            grant.serve(entry, self._parts.anomaly.watch(access, now))
+        return secret
+
+    def _revalidate(self, grant: Grant, version: str | None, entry: Entry) -> None:
+        """Have an answer fetched anew in the background; until then it goes on serving."""
+        entry.in_refresh()
+        load = Load(grant, version, None, refresh=True, is_read=False)
+        self._parts.background.submit(load.key, lambda: self._fetch_anew(load))
+
+    def _fetch_anew(self, load: Load) -> None:
+        flight, leading = self._cache.join(load.key)
+        if leading:
+            self._loader.lead(load, flight)
 
     def _version_key(self, grant: Grant, version: object) -> tuple[SecretName, str]:
         if isinstance(version, str):
@@ -77,197 +169,64 @@ class Reader:
         self._gate.refused(Action.READ, grant.name, error)
         raise error
 
-    def _hit(self, grant: Grant, entry: Entry, now: float) -> Secret:
-        entry.visited = True
-        secret = entry.secret
-        if secret is None:
-            raise self._negative_hit(grant, entry, now)
+    def _hit(self, grant: Grant, secret: Secret, now: float) -> None:
+        """Record and count a plain hit."""
+        cell = self._cache.counters.cell
         try:
             if grant.immediate:
                 self._record_immediately(grant, secret.version, "ok")
-            else:
-                self._record_hit(grant.hit, secret.version, "cache", "ok", now)
+            elif self._record_hit is not None:
+                self._record_hit(grant, secret.version, now)
+                return
         except StrongroomError:
-            self._cache.counters.cell.errors += 1
+            cell.errors += 1
             raise
-        self._cache.counters.cell.hits += 1
-        return secret
+        self._count_hit()
 
-    def _negative_hit(self, grant: Grant, entry: Entry, now: float) -> SecretNotFoundError:
-        assert entry.error is not None, "an entry without a secret holds the error that stands for it"
+    def _stale_hit(self, grant: Grant, entry: Entry, secret: Secret, now: float) -> Secret:
+        """Record and count an answer that serves while it is being fetched anew."""
+        entry.visited = True
+        self._record_other(grant, secret.version, "stale", "ok", now)
+        self._cache.counters.cell.stale += 1
+        return secret.with_changes(freshness=Freshness.STALE, age=now - entry.stored)
+
+    def _negative_hit(
+        self, grant: Grant, error: SecretNotFoundError, entry: Entry, access: Access | None, now: float
+    ) -> SecretNotFoundError:
+        entry.visited = True
+        self._record_other(grant, None, "cache", error.code, now)
+        self._cache.counters.cell.negative += 1
+        self._parts.anomaly.observe(access, error.code)
+        return error.again()
+
+    def _record_other(self, grant: Grant, version: str | None, source: str, result: str, now: float) -> None:
         try:
             if grant.immediate:
-                self._record_immediately(grant, None, entry.error.code)
+                self._loader.record_read(grant, version=version, source=source, cache_hit=True, result=result)
             else:
-                self._record_hit(grant.hit, None, "cache", entry.error.code, now)
+                self._parts.audit.other_hit(grant, version, now, source, result)
         except StrongroomError:
             self._cache.counters.cell.errors += 1
             raise
-        self._cache.counters.cell.negative += 1
-        return entry.error.again()
 
     def _record_immediately(self, grant: Grant, version: str | None, result: str) -> None:
-        self._record_read(grant, version=version, source="cache", cache_hit=True, result=result)
+        self._loader.record_read(grant, version=version, source="cache", cache_hit=True, result=result)
 
     def _grant(self, name: str) -> Grant:
         """Return what is known of a name, or admit it."""
-        known = self._grants.get(name) if isinstance(name, str) else None
-        return known or self._admit(name)
+        known = self._identity.grants.get(name) if isinstance(name, str) else None
+        if known is None or (known.expires is not None and self._parts.wall_clock() >= known.expires * 1e9):
+            return self._admit(name)
+        return known
 
     def _admit(self, spelling: str) -> Grant:
         """Lead a name that is new to this principal through name check and policy, and open its backend."""
-        name = self._gate.check(Action.READ, spelling)
-        with self._gate.recording_refusal(Action.READ, name):
-            return self._parts.remember(self._gate.chain, spelling, name)
-
-    def _load(self, grant: Grant, version: str | None, *, refresh: bool = False) -> Secret:
-        """Get a secret from its backend, once for all who want it at the same time."""
-        key = grant.name if version is None else (grant.name, version)
-        started = self._clock()
-        while True:
-            flight, leading = self._cache.join(key)
-            if leading:
-                return self._lead(grant, version, flight, refresh=refresh)
-            while not flight.done.wait(1.0) and flight.leader.is_alive():
-                pass
-            if flight.result is not None or isinstance(flight.error, StrongroomError):
-                return self._follow(grant, flight, started)
-            # The leader's thread ended without an answer, by a KeyboardInterrupt say: somebody else leads.
-
-    def _lead(self, grant: Grant, version: str | None, flight: Flight[Secret], *, refresh: bool) -> Secret:
-        self._cache.counters.cell.loads += 1
-        started = self._clock()
-        try:
-            outcome: ReadResult | StrongroomError = grant.backend.read(ReadRequest(name=grant.name, version=version))
-        except StrongroomError as error:
-            outcome = error
-        except BaseException as error:
-            self._cache.land(_key(grant, version), flight, secret=None, error=error)
-            self._count(None, error)
-            raise
-        return self._settle(grant, version, flight, outcome, started, refresh=refresh)
-
-    def _settle(
-        self,
-        grant: Grant,
-        version: str | None,
-        flight: Flight[Secret],
-        outcome: ReadResult | StrongroomError,
-        started: float,
-        *,
-        refresh: bool = False,
-    ) -> Secret:
-        """Record a backend's answer, then cache and return it, and let everybody who waits have it."""
-        key = _key(grant, version)
-        secret: Secret | None = None
-        failure: BaseException | None = None
-        try:
-            # Closed meanwhile: the answer may come from a backend that has already let go of everything.
-            self._gate.ensure_open()
-            if isinstance(outcome, ReadResult):
-                secret = self._keep(grant, key, flight, outcome, started)
-            else:
-                secret = self._without_answer(grant, key, flight, outcome, started, refresh=refresh)
-            return secret
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            self._cache.land(key, flight, secret=secret, error=failure)
-            self._count(secret, failure)
-
-    def _count(self, secret: Secret | None, failure: BaseException | None) -> None:
-        """Count a read that the cache could not answer."""
-        cell = self._cache.counters.cell
-        if secret is not None and secret.freshness is Freshness.STALE:
-            cell.stale += 1
-        elif secret is not None or isinstance(failure, SecretNotFoundError):
-            cell.misses += 1
-        else:
-            cell.errors += 1
-
-    def _keep(self, grant: Grant, key: object, flight: Flight[Secret], result: ReadResult, started: float) -> Secret:
-        secret = Secret(
-            grant.name,
-            result.value,
-            result.version,
-            grant.backend.name,
-            created=result.created,
-            retrieved=self._now(),
-        )
-        self._record_read(
-            grant,
-            version=result.version,
-            source="backend",
-            duration=self._clock() - started,
-            request_id=result.request_id,
-        )
-        self._cache.store(key, grant.name, flight, secret=secret.with_changes(freshness=Freshness.CACHED), error=None)
-        self._parts.start_sweeper()
-        return secret
-
-    def _without_answer(
-        self,
-        grant: Grant,
-        key: object,
-        flight: Flight[Secret],
-        error: StrongroomError,
-        started: float,
-        *,
-        refresh: bool,
-    ) -> Secret:
-        """Remember that there is no such secret, or serve a stale one in an outage, or raise."""
-        entry = self._entries.get(key)
-        if isinstance(error, BackendUnavailableError) and entry is not None and entry.secret and not refresh:
-            age = self._clock() - entry.stored
-            if self._clock() < entry.stale_until:
-                self._record_read(grant, version=entry.secret.version, source="stale", cache_hit=True)
-                return entry.secret.with_changes(freshness=Freshness.STALE, age=age)
-        error.name = error.name or grant.name
-        self._record_read(grant, result=error.code, source="backend", duration=self._clock() - started)
-        if isinstance(error, SecretNotFoundError):
-            self._cache.store(key, grant.name, flight, secret=None, error=error)
-        elif isinstance(error, AccessDeniedError):
-            # What the backend has denied must not come back as a stale answer in a later outage.
-            self._cache.drop(grant.name)
-        raise error
-
-    def _follow(self, grant: Grant, flight: Flight[Secret], started: float) -> Secret:
-        """Take over what another reader's load brought, and record that we did."""
-        secret: Secret | None = None
-        error = flight.error
-        try:
-            self._record_followed(grant, flight, started)
-            secret = flight.result
-        except StrongroomError as failure:
-            error = failure
-            raise
-        finally:
-            self._count(secret, error)
-        if secret is not None:
-            return secret
-        assert isinstance(error, StrongroomError), "a flight that has landed holds an answer"
-        raise error.again()
-
-    def _record_followed(self, grant: Grant, flight: Flight[Secret], started: float) -> None:
-        secret = flight.result
-        stale = secret is not None and secret.freshness is Freshness.STALE
-        self._record_read(
-            grant,
-            version=secret.version if secret is not None else None,
-            result=getattr(flight.error, "code", "ok"),
-            source="stale" if stale else "backend",
-            cache_hit=stale,
-            duration=self._clock() - started,
-        )
-
-    def _record_read(self, grant: Grant, **fields: Any) -> None:
-        audit = self._parts.audit
-        if audit.enabled:
-            audit.record(self._gate.event("get", key=grant.name, backend=grant.backend.name, **fields))
-
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._parts.wall_clock() / 1e9, UTC)
+        identity = self._identity
+        # Before the decision: if the policies are read anew meanwhile, it is not remembered.
+        policy = self._parts.policy
+        name, ruling = identity.gate.admit(Action.READ, spelling)
+        with identity.gate.recording_refusal(Action.READ, name):
+            return self._parts.remember(identity.grants, identity.gate.chain, spelling, name, ruling, policy=policy)
 
     def refresh(self, name: str) -> Secret:
         """Fetch a secret from its backend at once, whatever the cache holds.
@@ -281,9 +240,9 @@ class Reader:
             StrongroomError: As :meth:`get`; a stale value is never returned.
         """
         grant = self._grant(name)
-        self._gate.judge(Action.READ, grant.name)
+        access = self._gate.judge(Action.READ, grant.name)
         self._cache.abandon(grant.name)
-        return self._load(grant, None, refresh=True)
+        return self._loader.load(Load(grant, None, access, refresh=True))
 
     def invalidate(self, name: str | None = None) -> None:
         """Forget what is cached, 'not found' included, so that the next read asks the backend.
@@ -359,7 +318,3 @@ class Reader:
             audit.record(self._gate.event(event, result=error.code, **facts))
             raise
         audit.record(self._gate.event(event, duration=self._clock() - started, **facts))
-
-
-def _key(grant: Grant, version: str | None) -> SecretName | tuple[SecretName, str]:
-    return grant.name if version is None else (grant.name, version)

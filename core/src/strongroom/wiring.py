@@ -8,22 +8,23 @@ import time
 import weakref
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom import lifecycle
-from strongroom.anomaly import Alert, AnomalyStage, ConfiguredDetector
+from strongroom.anomaly import Alert, AnomalyStage, ConfiguredDetector, Watch
 from strongroom.audit import AuditStage
-from strongroom.audit_buffer import Hit
 from strongroom.audit_sinks import LOCK_SECONDS, GuardedSink
-from strongroom.cache import Cache
-from strongroom.config.load import Configuration, PluginTable, SinkTable
-from strongroom.contracts.audit import AuditSink
+from strongroom.background import Background
+from strongroom.cache import Cache, Entry
+from strongroom.config.load import Configuration, DetectorTable, PluginTable, SinkTable
+from strongroom.contracts.audit import AuditSink, Reading
 from strongroom.contracts.backend import Backend, Capability
+from strongroom.contracts.cache import Lifetime
 from strongroom.discovery import Catalogue, Kind
 from strongroom.errors import ClosedError, PluginError, StrongroomError
 from strongroom.events import Subscriptions
 from strongroom.model import Principal, SecretName
-from strongroom.policy import matches
+from strongroom.policy import Policy, Ruling, matches
 from strongroom.resilience import GuardedBackend
 from strongroom.telemetry import Telemetry
 
@@ -31,16 +32,55 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
 
-class Grant:
-    """A principal's right to read one name, with all that reading it needs."""
+NO_ENTRY: Final = Entry(None, 0.0, Lifetime(fresh_until=float("-inf")), secret=None, error=None)
+"""Stands where there is no cached answer; it is never served."""
 
-    __slots__ = ("backend", "hit", "immediate", "name")
 
-    def __init__(self, name: SecretName, backend: GuardedBackend, hit: Hit, *, immediate: bool) -> None:
-        self.name = name
+class Grant(Reading):
+    """A principal's right to read one name, with all that reading it needs.
+
+    Attributes:
+        backend: Where the secret is.
+        immediate: Whether each hit is recorded at once.
+        expires: When the right has to be decided anew, in seconds since 1970; ``None`` for never.
+        entry: The cached answer, if it may be served without asking anybody but ``watch``.
+        watch: What such a hit has to pass; ``None`` if there are no detectors.
+    """
+
+    __slots__ = ("backend", "entry", "expires", "immediate", "watch")
+
+    name: SecretName
+
+    def __init__(
+        self,
+        chain: tuple[Principal, ...],
+        name: SecretName,
+        backend: GuardedBackend,
+        *,
+        immediate: bool,
+        expires: float | None,
+    ) -> None:
+        super().__init__(chain[0], chain[-1] if len(chain) > 1 else None, name, backend.name)
         self.backend = backend
-        self.hit = hit
         self.immediate = immediate
+        self.expires = expires
+        self.entry = NO_ENTRY
+        self.watch: Watch | None = None
+
+    def serve(self, entry: Entry, watch: Watch | None) -> None:
+        """Let further hits of the entry be served at once, unless each has to be looked at by itself."""
+        if self.immediate or self.expires is not None or entry.secret is None:
+            return
+        # First what has to be passed, then what it leads to.
+        self.entry = NO_ENTRY
+        self.watch = watch
+        self.entry = entry
+
+
+class Memo(dict[str, Grant]):
+    """What a principal has been found allowed to read, by the spelling that was used."""
+
+    __slots__ = ("__weakref__",)
 
 
 class Parts:
@@ -48,6 +88,7 @@ class Parts:
 
     Args:
         configuration: What to open.
+        reread: Reads the configuration anew; the same one unless given.
         clock: Monotonic seconds.
         wall_clock: Nanoseconds since 1970, UTC.
         tracer_provider: Whose spans to make; the global one's unless given.
@@ -59,6 +100,7 @@ class Parts:
         self,
         configuration: Configuration,
         *,
+        reread: Callable[[], Configuration] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], int] = time.time_ns,
         tracer_provider: TracerProvider | None = None,
@@ -66,6 +108,7 @@ class Parts:
         sinks: tuple[AuditSink, ...] = (),
     ) -> None:
         self.configuration = configuration
+        self._reread = reread or (lambda: configuration)
         self.policy = configuration.policy
         self.clock = clock
         self.wall_clock = wall_clock
@@ -77,16 +120,33 @@ class Parts:
         self._backends: dict[str, GuardedBackend] = {}
         # Reentrant, since opening a backend may start a process, and forks take this lock.
         self._lock = threading.RLock()
-        self._grants: dict[tuple[Principal, ...], dict[str, Grant]] = {}
+        # Held by those who read: a principal that nobody acts as any more costs nothing.
+        self._memos: weakref.WeakValueDictionary[tuple[Principal, ...], Memo] = weakref.WeakValueDictionary()
+        self.background = Background()
         self._sweeper: threading.Thread | None = None
         self._fork_locks = lifecycle.ForkLocks()
         self.closed = False
         self.cache = self._open_cache()
         self.anomaly = self._open_detectors()
-        self.audit = AuditStage(self._open_sinks(sinks), telemetry=self.telemetry, wall_clock=wall_clock)
+        self.audit = AuditStage(
+            self._open_sinks(sinks),
+            telemetry=self.telemetry,
+            clock=clock,
+            wall_clock=wall_clock,
+            number=self.cache.hits.step,
+        )
         lifecycle.watch(self)
         # By itself, too: what waits there must be written even if nobody holds the manager any more.
         lifecycle.watch(self.audit)
+
+    def ensure_open(self) -> None:
+        """Refuse an operation on a manager that is done.
+
+        Raises:
+            ClosedError: The manager is closed.
+        """
+        if self.closed:
+            raise ClosedError("the manager is closed", hint="open a new one")
 
     def _open_cache(self) -> Cache:
         table = self.configuration.cache
@@ -95,14 +155,8 @@ class Parts:
         return Cache(policy, max_entries=self.configuration.max_entries, clock=self.clock, random=_random)
 
     def _open_detectors(self) -> AnomalyStage:
-        opened = []
-        for table in self.configuration.detectors:
-            spec = self._catalogue.load(Kind.ANOMALY_DETECTOR, table.type)
-            detector = _open_part(spec, table, Kind.ANOMALY_DETECTOR)
-            opened.append(
-                ConfiguredDetector(name=table.name, detector=detector, block=table.block, required=table.required)
-            )
-        return AnomalyStage(tuple(opened), self._alert, wall_clock=self.wall_clock)
+        opened = tuple(open_detector(table, self._catalogue) for table in self.configuration.detectors)
+        return AnomalyStage(opened, self._alert, clock=self.clock, wall_clock=self.wall_clock)
 
     def _open_sinks(self, ready: tuple[AuditSink, ...]) -> tuple[GuardedSink, ...]:
         opened = [GuardedSink(sink, type=type(sink).__name__, telemetry=self.telemetry) for sink in ready]
@@ -116,17 +170,19 @@ class Parts:
 
     def _alert(self, alert: Alert) -> None:
         access = alert.access
-        self.audit.record(
-            self.audit.event(
-                "alert",
-                principal=access.principal,
-                base=access.base,
-                key=access.name,
-                result="blocked" if alert.blocked else "alert",
-                rule=alert.detector,
-                detail=alert.reason,
-            )
+        told = (alert.reason, *alert.evidence)
+        if alert.suppressed:
+            told = (*told, f"{alert.suppressed} more alerts about this were not sent")
+        event = self.audit.event(
+            "alert",
+            principal=access.principal,
+            base=access.base,
+            key=access.name,
+            result="blocked" if alert.blocked else "alert",
+            rule=alert.detector,
+            detail="; ".join(told),
         )
+        self.audit.record(event)
 
     def backend(self, name: str) -> GuardedBackend:
         """Return a backend by its configured name, opened on first use.
@@ -140,8 +196,7 @@ class Parts:
         if opened is not None and not self.closed:
             return opened
         with self._lock:
-            if self.closed:
-                raise ClosedError("the manager is closed", hint="open a new one")
+            self.ensure_open()
             if name not in self._backends:
                 # A signal's handler may have opened it meanwhile.
                 self._backends.setdefault(name, self._open_backend(name))
@@ -174,33 +229,75 @@ class Parts:
                 found.append(backend)
         return list(dict.fromkeys(found))
 
-    def grants(self, chain: tuple[Principal, ...]) -> dict[str, Grant]:
+    def grants(self, chain: tuple[Principal, ...]) -> Memo:
         """Return the memo of what a principal has been found allowed to read.
 
         Args:
             chain: The principal, and those whose rights limit it.
         """
-        return self._grants.setdefault(chain, {})
+        with self._lock:
+            memo = self._memos.get(chain)
+            if memo is None:
+                memo = self._memos[chain] = Memo()
+            return memo
 
-    def remember(self, chain: tuple[Principal, ...], spelling: str, name: SecretName) -> Grant:
+    def remember(
+        self,
+        memo: Memo,
+        chain: tuple[Principal, ...],
+        spelling: str,
+        name: SecretName,
+        ruling: Ruling,
+        *,
+        policy: Policy,
+    ) -> Grant:
         """Note that a principal may read a name, so that the next read need not decide again.
+
+        Args:
+            memo: Where to note it.
+            chain: The principal, and those whose rights limit it.
+            spelling: How the name was written.
+            name: The canonical name.
+            ruling: The decision.
+            policy: What it was made by.
 
         Raises:
             ClosedError: The manager is closed.
         """
-        memo = self.grants(chain)
         if len(memo) >= 4 * self.configuration.max_entries:
             memo.clear()
-        backend = self.backend(self.route(name))
-        base = chain[-1] if len(chain) > 1 else None
-        hit = Hit(principal=chain[0], key=name, backend=backend.name, base=base)
-        immediate = any(matches(pattern, name) for pattern in self.configuration.immediate)
-        memo[spelling] = grant = Grant(name, backend, hit, immediate=immediate)
-        if self.closed:
-            # Closed meanwhile: the memo has been emptied, and must stay so.
+        grant = Grant(
+            chain,
+            name,
+            self.backend(self.route(name)),
+            immediate=any(matches(pattern, name) for pattern in self.configuration.immediate),
+            expires=ruling.until,
+        )
+        memo[spelling] = grant
+        if self.closed or policy is not self.policy:
+            # Meanwhile the memo has been emptied, and what was decided before must not be in it.
             memo.clear()
-            raise ClosedError("the manager is closed", hint="open a new one")
+            self.ensure_open()
         return grant
+
+    def reread(self) -> Configuration:
+        """Read the configuration anew, from where it came.
+
+        Raises:
+            ConfigurationError: It cannot be read or is not usable.
+        """
+        return self._reread()
+
+    def replace_policy(self, policy: Policy) -> None:
+        """Decide by other rules from now on, and forget every decision that was made."""
+        self.policy = policy
+        self._forget_decisions()
+
+    def _forget_decisions(self) -> None:
+        with self._lock:
+            memos = list(self._memos.values())
+        for memo in memos:
+            memo.clear()
 
     def start_sweeper(self) -> None:
         """Have expired entries removed from memory from now on, by a daemon thread."""
@@ -234,7 +331,8 @@ class Parts:
         self._fork_locks = lifecycle.ForkLocks()
         self._sweeper = None
         backends = [backend.after_fork for backend in self._backends.values()]
-        lifecycle.all_of([self.cache.after_fork, self.anomaly.after_fork, *backends])
+        self._forget_decisions()
+        lifecycle.all_of([self.cache.after_fork, self.background.after_fork, self.anomaly.after_fork, *backends])
 
     def before_exec(self) -> None:
         """Do nothing: what there is to record, the audit stage is told of by itself."""
@@ -257,8 +355,8 @@ class Parts:
         if not first:
             self._close_audit()
             return
-        for memo in list(self._grants.values()):
-            memo.clear()
+        self.background.close()
+        self._forget_decisions()
         self.cache.clear()
         lifecycle.all_of([self._close_audit, self.anomaly.close, *(one.close for one in self._backends.values())])
 
@@ -286,6 +384,27 @@ def open_backend(table: PluginTable, catalogue: Catalogue, telemetry: Telemetry 
     backend = _open_part(spec, table, Kind.BACKEND)
     return GuardedBackend(
         backend, name=table.name, type=table.type, capabilities=spec.capabilities, telemetry=telemetry
+    )
+
+
+def open_detector(table: DetectorTable, catalogue: Catalogue) -> ConfiguredDetector:
+    """Open one configured detector by itself, as new.
+
+    Args:
+        table: Its ``[[anomaly]]`` table.
+        catalogue: Where its plugin is found.
+
+    Raises:
+        PluginError: No plugin offers it, or the one that does is broken.
+        ConfigurationError: Its settings are not usable.
+    """
+    spec = catalogue.load(Kind.ANOMALY_DETECTOR, table.type)
+    return ConfiguredDetector(
+        name=table.name,
+        detector=_open_part(spec, table, Kind.ANOMALY_DETECTOR),
+        block=table.block,
+        required=table.required,
+        cool_down=table.cool_down,
     )
 
 

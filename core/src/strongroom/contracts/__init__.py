@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from strongroom.contracts.anomaly import AnomalyDetector as AnomalyDetector
     from strongroom.contracts.anomaly import Decision as Decision
     from strongroom.contracts.anomaly import DetectorSpec as DetectorSpec
+    from strongroom.contracts.anomaly import Outcome as Outcome
+    from strongroom.contracts.anomaly import Repeats as Repeats
     from strongroom.contracts.anomaly import Verdict as Verdict
     from strongroom.contracts.audit import AuditSink as AuditSink
     from strongroom.contracts.audit import AuditWrite as AuditWrite
+    from strongroom.contracts.audit import Block as Block
+    from strongroom.contracts.audit import Hits as Hits
+    from strongroom.contracts.audit import Reading as Reading
     from strongroom.contracts.audit import SinkSpec as SinkSpec
     from strongroom.contracts.audit import Trail as Trail
     from strongroom.contracts.audit import TrailFinding as TrailFinding
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from strongroom.contracts.cache import CachePolicy as CachePolicy
     from strongroom.contracts.cache import CachePolicySpec as CachePolicySpec
     from strongroom.contracts.cache import Lifetime as Lifetime
+    from strongroom.contracts.cache import Previous as Previous
     from strongroom.contracts.cache import StoreRequest as StoreRequest
     from strongroom.contracts.health import Health as Health
     from strongroom.contracts.health import HealthState as HealthState
@@ -57,24 +63,36 @@ if TYPE_CHECKING:
     from strongroom.contracts.maintenance import RekeyResult as RekeyResult
     from strongroom.contracts.maintenance import VerifyRequest as VerifyRequest
     from strongroom.contracts.maintenance import VerifyResult as VerifyResult
+    from strongroom.contracts.patterns import first_match as first_match
+    from strongroom.contracts.patterns import malformed as malformed
+    from strongroom.contracts.patterns import matches as matches
+    from strongroom.contracts.patterns import most_specific_first as most_specific_first
+    from strongroom.contracts.patterns import name_pattern as name_pattern
     from strongroom.contracts.settings import FilePath as FilePath
     from strongroom.contracts.settings import Seconds as Seconds
     from strongroom.contracts.settings import SettingsCheck as SettingsCheck
     from strongroom.contracts.settings import Size as Size
+    from strongroom.contracts.state import MAX_STATE_BYTES as MAX_STATE_BYTES
+    from strongroom.contracts.state import LoadStateRequest as LoadStateRequest
+    from strongroom.contracts.state import LoadStateResult as LoadStateResult
+    from strongroom.contracts.state import SaveStateRequest as SaveStateRequest
+    from strongroom.contracts.state import StateStore as StateStore
 
 __getattr__ = importer(
     __name__,
     {
-        "anomaly": "Access AnomalyDetector Decision DetectorSpec Verdict",
-        "audit": "AuditSink AuditWrite SinkSpec Trail TrailFinding TrailHead TrailQuery TrailReport",
+        "anomaly": "Access AnomalyDetector Decision DetectorSpec Outcome Repeats Verdict",
+        "audit": "AuditSink AuditWrite Block Hits Reading SinkSpec Trail TrailFinding TrailHead TrailQuery TrailReport",
         "backend": (
             "Backend BackendSpec Capability DeleteRequest DeleteResult ListRequest ListResult ReadManyRequest "
             "ReadManyResult ReadRequest ReadResult VersionsRequest VersionsResult WriteRequest WriteResult"
         ),
-        "cache": "CachePolicy CachePolicySpec Lifetime StoreRequest",
+        "cache": "CachePolicy CachePolicySpec Lifetime Previous StoreRequest",
         "health": "Health HealthState",
         "keys": "KeySource",
         "maintenance": "BackupRequest BackupResult Maintenance RekeyRequest RekeyResult VerifyRequest VerifyResult",
+        "patterns": "first_match malformed matches most_specific_first name_pattern",
         "settings": "FilePath Seconds SettingsCheck Size",
+        "state": "MAX_STATE_BYTES LoadStateRequest LoadStateResult SaveStateRequest StateStore",
     },
 )

@@ -3,12 +3,122 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from strongroom._record import Record
 from strongroom.contracts.health import Health, HealthState
-from strongroom.model import AuditEvent
+from strongroom.model import AuditEvent, Principal
+
+Row = tuple[int, float, "Reading", "str | None", "str | None", tuple[str, str]]
+"""One hit: its number, when it came on the monotonic clock, who read what, the version that was returned, the trace it
+belongs to, and a pair of its source and result."""
+
+
+class Reading:
+    """Who reads what from where: what all hits of one principal on one name have in common.
+
+    Attributes:
+        principal: Who reads.
+        base: Who took on that principal, if somebody did.
+        name: The secret's name.
+        origin: The configured name of its backend.
+    """
+
+    __slots__ = ("base", "name", "origin", "principal")
+
+    def __init__(self, principal: Principal, base: Principal | None, name: str, origin: str) -> None:
+        self.principal = principal
+        self.base = base
+        self.name = name
+        self.origin = origin
+
+
+class Hits(Sequence[AuditEvent]):
+    """Cache hits, as a sequence of events that are made only when they are looked at.
+
+    A sink may treat it as any sequence. One that has to be quick reads ``rows``
+    and asks for the ``facts`` of each ``Reading`` once.
+
+    Args:
+        run_id: What every id begins with; the number in eight hexadecimal digits follows.
+        offset: What to add to a row's time to get seconds since 1970, UTC.
+        origin: User, host and process id, which all the events share.
+        rows: The hits in their order.
+    """
+
+    __slots__ = ("offset", "origin", "rows", "run_id")
+
+    def __init__(self, run_id: str, offset: float, origin: tuple[str, str, int], rows: Sequence[Row]) -> None:
+        self.run_id = run_id
+        self.offset = offset
+        self.origin = origin
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return tuple(map(self.event, self.rows[index]))
+        return self.event(self.rows[index])
+
+    def __iter__(self) -> Iterator[AuditEvent]:
+        return map(self.event, self.rows)
+
+    def event(self, row: Row) -> AuditEvent:
+        """Return the event of one row."""
+        when = row[1] + self.offset
+        second = int(when)
+        # Rounded down, as a sink does that formats the rows by itself: a hit that comes twice has one time.
+        time = datetime.fromtimestamp(second, UTC).replace(microsecond=int((when - second) * 1e6))
+        stamp = time.isoformat(timespec="microseconds")
+        return AuditEvent(**self.facts(row), id=f"{self.run_id}{row[0]:08x}", timestamp=stamp, trace_id=row[4])
+
+    def facts(self, row: Row) -> dict[str, Any]:
+        """Return the fields of a row's event, but for the id, the time and the trace."""
+        _, _, reading, version, _, (source, result) = row
+        user, host, pid = self.origin
+        return {
+            "event": "get",
+            "phase": "outcome",
+            "key": reading.name,
+            "principal": reading.principal.name,
+            "principal_source": reading.principal.source.value,
+            "on_behalf_of": reading.base.name if reading.base is not None else None,
+            "user": user,
+            "host": host,
+            "pid": pid,
+            "result": result,
+            "cache_hit": True,
+            "source": source,
+            "backend": reading.origin,
+            "version": version,
+        }
+
+
+class Block(Sequence[AuditEvent]):
+    """Several sequences of events as one.
+
+    Args:
+        parts: In their order; each a tuple of events, or :class:`Hits`.
+    """
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: tuple[Sequence[AuditEvent], ...]) -> None:
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, index: Any) -> Any:
+        return tuple(self)[index]
+
+    def __iter__(self) -> Iterator[AuditEvent]:
+        for part in self.parts:
+            yield from part
 
 
 class AuditWrite(Record):
@@ -19,7 +129,8 @@ class AuditWrite(Record):
     nothing to do for that ignores it.
     """
 
-    events: tuple[AuditEvent, ...]
+    events: Sequence[AuditEvent]
+    """A tuple, or a :class:`Block` with cache hits in it."""
     durable: bool = True
     """Whether they must be on stable storage, or accepted by the far end, before the call returns."""
 

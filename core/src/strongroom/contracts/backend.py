@@ -26,6 +26,8 @@ class Capability(enum.Enum):
     """Keep older versions and read them by version."""
     CHECK_AND_SET = "check_and_set"
     """Write only if the current version is the expected one."""
+    BATCH = "batch"
+    """Read several secrets in fewer calls than one each."""
 
 
 class ReadRequest(Record):
@@ -131,11 +133,13 @@ class Backend(ABC):
             fallback copies are kept under it.
         max_value_bytes: The most bytes a value may have; ``None`` for no limit.
         accepts_empty: Whether an empty value can be kept.
+        batch_size: How many names one ``read_many`` is given at most.
     """
 
     address: str
     max_value_bytes: int | None = None
     accepts_empty: bool = True
+    batch_size: int = 100
 
     @abstractmethod
     def read(self, request: ReadRequest) -> ReadResult:

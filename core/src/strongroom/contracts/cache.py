@@ -10,6 +10,16 @@ from strongroom._record import Record
 from strongroom.model import SecretName
 
 
+class Previous(Record):
+    """The entry that a new answer replaces."""
+
+    version: str | None
+    """``None`` for the answer that there is no such secret."""
+    stored: float
+    used: bool
+    """Whether anybody read it from the cache."""
+
+
 class StoreRequest(Record):
     """An answer is about to be cached. Times are seconds on one monotonic clock."""
 
@@ -19,17 +29,28 @@ class StoreRequest(Record):
     """False for the answer that there is no such secret."""
     random: float = 0.5
     """A number in [0, 1) drawn for this entry, so that a policy needs no randomness of its own."""
+    version: str | None = None
+    """The answer's version."""
+    previous: Previous | None = None
+    """What was cached under the name before, if it still was."""
+    pinned: bool = False
+    """Whether it is an older version that was asked for by its version, and so never changes."""
 
 
 class Lifetime(Record):
     """Until when an answer serves, on the clock of the request; a hit only compares these."""
 
     fresh_until: float
-    """Up to here it is served as it is; a time not after ``now`` means: do not cache."""
+    """Up to here it is served as it is; if no time is after ``now``, the answer is not cached."""
     refresh_at: float | None = None
     """From here on the first reader has it fetched anew, beside the answer; ``None`` for never."""
+    revalidate_until: float | None = None
+    """From ``fresh_until`` up to here the first reader has it fetched anew, and everybody gets the old answer
+    until the new one has come; ``None`` for not at all. Such a read counts as a stale one."""
     stale_until: float | None = None
     """Up to here it may stand in during an outage; ``None`` for not at all."""
+    spared: int = 0
+    """How often eviction passes the entry over although nobody has read it, from 0 to 3."""
 
 
 class CachePolicy(ABC):

@@ -14,8 +14,6 @@ import json
 from typing import Any, Final
 
 from strongroom.contracts import Record
-from strongroom.errors import AuditError
-from strongroom.model import AuditEvent
 from strongroom_audit_jsonl.keys import SealKey
 
 FORMAT: Final = 1
@@ -26,10 +24,8 @@ OPENING: Final = b'{"seq":'
 LONGEST: Final = 16 * 1024 * 1024
 """No line has more bytes than this, so nobody has to read further to find its end."""
 
-_CHAIN: Final = b',"chain":"'
-_SEAL: Final = b',"seal":"'
-# More than chain and seal add to a body.
-_CLOSING: Final = 256
+CHAIN: Final = b',"chain":"'
+SEAL: Final = b',"seal":"'
 
 
 class Head(Record):
@@ -91,51 +87,12 @@ def stated_digest(text: object) -> bytes | None:
     return digest if len(digest) == len(ORIGIN) else None
 
 
-def encode(start: Start, events: tuple[AuditEvent, ...], key: SealKey) -> tuple[bytes, Head]:
-    """Return a block's bytes and the head that it leads to.
-
-    Raises:
-        AuditError: An event holds something that JSON cannot express, or too much.
-    """
-    records = [*start.marks, *map(_fields, events)]
-    seq, digest = start.head.seq, start.head.digest
-    text = []
-    for index, record in enumerate(records):
-        seq += 1 + record.get("skipped", 0)
-        opening = {"seq": seq}
-        if index == 0 and start.new_file:
-            opening |= {"format": FORMAT, "prev": digest.hex()}
-        closing = {"block": len(records), "key_id": key.id} if index == len(records) - 1 else {}
-        body = _dump(opening | record | closing)
-        digest = link(digest, body)
-        text += [body, _CHAIN, digest.hex().encode(), b'"']
-        text += [_SEAL, key.seal(digest).encode(), b'"}\n'] if closing else [b"}\n"]
-    return b"".join(text), Head(seq=seq, digest=digest)
-
-
-def _fields(event: AuditEvent) -> dict[str, Any]:
-    return {name: value for name, value in event.as_dict().items() if value is not None}
-
-
-def _dump(record: dict[str, Any]) -> bytes:
-    """Return a record as ASCII without its closing brace."""
-    try:
-        text = json.dumps(record, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError) as error:
-        raise AuditError(
-            f"an audit event holds what JSON cannot express ({error})", hint="report this to whoever made the event"
-        ) from error
-    if len(text) > LONGEST - _CLOSING:
-        raise AuditError(f"an audit event takes {len(text)} bytes", hint=f"a line may have {LONGEST} at most")
-    return text[:-1].encode("ascii")
-
-
 def parse(raw: bytes) -> Line | None:
     """Take a line apart, without its line feed; ``None`` if it has not exactly the format."""
     if raw[-1:] != b"}":
         return None
-    rest, seal = _cut(raw[:-1], _SEAL)
-    body, chain = _cut(rest, _CHAIN)
+    rest, seal = _cut(raw[:-1], SEAL)
+    body, chain = _cut(rest, CHAIN)
     fields = _load(body)
     if chain is None or fields is None or not raw.startswith(OPENING) or type(fields.get("seq")) is not int:
         return None

@@ -22,8 +22,8 @@ from strongroom.errors import AuditError
 from strongroom.model import AuditEvent
 from strongroom_audit_jsonl.access import make_folder
 from strongroom_audit_jsonl.current import CurrentFile, foreign
+from strongroom_audit_jsonl.encoding import Encoder
 from strongroom_audit_jsonl.keys import SealKey, configured_key, key_from_file, make_key_file
-from strongroom_audit_jsonl.lines import encode
 from strongroom_audit_jsonl.lock import TrailLock
 from strongroom_audit_jsonl.notes import note_content, parse_note
 
@@ -45,6 +45,7 @@ class JsonlSink(AuditSink, Trail):
     def __init__(self, settings: JsonlSettings) -> None:
         self._settings = settings
         self._file = CurrentFile(settings)
+        self._encoder = Encoder()
         self._lock = TrailLock(f"{settings.path}.lock", settings.lock_timeout)
         self._key: SealKey | None = None
         self._failure: AuditError | None = None
@@ -67,7 +68,7 @@ class JsonlSink(AuditSink, Trail):
 
     def _append(self, request: AuditWrite) -> None:
         key = self._writing_key()
-        block, head = encode(self._file.start(key), request.events, key)
+        block, head = self._encoder.encode(self._file.start(key), request.events, key)
         self._file.append(block, head, key, durable=request.durable)
 
     def _attempt(self, action: Callable[[], None]) -> None:

@@ -1,0 +1,201 @@
+"""The way of a read that the cache does not answer: single flight → backend → record → cache → return."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from strongroom.cache import Flight, Key
+from strongroom.contracts.anomaly import Access
+from strongroom.contracts.backend import ReadRequest, ReadResult
+from strongroom.errors import AccessDeniedError, BackendUnavailableError, SecretNotFoundError, StrongroomError
+from strongroom.model import Freshness, Secret
+from strongroom.wiring import Grant, Parts
+
+
+class Load:
+    """One read that the cache does not answer.
+
+    Args:
+        grant: The right to it.
+        version: An older version, or ``None``.
+        access: What the detectors have judged, if there are any.
+        refresh: Whether it must come from the backend, whatever is cached.
+        is_read: Whether somebody reads; else an answer is fetched anew in the background.
+    """
+
+    __slots__ = ("access", "grant", "is_read", "key", "refresh", "version")
+
+    key: Key
+
+    def __init__(
+        self,
+        grant: Grant,
+        version: str | None,
+        access: Access | None,
+        *,
+        refresh: bool = False,
+        is_read: bool = True,
+    ) -> None:
+        self.grant = grant
+        self.version = version
+        self.access = access
+        self.refresh = refresh
+        self.is_read = is_read
+        self.key = grant.name if version is None else (grant.name, version)
+
+
+class Loader:
+    """Fetches secrets from their backends, once for all who want one at the same time.
+
+    Args:
+        parts: The stages of the manager.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._cache = parts.cache
+        self._entries = parts.cache.entries
+        self._clock = parts.clock
+
+    def load(self, load: Load) -> Secret:
+        """Get a secret from its backend, once for all who want it at the same time."""
+        started = self._clock()
+        while True:
+            flight, leading = self._cache.join(load.key)
+            if leading:
+                return self.lead(load, flight)
+            while not flight.done.wait(1.0) and flight.leader.is_alive():
+                pass
+            if flight.result is not None or isinstance(flight.error, StrongroomError):
+                return self._follow(load, flight, started)
+            # The leader's thread ended without an answer, by a KeyboardInterrupt say: somebody else leads.
+
+    def lead(self, load: Load, flight: Flight[Secret]) -> Secret:
+        """Ask the backend, as the one who does so for all that wait for the flight."""
+        self._cache.counters.cell.loads += 1
+        started = self._clock()
+        request = ReadRequest(name=load.grant.name, version=load.version)
+        try:
+            outcome: ReadResult | StrongroomError = load.grant.backend.read(request)
+        except StrongroomError as error:
+            outcome = error
+        except BaseException as error:
+            self._cache.land(load.key, flight, secret=None, error=error)
+            self.count(load, None, error)
+            raise
+        return self.settle(load, flight, outcome, started)
+
+    def settle(
+        self, load: Load, flight: Flight[Secret], outcome: ReadResult | StrongroomError, started: float
+    ) -> Secret:
+        """Record a backend's answer, then cache and return it, and let everybody who waits have it."""
+        secret: Secret | None = None
+        failure: BaseException | None = None
+        try:
+            # Closed meanwhile: the answer may come from a backend that has already let go of everything.
+            self._parts.ensure_open()
+            if isinstance(outcome, ReadResult):
+                secret = self._keep(load, flight, outcome, started)
+            else:
+                secret = self._without_answer(load, flight, outcome, started)
+            return secret
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            self._cache.land(load.key, flight, secret=secret, error=failure)
+            self.count(load, secret, failure)
+
+    def count(self, load: Load, secret: Secret | None, failure: BaseException | None) -> None:
+        """Count a read that the cache could not answer, and tell the detectors how it ended."""
+        if not load.is_read:
+            return
+        cell = self._cache.counters.cell
+        if secret is not None and secret.freshness is Freshness.STALE:
+            cell.stale += 1
+        elif secret is not None or isinstance(failure, SecretNotFoundError):
+            cell.misses += 1
+        else:
+            cell.errors += 1
+        if secret is not None or isinstance(failure, StrongroomError):
+            self._parts.anomaly.observe(load.access, getattr(failure, "code", "ok"))
+
+    def _keep(self, load: Load, flight: Flight[Secret], result: ReadResult, started: float) -> Secret:
+        grant = load.grant
+        secret = Secret(
+            grant.name,
+            result.value,
+            result.version,
+            grant.origin,
+            created=result.created,
+            retrieved=self._now(),
+        )
+        self.record_read(
+            grant,
+            version=result.version,
+            source="backend",
+            duration=self._clock() - started,
+            request_id=result.request_id,
+        )
+        kept = secret.with_changes(freshness=Freshness.CACHED)
+        self._cache.store(load.key, grant.name, flight, secret=kept, error=None)
+        self._parts.start_sweeper()
+        return secret
+
+    def _without_answer(self, load: Load, flight: Flight[Secret], error: StrongroomError, started: float) -> Secret:
+        """Remember that there is no such secret, or serve a stale one in an outage, or raise."""
+        grant, entry = load.grant, self._entries.get(load.key)
+        stale = entry.secret if entry is not None and not load.refresh else None
+        if isinstance(error, BackendUnavailableError) and entry is not None and stale is not None:
+            age = self._clock() - entry.stored
+            if self._clock() < entry.stale_until:
+                self.record_read(grant, version=stale.version, source="stale", cache_hit=True)
+                return stale.with_changes(freshness=Freshness.STALE, age=age)
+        error.name = error.name or grant.name
+        self.record_read(grant, result=error.code, source="backend", duration=self._clock() - started)
+        if isinstance(error, SecretNotFoundError):
+            self._cache.store(load.key, grant.name, flight, secret=None, error=error)
+        elif isinstance(error, AccessDeniedError):
+            # What the backend has denied must not come back as a stale answer in a later outage.
+            self._cache.drop(grant.name)
+        raise error
+
+    def _follow(self, load: Load, flight: Flight[Secret], started: float) -> Secret:
+        """Take over what another reader's load brought, and record that we did."""
+        secret: Secret | None = None
+        error = flight.error
+        try:
+            self._record_followed(load.grant, flight, started)
+            secret = flight.result
+        except StrongroomError as failure:
+            error = failure
+            raise
+        finally:
+            self.count(load, secret, None if secret is not None else error)
+        if secret is not None:
+            return secret
+        assert isinstance(error, StrongroomError), "a flight that has landed holds an answer"
+        raise error.again()
+
+    def _record_followed(self, grant: Grant, flight: Flight[Secret], started: float) -> None:
+        secret = flight.result
+        stale = secret is not None and secret.freshness is Freshness.STALE
+        self.record_read(
+            grant,
+            version=secret.version if secret is not None else None,
+            result=getattr(flight.error, "code", "ok"),
+            source="stale" if stale else "backend",
+            cache_hit=stale,
+            duration=self._clock() - started,
+        )
+
+    def record_read(self, grant: Grant, **fields: Any) -> None:
+        """Record that somebody read a secret, or could not."""
+        audit = self._parts.audit
+        if audit.enabled:
+            who = {"principal": grant.principal, "base": grant.base}
+            audit.record(audit.event("get", **who, key=grant.name, backend=grant.origin, **fields))
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._parts.wall_clock() / 1e9, UTC)
