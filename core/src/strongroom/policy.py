@@ -1,20 +1,23 @@
 """Who may do what to which names.
 
 Without a rule everything is allowed. As soon as there is one, what no rule
-allows is denied, and a rule that denies wins whatever its place.
+allows is denied, and a rule that denies wins whatever its place. A rule that
+has expired decides nothing any more; that there is a rule it still says.
 """
 
 from __future__ import annotations
 
 import enum
+import time
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterator
 from typing import Final
 
 from strongroom._record import Record
-from strongroom.errors import AccessDeniedError, ConfigurationError, InvalidNameError
-from strongroom.model import Principal, SecretName
+from strongroom.contracts.patterns import glob_matches
+from strongroom.contracts.patterns import matches as matches
+from strongroom.contracts.patterns import name_pattern as name_pattern
+from strongroom.errors import AccessDeniedError, ConfigurationError
 
 
 class Action(enum.Enum):
@@ -33,9 +36,6 @@ class Action(enum.Enum):
 WRITE: Final = "write"
 """In a rule: ``create`` and ``update``."""
 
-_WILDCARDS: Final = frozenset({"*", "**"})
-_ANY_NUMBER: Final = "**"
-
 
 class Rule(Record):
     """One line of a policy."""
@@ -48,6 +48,20 @@ class Rule(Record):
     actions: frozenset[Action]
     names: tuple[str, ...]
     """Exact names, or patterns: ``*`` is one whole segment, ``**`` any number of them, none excepted."""
+    expires: float | None = None
+    """From when on the rule decides nothing, in seconds since 1970 UTC; ``None`` for never."""
+    file: str = ""
+    """The file that it stands in, or a name in angle brackets for what is not a file."""
+    position: int = 0
+    """Its place among the rules of that file, from 1; 0 if it stands in none."""
+
+    def expired(self, now: float) -> bool:
+        """Tell whether the rule has expired.
+
+        Args:
+            now: The time, in seconds since 1970 UTC.
+        """
+        return self.expires is not None and self.expires <= now
 
 
 class Ruling(Record):
@@ -56,6 +70,8 @@ class Ruling(Record):
     allowed: bool
     rule: str
     """The deciding rule's id, ``default deny``, or ``no policy``."""
+    until: float | None = None
+    """When the decision could change because that rule expires, in seconds since 1970 UTC; ``None`` for never."""
 
 
 def parse_actions(texts: list[str], where: str, *, allow: bool) -> frozenset[Action]:
@@ -79,68 +95,9 @@ def parse_actions(texts: list[str], where: str, *, allow: bool) -> frozenset[Act
     return frozenset().union(*(known[text] for text in texts))
 
 
-@lru_cache(maxsize=4096)
-def name_pattern(pattern: str) -> tuple[str, ...]:
-    """Return a name pattern's segments, each in canonical form or a wildcard.
-
-    Raises:
-        InvalidNameError: Apart from its wildcards the pattern is not a canonical name,
-            or a segment mixes a wildcard with other characters.
-    """
-    parts = pattern.split("/")
-    for segment in parts:
-        if segment not in _WILDCARDS and "*" in segment:
-            raise InvalidNameError(
-                f"the pattern {pattern!r} has a segment with a wildcard and other characters",
-                hint="* stands for one whole segment, ** for any number of them",
-            )
-    canonical = SecretName("/".join("w" if part in _WILDCARDS else part for part in parts)).split("/")
-    return tuple(part if part in _WILDCARDS else text for part, text in zip(parts, canonical, strict=True))
-
-
-def matches(pattern: str, name: str) -> bool:
-    """Tell whether a name pattern matches a whole canonical name.
-
-    ``db/*`` matches ``db/a``, but neither ``db``, ``dbx`` nor ``db/a/b``;
-    ``db/**`` matches ``db/a`` and ``db/a/b``; ``**`` matches every name.
-    """
-    # One or more segments are one of any kind, and then any number of them.
-    tokens = [token for part in name_pattern(pattern) for token in (("*", _ANY_NUMBER) if part == "**" else (part,))]
-    return _glob(tokens, name.split("/"), one="*", several=_ANY_NUMBER)
-
-
 def principal_matches(pattern: str, principal: str) -> bool:
     """Tell whether a pattern, in which ``*`` is any run of characters, matches a principal's whole name."""
-    return _glob(pattern, principal, one=None, several="*")
-
-
-def _glob(pattern: Sequence[str], text: Sequence[str], *, one: str | None, several: str) -> bool:
-    """Match a whole text against a pattern in at most the product of their lengths.
-
-    A regular expression would do, and take exponential time for some patterns.
-
-    Args:
-        pattern: Items that stand for themselves, or are one of the two wildcards.
-        text: The items to match.
-        one: Stands for any one item.
-        several: Stands for any number of items, none included.
-    """
-    at = place = 0
-    star = resume = -1
-    while place < len(text):
-        if at < len(pattern) and pattern[at] == several:
-            star, resume = at, place
-            at += 1
-        elif at < len(pattern) and pattern[at] in (text[place], one):
-            at += 1
-            place += 1
-        elif star >= 0:
-            # What follows the last wildcard did not fit here: let it take one item more.
-            resume += 1
-            at, place = star + 1, resume
-        else:
-            return False
-    return all(item == several for item in pattern[at:])
+    return glob_matches(pattern, principal, one=None, several="*")
 
 
 class Policy:
@@ -161,38 +118,47 @@ class Policy:
             for pattern in rule.names:
                 name_pattern(pattern)
 
-    def decide(self, principal: str, action: Action, name: str) -> Ruling:
-        """Return whether the principal may do this to the name, and which rule says so."""
+    def decide(self, principal: str, action: Action, name: str, *, now: float | None = None) -> Ruling:
+        """Return whether the principal may do this to the name, and which rule says so.
+
+        Args:
+            principal: The principal's name.
+            action: What is asked for.
+            name: The canonical name; with ``impersonate`` the other principal's.
+            now: For which time to decide, in seconds since 1970 UTC; the current one unless given.
+        """
         if not self.enforced:
             return Ruling(allowed=action is not Action.IMPERSONATE, rule="no policy")
         deciding: Rule | None = None
-        for rule in self.rules:
-            if self._applies(rule, principal, action, name):
-                if not rule.allow:
-                    return Ruling(allowed=False, rule=rule.id)
-                deciding = deciding or rule
+        for rule in self.applying(principal, action, name):
+            if rule.expires is not None:
+                now = time.time() if now is None else now
+                if rule.expired(now):
+                    continue
+            if not rule.allow:
+                deciding = rule
+                break
+            deciding = deciding or rule
         if deciding is None:
             return Ruling(allowed=False, rule="default deny")
-        return Ruling(allowed=True, rule=deciding.id)
+        # Rules only ever expire, so nothing changes before the deciding one does.
+        return Ruling(allowed=deciding.allow, rule=deciding.id, until=deciding.expires)
 
-    def check(self, principal: Principal, action: Action, name: SecretName) -> Ruling:
-        """Return the ruling that allows this.
+    def applying(self, principal: str, action: Action, name: str) -> Iterator[Rule]:
+        """Yield each rule that speaks of this request, expired ones too, in the order of the rules.
 
-        Raises:
-            AccessDeniedError: It is denied; the message names the rule.
+        Args:
+            principal: The principal's name.
+            action: What is asked for.
+            name: The canonical name; with ``impersonate`` the other principal's.
         """
-        ruling = self.decide(principal.name, action, name)
-        if not ruling.allowed:
-            raise denied(principal.name, action, name, ruling.rule)
-        return ruling
-
-    @staticmethod
-    def _applies(rule: Rule, principal: str, action: Action, name: str) -> bool:
-        return (
-            action in rule.actions
-            and principal_matches(rule.principal, principal)
-            and any(matches(pattern, name) for pattern in rule.names)
-        )
+        for rule in self.rules:
+            if (
+                action in rule.actions
+                and principal_matches(rule.principal, principal)
+                and any(matches(pattern, name) for pattern in rule.names)
+            ):
+                yield rule
 
 
 def denied(principal: str, action: Action, name: str, rule: str) -> AccessDeniedError:

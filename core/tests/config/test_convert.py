@@ -106,7 +106,7 @@ def test_an_attrs_class_serves_as_well() -> None:
         ({"hosts": "s3cret"}, "backends.b.hosts", "expected a list of a text"),
         ({"hosts": [7]}, "backends.b.hosts", "expected a text"),
         ({"labels": "s3cret"}, "backends.b.labels", "expected a table"),
-        ({"labels": {"x": "s3cret"}}, "backends.b.labels", "expected a whole number"),
+        ({"labels": {"x": "s3cret"}}, "'x' of backends.b.labels", "expected a whole number"),
         ({"key": 5453637265740}, "backends.b.key", "expected {env"),
         ({"token": ["s3cret"]}, "backends.b.token", "expected {env"),
         ({"token": {"envv": "s3cret"}}, "backends.b.token", "expected {env"),

@@ -196,13 +196,21 @@ def _many(value: Any, kind: Any, place: Place, key: str) -> Any:
     if get_origin(kind) is dict:
         if not isinstance(value, dict):
             raise ValueError("a table")
-        return {
-            name: _converted(part, inner[1], place, f"{key}.{name}", from_text=False) for name, part in value.items()
-        }
+        return {name: _entry(name, part, inner[1], place, key) for name, part in value.items()}
     if not isinstance(value, list):
         raise ValueError(f"a list of {_expected(inner[0])}")
     made = [_converted(part, inner[0], place, key, from_text=False) for part in value]
     return made if get_origin(kind) is list else tuple(made)
+
+
+def _entry(name: str, value: Any, kind: Any, place: Place, key: str) -> Any:
+    try:
+        return _converted(value, kind, place, f"{key}.{name}", from_text=False)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{name!r} of {place.key(key)} is not usable",
+            hint=f"expected {error.args[0] if error.args else _expected(kind)}",
+        ) from None  # as above
 
 
 def _nested(value: Any, kind: type[Record], place: Place, key: str) -> Any:

@@ -13,6 +13,8 @@ from strongroom.errors import ConfigurationError
 
 FILE: Final = "strongroom.toml"
 OVERLAY: Final = "strongroom.local.toml"
+INCLUDE: Final = "include"
+"""The key that names files of policies; see :mod:`strongroom.config.includes`."""
 VARIABLE: Final = "STRONGROOM_CONFIG"
 SYSTEM_FOLDER: Final = "/etc/strongroom"
 
@@ -29,6 +31,8 @@ class Layer(Record):
     """Whether every value is text that may stand for a number or a truth value."""
     binding: bool = False
     """Whether what it locks is locked: so it is for the user's and the system's file."""
+    included: tuple[Layer, ...] = ()
+    """The files of policies that it includes; what they say counts as said by it."""
 
 
 def user_folder() -> str:
@@ -90,13 +94,25 @@ def find(explicit: str | None) -> str:
         return _settled(path)
     for path in search_path():
         if os.path.isfile(path):
-            if path not in own_files():
-                _refuse_foreign(path, {0}, f"name it if you trust it: --config {path}")
+            check_found(path)
             return path
     raise ConfigurationError(
         f"there is no {FILE} in this folder or above it, nor in {user_folder()}",
         hint="run `strongroom init` to make one, or name one with --config",
     )
+
+
+def check_found(path: str) -> None:
+    """Refuse a file that nobody has named, but a search has found, if somebody else may have put it there.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigurationError: It is neither the system's nor the user's, and may be somebody else's.
+    """
+    if path not in own_files():
+        refuse_foreign(path, {0}, f"name it if you trust it: --config {path}")
 
 
 def search_path() -> list[str]:
@@ -113,8 +129,17 @@ def _settled(path: str) -> str:
     return next((own for own in own_files() if os.path.realpath(own) == real), path)
 
 
-def _refuse_foreign(path: str, trusted: set[int], hint: str) -> None:
-    """Refuse a file that somebody else may have put there: he would decide where secrets are kept."""
+def refuse_foreign(path: str, trusted: set[int], hint: str) -> None:
+    """Refuse a file that somebody else may have put there: he would decide where secrets are kept.
+
+    Args:
+        path: The file.
+        trusted: The user ids, beside the process's own, to whom it may belong.
+        hint: What to do if it is refused.
+
+    Raises:
+        ConfigurationError: It belongs to another user, or every user may write it.
+    """
     if sys.platform == "win32":
         return
     status = os.stat(path)
@@ -151,8 +176,9 @@ def read(path: str, *, home: str = "") -> Layer:
             content = tomllib.load(file)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from error
-    except ValueError as error:  # not TOML, or not UTF-8
-        reason = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8 text"
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or nested without end
+        known = {UnicodeDecodeError: "it is not UTF-8 text", RecursionError: "it is nested too deeply"}
+        reason = known.get(type(error), str(error))
         raise ConfigurationError(f"{path} is not valid TOML: {reason}", hint="mend the file") from None
     return Layer(path=path, folder=Folder(os.path.dirname(path), home=home), content=content)
 
@@ -168,13 +194,29 @@ def layers(path: str) -> list[Layer]:
     """
     own = own_files()
     home = own.get(path, "")
-    found = [read(path, home=home).replace(binding=path in own)]
+    found = [with_included(read(path, home=home)).replace(binding=path in own)]
     overlay = os.path.join(os.path.dirname(path), OVERLAY)
     if os.path.isfile(overlay):
         # Whom the file belongs to may have an overlay, too.
-        _refuse_foreign(overlay, {0, os.stat(path).st_uid}, "remove it if you do not know it")
-        found.append(read(overlay, home=home))
+        refuse_foreign(overlay, {0, os.stat(path).st_uid}, "remove it if you do not know it")
+        found.append(with_included(read(overlay, home=home)))
     return found
+
+
+def with_included(layer: Layer) -> Layer:
+    """Return a layer together with the files of policies that it includes.
+
+    Args:
+        layer: The layer.
+
+    Raises:
+        ConfigurationError: What it includes is missing, not usable, or may be somebody else's.
+    """
+    if INCLUDE not in layer.content:
+        return layer
+    from strongroom.config.includes import included
+
+    return layer.replace(included=included(layer, trusted={0}))
 
 
 def locking_layers(path: str) -> list[Layer]:
@@ -189,6 +231,9 @@ def locking_layers(path: str) -> list[Layer]:
         real = os.path.realpath(candidate)
         if real not in seen and os.path.isfile(candidate):
             layer = read(candidate, home=home)
-            found += [layer] if layer.content.get("locked") else []
+            locked = layer.content.get("locked")
+            # Unless it locks its policies, they do not count here, and need not be readable.
+            rules = isinstance(locked, list) and "policies" in locked
+            found += [with_included(layer) if rules else layer] if locked else []
         seen.add(real)
     return found

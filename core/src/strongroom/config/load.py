@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom._record import Record
 from strongroom.config import files
 from strongroom.config.convert import Place, convert, suggestion
 from strongroom.config.merge import ENVIRONMENT, Item, Merged, environment_layer, merge
+from strongroom.config.top import top_keys
+from strongroom.config.units import parse_moment
 from strongroom.contracts.settings import Seconds
 from strongroom.errors import ConfigurationError, InvalidNameError
 from strongroom.model import Principal, PrincipalSource, SecretValue, current_user
 from strongroom.policy import Policy, Rule, name_pattern, parse_actions
+
+if TYPE_CHECKING:
+    from strongroom.config.alerts import AlertTable
 
 PROGRAMMATIC: Final = "<open()>"
 
@@ -52,6 +57,7 @@ class DetectorTable(PluginTable):
 
     block: bool = False
     required: bool = False
+    cool_down: float = 600.0
 
 
 class Origin(Record):
@@ -86,6 +92,8 @@ class DetectorKeys(Record):
 
     action: str = "alert"
     required: bool = False
+    cool_down: Seconds = 600.0
+    """For how long after an alert no other one about the same is sent."""
 
 
 class PolicyKeys(Record):
@@ -95,6 +103,7 @@ class PolicyKeys(Record):
     effect: str
     actions: list[str]
     names: list[str]
+    expires: Any = None
 
 
 class CacheKeys(Record):
@@ -125,9 +134,16 @@ class Configuration(Record):
     origins: tuple[Origin, ...]
     layers: tuple[files.Layer, ...]
     """All that was read, also what another layer overrides."""
+    alerts: tuple[AlertTable, ...] = ()
+    state: str | None = None
+    """The backend that keeps what detectors have learned; ``None`` if they forget it with the process."""
+    state_every: float = 60.0
+    lock_memory: bool = False
 
 
-def load(source: str | dict[str, Any] | None = None, *, ready: Iterable[str] = ()) -> Configuration:
+def load(
+    source: str | dict[str, Any] | None = None, *, ready: Iterable[str] = (), folder: str | None = None
+) -> Configuration:
     """Read the configuration.
 
     Args:
@@ -135,23 +151,63 @@ def load(source: str | dict[str, Any] | None = None, *, ready: Iterable[str] = (
             ``None`` to search for ``strongroom.toml``. A mapping stands alone:
             neither files nor variables override it.
         ready: Names of backends that exist already and need no table.
+        folder: What a mapping's relative paths are relative to; the working folder unless given.
 
     Raises:
         ConfigurationError: It cannot be read, or says something that is not usable;
             the message names the file and the table.
     """
+    return _build(*_read(source, folder), ready)
+
+
+def load_policy(source: str | dict[str, Any] | None = None) -> Policy:
+    """Read the policy only: nothing else need be usable, and no key is read.
+
+    Args:
+        source: As for :func:`load`.
+
+    Raises:
+        ConfigurationError: It cannot be read, or a policy is not usable.
+    """
+    _, layers, locking = _read(source)
+    return _policy(merge(layers, locking))
+
+
+def load_backends(source: str | dict[str, Any] | None = None) -> dict[str, PluginTable]:
+    """Read the backends' tables only, the default one first.
+
+    Args:
+        source: As for :func:`load`.
+
+    Raises:
+        ConfigurationError: It cannot be read, or a backend has no type.
+    """
+    path, layers, locking = _read(source)
+    merged = merge(layers, locking)
+    found = _backends(merged)
+    default = _default_backend(path, merged, found) if found else ""
+    return dict(sorted(found.items(), key=lambda item: item[0] != default))
+
+
+def _read(
+    source: str | dict[str, Any] | None, folder: str | None = None
+) -> tuple[str, list[files.Layer], list[files.Layer]]:
+    """Return where the configuration is, its layers, and those that only lock."""
     if isinstance(source, dict):
-        layer = files.Layer(path=PROGRAMMATIC, folder=os.getcwd(), content=source)
-        return _build(PROGRAMMATIC, [layer], [], ready)
+        layer = files.Layer(path=PROGRAMMATIC, folder=folder or os.getcwd(), content=source)
+        return PROGRAMMATIC, [files.with_included(layer)], []
     path = files.find(source)
-    layers = [*files.layers(path), environment_layer(dict(os.environ))]
-    return _build(path, layers, files.locking_layers(path), ready)
+    return path, [*files.layers(path), environment_layer(dict(os.environ))], files.locking_layers(path)
 
 
 def _build(source: str, layers: list[files.Layer], locking: list[files.Layer], ready: Iterable[str]) -> Configuration:
     merged = merge(layers, locking)
     backends = {name: _ready(name) for name in ready} | _backends(merged)
     cache, keys = _cache(merged)
+    detectors = _detectors(merged)
+    top = top_keys(merged)
+    if top.state is not None:
+        _known_backend(top.state, backends, f"state in {merged.origins['state',].path}")
     return Configuration(
         source=source,
         default_backend=_default_backend(source, merged, backends),
@@ -161,14 +217,24 @@ def _build(source: str, layers: list[files.Layer], locking: list[files.Layer], r
         max_entries=keys.max_entries,
         sweep_every=keys.sweep_every,
         sinks=_sinks(source, merged),
-        detectors=_detectors(merged),
+        detectors=detectors,
         policy=_policy(merged),
         principal=_principal(merged),
         immediate=_immediate(merged),
         telemetry=convert(TelemetrySettings, merged.table("telemetry"), _place(merged, "telemetry")),
         origins=_origins(merged),
-        layers=(*locking, *layers),
+        layers=tuple(part for layer in (*locking, *layers) for part in (layer, *layer.included)),
+        alerts=_alerts(merged, detectors),
+        **top.as_dict(),
     )
+
+
+def _alerts(merged: Merged, detectors: tuple[DetectorTable, ...]) -> tuple[AlertTable, ...]:
+    if not merged.lists["alerts"]:
+        return ()
+    from strongroom.config.alerts import alert_tables
+
+    return alert_tables(merged.lists["alerts"], {table.type for table in detectors})
 
 
 def _place(merged: Merged, *path: str) -> Place:
@@ -316,10 +382,18 @@ def _detectors(merged: Merged) -> tuple[DetectorTable, ...]:
         rest, keys, place = _split(item, "anomaly", DetectorKeys)
         if keys.action not in {"alert", "block"}:
             raise ConfigurationError(f"{place.key('action')} is not usable", hint='expected "alert" or "block"')
+        if keys.cool_down < 0:
+            raise ConfigurationError(f"{place.key('cool_down')} is not usable", hint="expected at least 0s")
         kind = item.table["type"]
         found.append(
             DetectorTable(
-                name=kind, type=kind, table=rest, place=place, block=keys.action == "block", required=keys.required
+                name=kind,
+                type=kind,
+                table=rest,
+                place=place,
+                block=keys.action == "block",
+                required=keys.required,
+                cool_down=keys.cool_down,
             )
         )
     return tuple(found)
@@ -334,6 +408,7 @@ def _policy(merged: Merged) -> Policy:
             raise ConfigurationError(f"{place.key('effect')} is not usable", hint='expected "allow" or "deny"')
         for pattern in keys.names:
             _checked_pattern(pattern, place.key("names"))
+        expires = None if keys.expires is None else moment(keys.expires, place.key("expires"))
         rules.append(
             Rule(
                 id=f"policies[{item.position}] of {item.layer.path}",
@@ -341,9 +416,29 @@ def _policy(merged: Merged) -> Policy:
                 allow=keys.effect == "allow",
                 actions=parse_actions(keys.actions, place.key("actions"), allow=keys.effect == "allow"),
                 names=tuple(keys.names),
+                expires=expires,
+                file=item.layer.path,
+                position=item.position,
             )
         )
-    return Policy(tuple(rules))
+    # Who includes files of policies has policies: that none is found must not allow everything.
+    return Policy(tuple(rules), enforced=bool(rules) or merged.including)
+
+
+def moment(value: Any, where: str) -> float:
+    """Return a point in time in seconds since 1970 UTC.
+
+    Args:
+        value: What the file says.
+        where: The setting's place, for the error.
+
+    Raises:
+        ConfigurationError: It is no date and time with an offset.
+    """
+    try:
+        return parse_moment(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{where} is not usable", hint=f"expected {error.args[0]}") from None
 
 
 def _principal(merged: Merged) -> Principal:

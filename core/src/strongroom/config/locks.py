@@ -117,9 +117,13 @@ class Locks:
             ConfigurationError: A policy allows something, or another table uses a file of a locked one.
         """
         holders = self._holders.get(section, [])
+        if section == "policies":
+            if holders and any(table.get("effect") != "deny" for table in tables):
+                _refuse(layer, "allow more in policies", holders[0])
+            return  # names look like paths, and a policy has no file
+        if section == "alerts":
+            return  # nor has whoever is told of alerts; a program may be told twice
         locked = [(owner, table) for owner, table in held if any(owner is holder for holder in holders)]
-        if section == "policies" and holders and any(table.get("effect") != "deny" for table in tables):
-            _refuse(layer, "allow more in policies", holders[0])
         for owner, own in locked:
             taken = set(_places(own, owner.folder, every=True))
             if any(_belongs(place, taken) for table in tables for place in _places(table, layer.folder, every=False)):

@@ -13,15 +13,16 @@ from typing import Any, Final
 
 from strongroom._record import Record
 from strongroom.config.convert import suggestion
-from strongroom.config.files import Layer
+from strongroom.config.files import INCLUDE, Layer
 from strongroom.config.locks import Locks
 from strongroom.config.references import Text, is_reference
 from strongroom.errors import ConfigurationError, InvalidNameError
 from strongroom.model import SecretName
 
-LISTS: Final = frozenset({"audit", "anomaly", "policies"})
+LISTS: Final = frozenset({"audit", "anomaly", "alerts", "policies"})
 TABLES: Final = frozenset({"backends", "routes", "cache", "telemetry"})
-SCALARS: Final = frozenset({"backend", "principal", "locked"})
+SCALARS: Final = frozenset({"backend", "principal", "locked", "state", "state_every", "lock_memory"})
+_SWITCHES: Final = frozenset({"lock_memory"})
 SECTIONS: Final = LISTS | TABLES | SCALARS
 ENVIRONMENT: Final = "<environment>"
 _PREFIX: Final = "STRONGROOM_"
@@ -46,6 +47,8 @@ class Merged(Record):
     lists: dict[str, tuple[Item, ...]]
     audit_off: Layer | None
     """The layer that says ``audit = "none"``, if one does."""
+    including: bool = False
+    """Whether a layer includes files of policies, whether or not there are any."""
 
     def table(self, *path: str) -> dict[str, Any]:
         """Return a table's keys and values, nested tables included."""
@@ -98,6 +101,8 @@ def merge(layers: list[Layer], locking: list[Layer]) -> Merged:
         merged = _add_locked(merged, layer, locks)
     for layer in layers:
         merged = _add(merged, layer, layer.content, locks)
+        for part in layer.included:
+            merged = _add(merged, part, part.content, locks)
         if layer.binding:
             _choose_only(merged, layer, locks.add(layer))
     return merged
@@ -111,7 +116,11 @@ def _add_locked(merged: Merged, layer: Layer, locks: Locks) -> Merged:
         for section, value in layer.content.items()
         if section in sections and (section in LISTS or locks.is_free(section))
     }
+    if "policies" in sections and INCLUDE in layer.content:
+        held[INCLUDE] = layer.content[INCLUDE]
     merged = _add(merged, layer, held, locks, locked=True)
+    for part in layer.included if "policies" in sections else ():
+        merged = _add(merged, part, part.content, locks, locked=True)
     _choose_only(merged, layer, locks.add(layer))
     return merged
 
@@ -127,8 +136,12 @@ def _choose_only(merged: Merged, layer: Layer, own: list[str]) -> None:
 
 def _add(merged: Merged, layer: Layer, content: dict[str, Any], locks: Locks, *, locked: bool = False) -> Merged:
     for section, value in content.items():
+        if section == INCLUDE:
+            merged = merged.replace(including=merged.including or bool(value))
+            continue
         if section not in SECTIONS:
-            raise ConfigurationError(f"{section} in {layer.path} is not a setting", hint=suggestion(section, SECTIONS))
+            hint = suggestion(section, SECTIONS | {INCLUDE})
+            raise ConfigurationError(f"{section} in {layer.path} is not a setting", hint=hint)
         if section == "audit" and value == "none":
             locks.check_off(layer, section)
             merged = merged.replace(audit_off=layer)
@@ -203,8 +216,9 @@ def _leaves(table: dict[str, Any], path: tuple[str, ...], *, depth: int) -> list
 
 
 def _add_scalar(merged: Merged, section: str, value: Any, layer: Layer, locks: Locks) -> None:
-    if not isinstance(value, str):
-        raise ConfigurationError(f"{section} in {layer.path} is not usable", hint="expected a text")
+    if not isinstance(value, str) and not (isinstance(value, bool) and section in _SWITCHES):
+        expected = "true or false" if section in _SWITCHES else "a text"
+        raise ConfigurationError(f"{section} in {layer.path} is not usable", hint=f"expected {expected}")
     path = (section,)
     if locks.admit(layer, path, value, merged.settings.get(path)):
         merged.settings[path] = value

@@ -10,10 +10,13 @@ from collections.abc import Iterable
 from typing import Any, Final, get_args, get_origin
 
 from strongroom._record import Record
+from strongroom.config.alerts import KINDS as ALERTS
 from strongroom.config.convert import fields
+from strongroom.config.files import INCLUDE
 from strongroom.config.load import CacheKeys, DetectorKeys, PolicyKeys, SinkKeys, TelemetrySettings
 from strongroom.config.merge import SECTIONS
 from strongroom.config.references import KINDS
+from strongroom.config.top import TopKeys
 from strongroom.contracts import FilePath, KeySource, Seconds, Size
 from strongroom.discovery import Kind, Spec
 from strongroom.model import SecretValue
@@ -43,13 +46,17 @@ def schema(specs: dict[Kind, list[Spec]]) -> dict[str, Any]:
         "backend": _TEXT | {"description": "The name of the backend that is used where no route leads elsewhere."},
         "principal": _TEXT | {"description": "Who asks; the operating-system user unless given."},
         "locked": _list({"enum": sorted(SECTIONS - {"locked"})}),
+        INCLUDE: _list(_TEXT) | {"description": "Files of policies, relative to this one; * and ? are patterns."},
         "backends": {"type": "object", "additionalProperties": backends},
         "routes": {"type": "object", "additionalProperties": _TEXT},
         "cache": _either(_cache_table(spec) for spec in specs[Kind.CACHE_POLICY]),
         "audit": {"anyOf": [{"const": "none"}, sinks]},
         "anomaly": {"type": "array", "items": detectors},
-        "policies": {"type": "array", "items": _object(PolicyKeys)},
+        "policies": {"type": "array", "items": _policy()},
         "telemetry": _object(TelemetrySettings),
+        "alerts": {"type": "array", "items": _either(_alerts_table(kind) for kind in ALERTS)},
+        # At the top no reference may stand for a value.
+        **{name: _of_type(kind) for name, kind in fields(TopKeys)[0].items()},
     }
     return {
         "$schema": DIALECT,
@@ -59,6 +66,19 @@ def schema(specs: dict[Kind, list[Spec]]) -> dict[str, Any]:
         "additionalProperties": False,
         "definitions": {"reference": {"anyOf": [_exactly(kind) for kind in KINDS]}},
     }
+
+
+def _policy() -> dict[str, Any]:
+    made = _object(PolicyKeys)
+    # TOML's own dates and times reach a schema as texts.
+    made["properties"]["expires"] = _TEXT | {"format": "date-time"}
+    return made
+
+
+def _alerts_table(kind: str) -> dict[str, Any]:
+    made = _object(ALERTS[kind])
+    made["properties"]["type"] = {"const": kind}
+    return made
 
 
 def _exactly(kind: str) -> dict[str, Any]:

@@ -1,0 +1,147 @@
+"""``policy render``: writes the policies for Vault or AWS."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from strongroom.cli.command import UsageError, note
+from strongroom.cli.text import printable
+from strongroom.config.load import load_backends, load_policy
+from strongroom.errors import UnsupportedOperationError
+from strongroom.policy import Policy
+from strongroom.rendering.lines import place_of
+from strongroom.rendering.result import Loss, Rendered
+
+_OWN: Final = {"vault": ("mount", "kv_version"), "aws": ("region", "account", "partition")}
+"""The options that only one target has."""
+_ENDINGS: Final = {"vault": "hcl", "aws": "json"}
+
+Renderer = Callable[[str], Rendered]
+
+
+def render(config: str | None, options: argparse.Namespace, *, now: float) -> int:
+    """Write each principal's policy, or say what cannot be written.
+
+    Args:
+        config: The configuration's path, if one was given.
+        options: The command's options.
+        now: The time, in seconds since 1970 UTC.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UnsupportedOperationError: The target has no words for some rule; nothing is written.
+        UsageError: The options do not fit together.
+        ConfigurationError: The configuration or the target is not usable.
+    """
+    policy = load_policy(config)
+    principals = _principals(policy, options)
+    renderer = _renderer(policy, _settings(config, options), options.target, now)
+    rendered = [renderer(principal) for principal in principals]
+    losses = [(one, loss) for one in rendered for loss in one.losses]
+    if losses and not options.narrow:
+        raise _refusal(losses, options.target)
+    for one, loss in losses:
+        note(f"strongroom: narrowed for {printable(one.principal)}: {printable(_told(loss))}")
+    for one in rendered:
+        _write(one, options)
+    return 0
+
+
+def _principals(policy: Policy, options: argparse.Namespace) -> list[str]:
+    if not policy.enforced:
+        raise UsageError("there is no policy to render", hint="add [[policies]] to the configuration")
+    named = options.principal or []
+    for name in named:
+        if "*" in name:
+            raise UsageError(
+                f"{name} stands for several principals, and other rules may tell them apart", hint="name each by itself"
+            )
+    found = list(dict.fromkeys(named or (rule.principal for rule in policy.rules if "*" not in rule.principal)))
+    for rule in policy.rules if not named else ():
+        if "*" in rule.principal:
+            text = f"{place_of(rule)} speaks of {rule.principal}: name such principals with --principal"
+            note(f"strongroom: {printable(text)}")
+    if not found:
+        raise UsageError("no rule names a principal exactly", hint="name some with --principal")
+    if len(found) > 1 and not options.output:
+        raise UsageError(
+            f"there are {len(found)} principals", hint="name one with --principal, or a folder with --output"
+        )
+    return found
+
+
+def _settings(config: str | None, options: argparse.Namespace) -> dict[str, Any]:
+    """Return what is known of the target: the options, then what a backend of that kind says."""
+    for target, names in _OWN.items():
+        for name in names if target != options.target else ():
+            if getattr(options, name) is not None:
+                raise UsageError(f"--{name.replace('_', '-')} is not for {options.target}", hint=f"it is for {target}")
+    names = (*_OWN[options.target], "prefix")
+    tables = [table.table for table in load_backends(config).values() if table.type == options.target]
+    told = {name: tables[0][name] for name in names if name in tables[0]} if tables else {}
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    # A setting may be a reference; what it leads to is not for an output.
+    return {name: str(value) for name, value in (told | given).items() if isinstance(value, str | int)}
+
+
+def _renderer(policy: Policy, settings: dict[str, Any], target: str, now: float) -> Renderer:
+    if target == "vault":
+        from strongroom.rendering.vault import VaultTarget, render_vault
+
+        vault = VaultTarget(**settings | {"kv_version": _version(settings.get("kv_version", 2))})
+        return lambda principal: render_vault(policy, principal, vault, now=now)
+    from strongroom.rendering.aws import AwsTarget, render_aws
+
+    for name in ("region", "account"):
+        if name not in settings:
+            raise UsageError(f"--{name} is missing", hint=f"name the {name}, or * for all")
+    aws = AwsTarget(**settings)
+    return lambda principal: render_aws(policy, principal, aws, now=now)
+
+
+def _version(value: Any) -> int:
+    if str(value) not in ("1", "2"):
+        raise UsageError("kv_version is neither 1 nor 2", hint="give --kv-version")
+    return int(value)
+
+
+def _told(loss: Loss) -> str:
+    return f"{', '.join(map(place_of, loss.rules))}: {loss.reason}; {loss.instead}"
+
+
+def _refusal(losses: list[tuple[Rendered, Loss]], target: str) -> UnsupportedOperationError:
+    error = UnsupportedOperationError(
+        f"{target} cannot say exactly what the policies say", hint="with --narrow less is written where that is so"
+    )
+    for one, loss in losses:
+        error.add_note(f"{one.principal}: {', '.join(map(place_of, loss.rules))}: {loss.reason}")
+    return error
+
+
+def _write(one: Rendered, options: argparse.Namespace) -> None:
+    text = _head(one) + one.text if options.target == "vault" else one.text
+    if not options.output:
+        sys.stdout.write(text)
+        return
+    from urllib.parse import quote
+
+    from strongroom.cli.output import write_private
+
+    path = os.path.join(options.output, f"{quote(one.principal, safe='@+=,')}.{_ENDINGS[options.target]}")
+    os.makedirs(options.output, exist_ok=True)
+    write_private(path, text.encode(), replace=True)
+    note(f"wrote {printable(path)}")
+
+
+def _head(one: Rendered) -> str:
+    lines = [f"What {printable(one.principal)} may do. Made by `strongroom policy render`."]
+    lines += [f"Narrowed: {printable(_told(loss))}" for loss in one.losses]
+    lines += [] if one.text else ["No rule allows anything."]
+    return "".join(f"# {line}\n" for line in lines) + "\n"

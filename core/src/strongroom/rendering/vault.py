@@ -1,0 +1,156 @@
+"""Rules as a policy of HashiCorp Vault or OpenBao."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from strongroom._record import Record
+from strongroom.errors import ConfigurationError
+from strongroom.policy import Action, Policy, Rule, name_pattern
+from strongroom.rendering.result import Claim, Loss, Rendered, rules_of
+from strongroom.rendering.vault_tree import Tree
+
+_SPECIAL: Final = ("+", "*", "{{", "}}", "${", "%{")
+"""What means something in a path, in a templated policy or in HCL."""
+_DATA: Final = {Action.READ: "read", Action.CREATE: "create", Action.UPDATE: "update", Action.DELETE: "delete"}
+_METADATA: Final = {Action.READ: "read"}
+
+
+class VaultTarget(Record):
+    """Where in Vault the names are."""
+
+    mount: str = "secret"
+    """The path of the key-value engine."""
+    kv_version: int = 2
+    """1 or 2."""
+    prefix: str = ""
+    """Whole segments that stand before each name."""
+
+    @property
+    def mount_segments(self) -> tuple[str, ...]:
+        """The segments of the mount.
+
+        Raises:
+            ConfigurationError: It is no path of plain segments.
+        """
+        return _plain(self.mount, "mount")
+
+    @property
+    def prefix_segments(self) -> tuple[str, ...]:
+        """The segments of the prefix.
+
+        Raises:
+            ConfigurationError: It is no path of plain segments.
+        """
+        return _plain(self.prefix, "prefix") if self.prefix else ()
+
+
+def _plain(path: str, what: str) -> tuple[str, ...]:
+    segments = tuple(path.strip("/").split("/"))
+    if not all(segments) or not all(map(_sayable, segments)):
+        raise ConfigurationError(f"the {what} {path!r} is not usable", hint="expected segments without wildcards")
+    return segments
+
+
+def _sayable(segment: str) -> bool:
+    return not any(special in segment for special in _SPECIAL)
+
+
+def render_vault(policy: Policy, principal: str, target: VaultTarget, *, now: float) -> Rendered:
+    """Write what a principal may do as a Vault policy.
+
+    A read is ``read`` on the secret and on its metadata, where its versions are; a
+    listing is ``list`` on the folder. A deletion is ``delete`` on the secret: it hides
+    the latest version and can be undone, and no right to destroy is ever given. A
+    rotation is an update, since Vault knows nothing else.
+
+    Args:
+        policy: The policy.
+        principal: The principal's name.
+        target: Where in Vault the names are.
+        now: The time, in seconds since 1970 UTC; rules that have expired are left out.
+
+    Returns:
+        The policy in HCL. Where there are losses, it allows less than the rules.
+
+    Raises:
+        ConfigurationError: Mount or prefix are no plain paths, or the rules overlap in too many ways.
+    """
+    claims: list[Claim] = []
+    losses: list[Loss] = []
+    for rule in rules_of(policy, principal, now):
+        claims += _claims(rule, losses)
+    granted: dict[str, frozenset[str]] = {}
+    for tree in _trees(target, claims):
+        found, missing = tree.solve()
+        granted |= found
+        losses += missing
+    return Rendered(principal=principal, text=_hcl(granted), losses=tuple(losses))
+
+
+def _trees(target: VaultTarget, claims: list[Claim]) -> Iterator[Tree]:
+    mount, prefix = target.mount_segments, target.prefix_segments
+    if target.kv_version == 1:
+        yield Tree((*mount, *prefix), claims, names=_DATA, folders=True)
+    else:
+        yield Tree((*mount, "data", *prefix), claims, names=_DATA, folders=False)
+        yield Tree((*mount, "metadata", *prefix), claims, names=_METADATA, folders=True)
+
+
+def _claims(rule: Rule, losses: list[Loss]) -> Iterator[Claim]:
+    """Yield what a rule says as far as Vault has words for it, denying more or allowing less where it has none."""
+    if rule.expires is not None:
+        instead = "nothing of it is granted" if rule.allow else "it is denied for good"
+        losses.append(Loss(rules=(rule,), reason="a Vault policy does not expire", instead=instead))
+        if rule.allow:
+            return
+    for text in rule.names:
+        pattern: tuple[str, ...] | None = name_pattern(text)
+        for step in (_without_special, _without_inner):
+            pattern = step(rule, pattern, losses) if pattern else None
+        if pattern:
+            yield Claim(rule=rule, actions=rule.actions, pattern=pattern)
+
+
+def _without_special(rule: Rule, pattern: tuple[str, ...], losses: list[Loss]) -> tuple[str, ...] | None:
+    """Replace segments that mean something to Vault, which only a rule that denies can afford."""
+    special = [segment for segment in pattern if segment not in ("*", "**") and not _sayable(segment)]
+    if not special:
+        return pattern
+    wider = tuple("*" if segment in special else segment for segment in pattern)
+    instead = "it is not granted" if rule.allow else f"{'/'.join(wider)} is denied"
+    reason = f"{special[0]!r} in {'/'.join(pattern)} means something else in a Vault policy"
+    losses.append(Loss(rules=(rule,), reason=reason, instead=instead))
+    return None if rule.allow else wider
+
+
+def _without_inner(rule: Rule, pattern: tuple[str, ...], losses: list[Loss]) -> tuple[str, ...]:
+    """Replace each ``**`` that is not at the end: by one segment if the rule allows, else by all that is below."""
+    at = pattern.index("**") if "**" in pattern else len(pattern)
+    if at >= len(pattern) - 1:
+        return pattern
+    single = (*("*" if segment == "**" else segment for segment in pattern[:-1]), pattern[-1])
+    changed = single if rule.allow else pattern[: at + 1]
+    reason = f"{'/'.join(pattern)} has ** before its end, and Vault takes any depth only at the end of a path"
+    instead = f"{'/'.join(changed)} is {'granted' if rule.allow else 'denied'}"
+    losses.append(Loss(rules=(rule,), reason=reason, instead=instead))
+    return changed
+
+
+def _hcl(granted: dict[str, frozenset[str]]) -> str:
+    blocks = [
+        f"path {_quoted(path)} {{\n  capabilities = [{', '.join(map(_quoted, _ordered(capabilities)))}]\n}}\n"
+        for path, capabilities in sorted(granted.items())
+    ]
+    return "\n".join(blocks)
+
+
+def _ordered(capabilities: Iterable[str]) -> list[str]:
+    # Without a capability, a path would be no valid one: that is what `deny` is for.
+    return sorted(capabilities) or ["deny"]
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

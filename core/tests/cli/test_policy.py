@@ -1,0 +1,312 @@
+"""`policy`: explains, tests and renders, and opens nothing."""
+
+from __future__ import annotations
+
+import json
+
+from typing import Any
+
+import pytest
+
+RULES = """\
+include = ["team.toml"]
+
+[backends.main]
+type = "moody"
+key = { env = "NOT_SET" }
+
+[[audit]]
+type = "notebook"
+path = "trail.txt"
+
+[telemetry]
+key = { env = "NOT_SET" }
+
+[[policies]]
+principal = "app"
+effect = "allow"
+actions = ["read", "list", "write", "rotate"]
+names = ["app/**"]
+
+[[policies]]
+principal = "app"
+effect = "deny"
+actions = ["update", "rotate"]
+names = ["app/key"]
+expires = 2040-01-01T00:00:00Z
+"""
+TEAM = """\
+# the team's
+
+[[policies]]
+principal = "ci-*"
+effect = "allow"
+actions = ["read"]
+names = ["ci/**"]
+"""
+
+
+@pytest.fixture
+def ruled(desk: Any) -> Any:
+    """The command in a folder with policies in two files."""
+    desk.configure(RULES)
+    (desk.folder / "team.toml").write_text(TEAM)
+    (desk.folder / "team.toml").chmod(0o600)
+    return desk
+
+
+def opened_nothing(desk: Any) -> bool:
+    return not (desk.folder / "opened").exists() and not desk.trail.exists()
+
+
+class TestCheck:
+    """Which rule decides."""
+
+    def test_an_allowed_request_is_explained_with_file_and_line(self, ruled: Any) -> None:
+        done = ruled("policy", "check", "app", "read", "app/key")
+        assert done.lines == [
+            "allowed: app read app/key",
+            f"  decided by policies[1] of {ruled.folder}/strongroom.toml, line 14: allow",
+        ]
+        assert (done.status, done.stderr) == (0, "")
+        assert opened_nothing(ruled)
+
+    def test_a_denied_one_ends_with_4_and_tells_all_that_matches(self, ruled: Any) -> None:
+        done = ruled("policy", "check", "app", "rotate", "app/key")
+        assert done.lines == [
+            "denied: app rotate app/key",
+            f"  matches, too: policies[1] of {ruled.folder}/strongroom.toml, line 14: allow",
+            f"  decided by policies[2] of {ruled.folder}/strongroom.toml, line 20: deny, until 2040-01-01T00:00:00Z",
+        ]
+        assert (done.status, done.stderr) == (4, "")
+
+    def test_a_rule_of_an_included_file_is_found_there(self, ruled: Any) -> None:
+        done = ruled("policy", "check", "ci-nightly", "read", "ci/x")
+        assert f"policies[1] of {ruled.folder}/team.toml, line 3: allow" in done.stdout
+
+    def test_what_no_rule_allows_is_the_default(self, ruled: Any) -> None:
+        done = ruled("policy", "check", "eve", "read", "app/key")
+        assert (done.status, done.lines) == (4, ["denied: eve read app/key", "  decided by default deny"])
+
+    def test_write_is_two_decisions_and_both_must_allow(self, ruled: Any) -> None:
+        done = ruled("policy", "check", "app", "write", "app/key", "--json")
+        assert done.status == 4
+        assert [(one["action"], one["allowed"]) for one in done.json["decisions"]] == [
+            ("create", True),
+            ("update", False),
+        ]
+        assert done.json["allowed"] is False
+        assert ruled("policy", "check", "app", "write", "app/other").status == 0
+
+    def test_another_time_can_be_asked_about(self, ruled: Any) -> None:
+        done = ruled("policy", "check", "app", "update", "app/key", "--at", "2040-01-01T00:00:00+00:00", "--json")
+        (decision,) = done.json["decisions"]
+        assert (done.status, decision["allowed"], decision["until"]) == (0, True, None)
+        assert [(rule["line"], rule["effect"], rule["expired"]) for rule in decision["matching"]] == [
+            (14, "allow", False),
+            (20, "deny", True),
+        ]
+        assert decision["matching"][1]["expires"] == "2040-01-01T00:00:00Z"
+        assert ruled("policy", "check", "app", "update", "app/key", "--at", "2040-01-01").status == 2
+
+    def test_to_impersonate_a_principal_whose_name_is_no_secret_s_can_be_asked(self, ruled: Any) -> None:
+        assert ruled("policy", "check", "app", "impersonate", "/who ever/").status == 4
+
+    @pytest.mark.parametrize(("action", "name"), [("raed", "app/key"), ("read", "app//key")])
+    def test_what_is_no_request_is_a_usage_error(self, ruled: Any, action: str, name: str) -> None:
+        done = ruled("policy", "check", "app", action, name)
+        assert (done.status, done.stdout) == (2, "")
+
+    def test_an_odd_principal_cannot_forge_a_line(self, ruled: Any) -> None:
+        done = ruled("policy", "check", "app\nallowed: eve", "read", "a")
+        assert done.lines[0] == r"denied: app\nallowed: eve read a"
+
+
+class TestTest:
+    """Expectations in a file."""
+
+    def expect(self, desk: Any, text: str, *options: str) -> Any:
+        (desk.folder / "expect.toml").write_text(text)
+        return desk("policy", "test", "expect.toml", *options)
+
+    MET = """
+    [[expect]]
+    principal = "app"
+    action = "read"
+    name = "app/key"
+    allowed = true
+    rule = "policies[1]"
+
+    [[expect]]
+    principal = "app"
+    action = "write"
+    name = "app/key"
+    allowed = false
+    rule = "policies[2] of strongroom.toml"
+
+    [[expect]]
+    principal = "app"
+    action = "write"
+    name = "app/key"
+    allowed = true
+    at = 2040-01-01T00:00:00Z
+    """
+
+    def test_what_is_met_is_counted(self, ruled: Any) -> None:
+        done = self.expect(ruled, self.MET)
+        assert (done.status, done.stdout, done.stderr) == (0, "", "3 expectations, 0 not met\n")
+        assert opened_nothing(ruled)
+
+    def test_what_is_not_met_is_told_with_the_rule_that_decided(self, ruled: Any) -> None:
+        text = self.MET.replace("allowed = true", "allowed = false").replace("policies[2] of", "policies[1] of")
+        done = self.expect(ruled, text)
+        where = f"{ruled.folder}/strongroom.toml"
+        assert done.lines == [
+            "expect[1] in expect.toml: app read app/key is allowed, expected denied; "
+            f"decided by policies[1] of {where}, line 14",
+            "expect[2] in expect.toml: expected policies[1] of strongroom.toml to decide; "
+            f"decided by policies[2] of {where}, line 20",
+            "expect[3] in expect.toml: app write app/key is allowed, expected denied; "
+            f"decided by policies[1] of {where}, line 14",
+        ]
+        assert (done.status, done.stderr) == (1, "3 expectations, 3 not met\n")
+
+    def test_another_rule_than_the_expected_one_is_a_failure(self, ruled: Any) -> None:
+        done = self.expect(
+            ruled, self.MET.replace('rule = "policies[1]"', 'rule = "policies[1] of team.toml"'), "--json"
+        )
+        (failure,) = done.json["failures"]
+        assert (done.status, done.json["expectations"], failure["number"]) == (1, 3, 1)
+        assert failure["reason"].startswith("expected policies[1] of team.toml to decide")
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", "has no expectations"),
+            ("expect = 1", "has no expectations"),
+            ("[[expected]]", "expected in expect.toml is not usable"),
+            ("[[expect]", "is not valid TOML"),
+            ("expect = " + "[" * 20000, "is not valid TOML"),
+            ('[[expect]]\nprincipal = "a"', "expect[1].action in expect.toml is missing"),
+            (MET.replace('"read"', '"raed"'), "expect[1].action in expect.toml is not usable"),
+            (MET.replace("allowed = true", 'allowed = "yes"'), "expect[1].allowed in expect.toml is not usable"),
+            (MET.replace("00Z", "00"), "expect[3].at in expect.toml is not usable"),
+            (MET.replace("app/key", "app//key"), "expect[1] in expect.toml: the name"),
+            (MET.replace("rule", "ruel"), "expect[1].ruel in expect.toml is not a setting"),
+        ],
+    )
+    def test_a_malformed_file_is_an_error_that_names_the_place(self, ruled: Any, text: str, message: str) -> None:
+        done = self.expect(ruled, text)
+        assert (done.status, done.stdout) == (2, "")
+        assert message in done.stderr
+
+    def test_a_missing_file_is_an_error(self, ruled: Any) -> None:
+        assert "gone.toml cannot be read" in ruled("policy", "test", "gone.toml").stderr
+
+
+AWS = ("policy", "render", "--for", "aws", "--region", "eu-central-1", "--account", "123456789012")
+VAULT = ("policy", "render", "--for", "vault")
+
+
+class TestRender:
+    """Policies for other enforcers."""
+
+    def test_what_cannot_be_said_is_refused_with_each_rule_s_line(self, ruled: Any) -> None:
+        done = ruled(*VAULT)
+        assert (done.status, done.stdout) == (2, "")
+        _, error, *reasons = done.stderr.splitlines()
+        assert "vault cannot say exactly what the policies say: with --narrow" in error
+        assert (
+            f"app: policies[2] of {ruled.folder}/strongroom.toml, line 20: a Vault policy does not expire" in reasons[0]
+        )
+
+    def test_a_pattern_of_principals_is_named_where_nobody_asks_for_one(self, ruled: Any) -> None:
+        told = ruled(*VAULT, "--narrow").stderr.splitlines()[0]
+        assert f"{ruled.folder}/team.toml, line 3 speaks of ci-*: name such principals with --principal" in told
+
+    def test_narrowing_is_told_on_standard_error_and_in_a_comment(self, ruled: Any) -> None:
+        done = ruled(*VAULT, "--narrow", "--principal", "app")
+        assert done.status == 0
+        assert "narrowed for app: policies[2]" in done.stderr
+        assert "# Narrowed: policies[2]" in done.stdout
+        assert 'path "secret/data/app/key" {\n  capabilities = ["create", "read"]\n}' in done.stdout
+        assert opened_nothing(ruled)
+
+    def test_a_principal_that_a_pattern_matches_can_be_named(self, ruled: Any) -> None:
+        done = ruled(*VAULT, "--principal", "ci-nightly", "--mount", "kv", "--kv-version", "1", "--prefix", "x")
+        assert (done.status, done.stderr) == (0, "")
+        assert done.stdout == (
+            "# What ci-nightly may do. Made by `strongroom policy render`.\n\n"
+            'path "kv/x/ci/*" {\n  capabilities = ["read"]\n}\n'
+        )
+
+    def test_the_backend_s_settings_say_where_the_names_are(self, ruled: Any) -> None:
+        text = RULES.replace("[[audit]]", '[backends.v]\ntype = "vault"\nmount = "kv"\nkv_version = 1\n[[audit]]')
+        ruled.configure('backend = "main"\n' + text)
+        assert 'path "kv/ci/*"' in ruled(*VAULT, "--principal", "ci-x").stdout
+        assert 'path "own/ci/*"' in ruled(*VAULT, "--principal", "ci-x", "--mount", "own").stdout
+
+    def test_for_aws_it_is_json(self, ruled: Any) -> None:
+        done = ruled(*AWS, "--principal", "ci-x", "--prefix", "prod/")
+        (statement,) = json.loads(done.stdout)["Statement"]
+        secrets = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod"
+        assert statement["Resource"] == [f"{secrets}/ci/*-??????"]
+
+    def test_several_principals_get_a_file_each(self, ruled: Any) -> None:
+        several = ("--principal", "ci-x", "--principal", "ci-/../y")
+        assert "name one with --principal, or a folder with --output" in ruled(*VAULT, *several).stderr
+        for _ in range(2):
+            assert ruled(*VAULT, *several, "--output", "out").status == 0
+        assert sorted(path.name for path in (ruled.folder / "out").iterdir()) == ["ci-%2F..%2Fy.hcl", "ci-x.hcl"]
+        assert "# What ci-x may do." in (ruled.folder / "out/ci-x.hcl").read_text()
+
+    def test_a_backend_s_setting_may_be_a_number(self, ruled: Any) -> None:
+        ruled.configure('backend = "main"\n' + RULES + "[backends.kv]\ntype = 'vault'\nmount = 5\n")
+        assert 'path "5/data/ci/*"' in ruled(*VAULT, "--principal", "ci-x").stdout
+
+    def test_nothing_is_written_if_one_principal_s_policy_is_refused(self, ruled: Any) -> None:
+        assert ruled(*VAULT, "--principal", "ci-x", "--principal", "app", "--output", "out").status == 2
+        assert not (ruled.folder / "out").exists()
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("--for", "vault", "--region", "x"), "--region is not for vault"),
+            (("--for", "aws", "--mount", "x"), "--mount is not for aws"),
+            (("--for", "aws", "--account", "*"), "--region is missing"),
+            (("--for", "aws", "--region", "*"), "--account is missing"),
+            (("--for", "vault", "--principal", "ci-*"), "ci-* stands for several principals"),
+            (("--for", "aws", "--region", "*", "--account", "12"), "the account '12' is not usable"),
+            (("--for", "vault", "--mount", "a/+"), "the mount 'a/+' is not usable"),
+        ],
+    )
+    def test_options_that_do_not_fit_are_refused(self, ruled: Any, arguments: tuple[str, ...], message: str) -> None:
+        done = ruled("policy", "render", "--principal", "ci-x", *arguments)
+        assert (done.status, done.stdout) == (2, "")
+        assert message in done.stderr
+
+    def test_without_a_policy_or_a_principal_there_is_nothing_to_render(self, desk: Any) -> None:
+        assert "there is no policy to render" in desk(*VAULT).stderr
+        desk.configure(RULES.replace('"app"', '"*"').replace('["team.toml"]', "[]"))
+        assert "no rule names a principal exactly" in desk(*VAULT).stderr
+
+
+def test_config_shows_which_file_each_rule_is_from(ruled: Any) -> None:
+    ruled.configure(RULES.replace('key = { env = "NOT_SET" }', ""))
+    done = ruled("config", "--json")
+    shown = {(line["setting"], line["source"]): line["value"] for line in done.json["settings"]}
+    team, own = str(ruled.folder / "team.toml"), str(ruled.folder / "strongroom.toml")
+    assert shown["policies[1].principal", team] == "ci-*"
+    assert shown["policies[2].expires", own] == "2040-01-01 00:00:00+00:00"
+    assert done.json["files"][team] == f"in force, included by {own}"
+    table = [line.split() for line in ruled("config").lines]
+    assert ["policies[1].principal", '"ci-*"', team] in table
+    assert ["policies[2].expires", "2040-01-01T00:00:00+00:00", own] in table
+
+
+def test_the_schema_knows_includes_and_expiry(desk: Any) -> None:
+    properties = desk("config", "--schema").json["properties"]
+    assert properties["include"]["items"] == {"type": "string"}
+    rule = properties["policies"]["items"]
+    assert rule["properties"]["expires"] == {"type": "string", "format": "date-time"}
+    assert rule["required"] == ["principal", "effect", "actions", "names"]
