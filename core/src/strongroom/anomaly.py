@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from collections.abc import Callable
@@ -63,23 +64,49 @@ class Watch:
     Args:
         until: On the monotonic clock; from here on all detectors are asked again.
         counters: See :class:`~strongroom.contracts.Repeats`.
+        wall_until: The same in nanoseconds since 1970; ``None`` for never. The wall clock may be set, and the
+            monotonic one does not notice when the machine sleeps: what comes first counts.
+        wall_clock: Nanoseconds since 1970, UTC.
+
+    Attributes:
+        exceeded: The counter that was beyond its limit, and that limit. From then on nothing passes.
     """
 
-    __slots__ = ("counters", "until")
+    __slots__ = ("counters", "exceeded", "until", "wall_clock", "wall_until")
 
-    def __init__(self, until: float, counters: tuple[tuple[Callable[[], int], int], ...]) -> None:
+    def __init__(
+        self,
+        until: float,
+        counters: tuple[tuple[Callable[[], int], int], ...],
+        *,
+        wall_until: float | None = None,
+        wall_clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.until = until
         self.counters = counters
+        self.wall_until = wall_until
+        self.wall_clock = wall_clock
+        self.exceeded: tuple[Callable[[], int], int] | None = None
 
     def lets_pass(self, now: float) -> bool:
         """Count a repetition, and tell whether it needs no judgement."""
-        if now >= self.until:
+        if now >= self.until or ((until := self.wall_until) is not None and self.wall_clock() >= until):
             return False
-        # No generator: this runs for each hit.
-        for count, limit in self.counters:  # noqa: SIM110  # see above
-            if count() > limit:
-                return False
+        try:
+            for count, limit in self.counters:
+                if count() > limit:
+                    self.exceeded, self.until = (count, limit), float("-inf")
+                    return False
+        # The plugin boundary: what cannot be counted is judged.
+        except Exception:  # noqa: BLE001  # see above
+            return False
         return True
+
+
+class _Allowed(threading.local):
+    """The access that a thread has had judged last, if every detector has allowed it."""
+
+    access: Access | None = None
 
 
 EACH_TIME: Final = Watch(float("-inf"), ())
@@ -119,9 +146,10 @@ class AnomalyStage:
         self._wall_clock = wall_clock
         self._host = host_name()
         self._process = program_name()
-        # By detector and subject: until when no alert is sent, and how many have not been.
-        self._cooling: dict[tuple[str, str], tuple[float, int]] = {}
+        # By detector, subject and whether it blocks: until when no alert is sent, and how many have not been.
+        self._cooling: dict[tuple[int, str, bool], tuple[float, int]] = {}
         self._is_restored = False
+        self._allowed = _Allowed()
 
     def access(
         self,
@@ -161,7 +189,8 @@ class AnomalyStage:
             SuspiciousActivityError: A detector blocks it, or a required one failed.
         """
         if not self._is_restored:
-            self._restore()
+            self.restore()
+        self._allowed.access = access
         blocking = [found for entry in self.detectors if (found := self._ask(entry, access)) is not None]
         if blocking:
             detector, reason = blocking[0]
@@ -173,7 +202,13 @@ class AnomalyStage:
             error.rule = detector
             raise error
 
-    def _restore(self) -> None:
+    @property
+    def judges_at_once(self) -> bool:
+        """Whether judging an access needs nothing from a backend first."""
+        return self._is_restored or self.memory is None
+
+    def restore(self) -> None:
+        """Hand each detector its state, if it is kept anywhere."""
         # First, so that what restoring reads is not judged by a detector that is still being restored.
         self._is_restored = True
         if self.memory is not None:
@@ -202,33 +237,46 @@ class AnomalyStage:
             if isinstance(verdict, Verdict) and verdict.decision is not Decision.ALLOW:
                 self._tell(entry, access, verdict, blocks=False)
 
-    def watch(self, access: Access | None, now: float) -> Watch | None:
+    def watch(self, access: Access | None, now: float, last: Watch | None = None) -> Watch | None:
         """Return what repetitions of an allowed access have to pass; ``None`` if there are no detectors.
 
         Args:
             access: What was judged just now.
             now: Monotonic seconds.
+            last: What they had to pass until now.
         """
         if access is None:
             return None
+        if access is not self._allowed.access:
+            return EACH_TIME  # somebody found it odd, or another thread had it judged: the next one is
         until = float("inf")
         counters: list[tuple[Callable[[], int], int]] = []
         for entry in self.detectors:
             try:
                 wish = entry.detector.repeats(access)
+                if wish is None:
+                    return EACH_TIME
+                until = min(until, wish.until)
+                counters += wish.counters
             # The plugin boundary: a detector that fails here is asked about each access.
             except Exception:  # noqa: BLE001  # see above
                 self.failures += 1
                 return EACH_TIME
-            if wish is None:
-                return EACH_TIME
-            until = min(until, wish.until)
-            counters += wish.counters
-        return Watch(now + until - self._wall_clock() / 1e9, tuple(counters))
+        if last is not None and last.exceeded in counters:
+            # Each would be counted only to be found beyond the limit again, and judging it counts it, too.
+            return last
+        return Watch(
+            now + until - self._wall_clock() / 1e9,
+            tuple(counters),
+            wall_until=until * 1e9 if until < float("inf") else None,
+            wall_clock=self._wall_clock,
+        )
 
     def _ask(self, entry: ConfiguredDetector, access: Access) -> tuple[str, str] | None:
         """Return the detector's name and reason if it blocks."""
         verdict = self._verdict(entry.detector.judge, access)
+        if isinstance(verdict, Exception) or verdict.decision is not Decision.ALLOW:
+            self._allowed.access = None
         if isinstance(verdict, Exception):
             return (entry.name, f"it failed with {type(verdict).__name__}") if entry.required else None
         if verdict.decision is Decision.ALLOW:
@@ -251,7 +299,8 @@ class AnomalyStage:
     def _tell(self, entry: ConfiguredDetector, access: Access, verdict: Verdict, *, blocks: bool) -> None:
         """Send an alert, unless there was one about the same a moment ago."""
         subject = verdict.subject or (access.base or access.principal).name
-        key, now = (entry.name, subject), self._clock()
+        # By itself for what is blocked: that must not go untold because something lesser was told before.
+        key, now = (id(entry.detector), subject, blocks), self._clock()
         until, suppressed = self._cooling.get(key, (now, 0))
         if now < until:
             self._cooling[key] = (until, suppressed + 1)

@@ -1,0 +1,1 @@
+"""Anomaly detectors for strongroom: what they find odd, they report or stop."""
