@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from strongroom.builtin.policies import TtlPolicy
 from strongroom.builtin.settings import TtlSettings
-from strongroom.cache import Cache, Flight
-from strongroom.contracts import CachePolicy, Lifetime, StoreRequest
+from strongroom.cache import Cache, Flight, Tally
+from strongroom.contracts import CachePolicy, Lifetime, Previous, StoreRequest
 from strongroom.errors import PluginError, SecretNotFoundError
 from strongroom.model import Secret, SecretName, SecretValue
 from strongroom.testing import FakeClock, in_forked_child, in_threads
@@ -102,6 +102,25 @@ class TestKeeping:
         assert gone() is None
         assert bytes(buffer) == bytes(len(buffer))
 
+    @pytest.mark.parametrize("remove", ["drop", "clear", "evict", "replace", "fork"])
+    def test_whoever_still_holds_an_entry_that_has_left_learns_that_it_is_over(
+        self, remove: str, clock: FakeClock
+    ) -> None:
+        """Also who has taken the secret from it a moment before, and looks at its times now."""
+        cache = make_cache(clock, max_entries=1, max_stale=500.0)
+        put(cache, "a")
+        entry = cache.entries["a"]
+        assert clock() < entry.quiet_until <= entry.fresh_until < entry.stale_until
+        {
+            "drop": lambda: cache.drop(SecretName("a")),
+            "clear": cache.clear,
+            "evict": lambda: put(cache, "b"),
+            "replace": lambda: put(cache, "a"),
+            "fork": cache.after_fork,
+        }[remove]()
+        assert entry.secret is None
+        assert max(entry.quiet_until, entry.fresh_until, entry.revalidate_until, entry.stale_until) < clock()
+
     def test_sweeping_removes_what_has_expired_and_nothing_else(self, clock: FakeClock) -> None:
         cache = make_cache(clock)
         put(cache, "old")
@@ -119,6 +138,35 @@ class TestKeeping:
         assert cache.sweep() == 0
         clock.advance(1)
         assert cache.sweep() == 1
+
+    def test_the_policy_is_told_what_an_answer_is_and_what_it_replaces(self, clock: FakeClock) -> None:
+        asked: list[StoreRequest] = []
+
+        class Curious(CachePolicy):
+            def lifetime(self, request: StoreRequest) -> Lifetime:
+                asked.append(request)
+                return Lifetime(fresh_until=request.now + 100)
+
+        cache = make_cache(clock, policy=Curious())
+        put(cache, "a")
+        cache.entries["a"].visited = True
+        clock.advance(5)
+        put(cache, "a")
+        put_missing(cache, "a")
+        put(cache, "a", version="7")
+        assert [(one.found, one.version, one.pinned) for one in asked] == [
+            (True, "1", False),
+            (True, "1", False),
+            (False, None, False),
+            (True, "7", True),
+        ]
+        stored = clock()
+        assert [one.previous for one in asked] == [
+            None,
+            Previous(version="1", stored=stored - 5, used=True),
+            Previous(version="1", stored=stored, used=False),
+            None,
+        ]
 
     def test_a_policy_that_fails_is_named_as_the_reason(self, clock: FakeClock) -> None:
         class Broken(CachePolicy):
@@ -157,6 +205,25 @@ class TestBound:
         assert cache.kept() == ["a", "d", "e"]
         assert cache.stats().evictions == 2
 
+    def test_a_refreshed_entry_stays_as_long_as_its_readers_have_earned_it(self, clock: FakeClock) -> None:
+        cache = make_cache(clock, max_entries=3)
+        for name in "abc":
+            put(cache, name)
+        cache.entries["a"].visited = True
+        put(cache, "a")
+        put(cache, "d")
+        assert cache.kept() == ["a", "c", "d"]
+
+    def test_an_entry_that_the_policy_spares_leaves_after_the_others(self, clock: FakeClock) -> None:
+        class Sparing(CachePolicy):
+            def lifetime(self, request: StoreRequest) -> Lifetime:
+                return Lifetime(fresh_until=request.now + 100, spared=3 if request.name == "a" else 0)
+
+        cache = make_cache(clock, max_entries=3, policy=Sparing())
+        for name in "abcde":
+            put(cache, name)
+        assert cache.kept() == ["a", "d", "e"]
+
     def test_if_all_are_used_one_still_goes(self, clock: FakeClock) -> None:
         cache = make_cache(clock, max_entries=3)
         for name in "abc":
@@ -183,7 +250,6 @@ class TestBound:
                 (put if step == "put" else put_missing)(cache, name)
                 assert name in cache.entries
             assert len(cache.entries) <= 4
-            assert len(cache._hand) <= 2 * 4 + 17
 
 
 class TestFlights:
@@ -284,7 +350,7 @@ class TestSignals:
                 cache.drop(SecretName("a"))
                 super().__setitem__(key, entry)
 
-        cache.entries = Interrupted()
+        cache._sieve._entries = cache.entries = Interrupted()
         put(cache, "a")
         assert cache.kept() == []
 
@@ -292,7 +358,7 @@ class TestSignals:
         cache = make_cache(clock, max_entries=3)
         for name in "abc":
             put(cache, name)
-        cache._hand.clear()
+        cache._sieve.clear()
         for name in "def":
             put(cache, name)
             assert name in cache.kept()
@@ -327,6 +393,28 @@ class TestSignals:
             """
         )
         assert done.stdout == "done True\n"
+
+
+class TestTally:
+    """Counting and numbering in one step."""
+
+    def test_steps_of_many_threads_are_counted_exactly_and_numbered_apart(self) -> None:
+        tally = Tally()
+        numbers = in_threads(8, lambda _: [tally.step() for _ in range(5000)])
+        assert len({number for own in numbers for number in own}) == tally.value() == 8 * 5000
+
+    @given(steps=st.lists(st.sampled_from(["step", "look", "reset"]), max_size=50))
+    def test_looking_and_beginning_anew_change_no_count_and_repeat_no_number(self, steps: list[str]) -> None:
+        tally, count, numbers = Tally(), 0, list[int]()
+        for step in steps:
+            if step == "step":
+                numbers.append(tally.step())
+                count += 1
+            elif step == "reset":
+                tally.reset()
+                count = 0
+            assert tally.value() == count
+        assert len(set(numbers)) == len(numbers)
 
 
 class TestStatistics:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import threading
+
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Final
 
 from strongroom._record import Record
 from strongroom.access import printable
 from strongroom.cache import Flight
-from strongroom.contracts.backend import ReadManyRequest, ReadResult
+from strongroom.contracts.backend import Capability, ReadManyRequest, ReadResult
 from strongroom.errors import BackendError, BatchError, StrongroomError
 from strongroom.loading import Load
 from strongroom.model import Secret, SecretName
 from strongroom.policy import Action, matches
 from strongroom.reading import Reader
 
+CONCURRENCY: Final = 8
+"""How many calls to backends one reading of several names makes at the same time."""
+
+Progress = Callable[[int, int], object]
+Wanted = tuple[str, Load]
+"""A name as it was written, and the read that it stands for."""
 Led = tuple[str, Load, Flight[Secret]]
 """A name as it was written, the read that it stands for, and the load under way for it."""
 
@@ -26,75 +36,150 @@ class Batch(Record):
     errors: dict[str, StrongroomError]
 
 
+class Collected:
+    """What reading several names has given so far.
+
+    Args:
+        total: How many names there are.
+        progress: Told how many are done, and of how many.
+    """
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self.found: dict[str, Secret] = {}
+        self.errors: dict[str, StrongroomError] = {}
+        self._total = total
+        self._progress = progress
+        # Reentrant: a signal's handler may read while its own thread reports.
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def answer(self, spelling: str) -> Iterator[None]:
+        """Keep an error as one name's answer."""
+        try:
+            yield
+        except StrongroomError as error:
+            self.errors[spelling] = error
+
+    def report(self) -> None:
+        """Tell how far it has come."""
+        if self._progress is not None:
+            with self._lock:
+                self._progress(len(self.found) + len(self.errors), self._total)
+
+    def batch(self, spellings: Iterable[str], *, strict: bool = False) -> Batch:
+        """Return it all in the order in which it was asked for; if that must be complete, raise if it is not."""
+        ordered = list(spellings)
+        errors = {one: self.errors[one] for one in ordered if one in self.errors}
+        if strict and errors:
+            raise BatchError(
+                f"{len(errors)} of {len(ordered)} names failed: {', '.join(sorted(errors))}",
+                errors=errors,
+                hint="see the error's `errors` for each reason",
+            )
+        return Batch(found={one: self.found[one] for one in ordered if one in self.found}, errors=errors)
+
+
 class BatchReader(Reader):
     """Reads secrets as one principal, one by one and several at once."""
 
-    def get_many(self, names: Iterable[str], *, strict: bool = False) -> Batch:
+    def get_many(
+        self,
+        names: Iterable[str],
+        *,
+        strict: bool = False,
+        concurrency: int = CONCURRENCY,
+        progress: Progress | None = None,
+    ) -> Batch:
         """Return several secrets, with an error for each name that has none.
 
-        Names that are not cached are fetched from each backend together.
+        Names that are not cached are fetched from each backend together where it can
+        answer for several at once, else one by one in a few threads.
 
         Args:
             names: The secrets' names.
             strict: Raise instead of returning errors.
+            concurrency: How many calls to backends are made at the same time, at most.
+            progress: Called with how many names have an answer and how many there are: first for
+                what is cached, last with two equal numbers; from several threads, but one at a time.
 
         Raises:
             BatchError: ``strict`` is set and at least one name failed; the message
                 names those, ``errors`` holds the reason of each.
         """
+        # Imported here: most programs read one by one.
+        from strongroom.crew import run_all
+
+        asked, collected, missing = self._look_up(names, progress)
+        run_all(self._jobs(missing, collected), threads=concurrency)
+        return collected.batch(asked, strict=strict)
+
+    def _look_up(self, names: Iterable[str], progress: Progress | None) -> tuple[list[str], Collected, list[Wanted]]:
+        """Lead names through policy, detectors and cache; return all, what that gave, and what is to be fetched."""
         self._gate.ensure_open()
-        found: dict[str, Secret] = {}
-        errors: dict[str, StrongroomError] = {}
-        missing: list[tuple[str, Load]] = []
-        for name in _once_each(names):
-            # What is no text has no answer under its own name.
-            spelling = name if isinstance(name, str) else printable(name)
-            with _collecting(spelling, errors):
+        # What is no text has no answer under its own name.
+        asked = [(name if isinstance(name, str) else printable(name), name) for name in _once_each(names)]
+        collected = Collected(len(asked), progress)
+        missing: list[Wanted] = []
+        for spelling, name in asked:
+            with collected.answer(spelling):
                 grant = self._grant(name)
                 load = Load(grant, None, self._gate.judge(Action.READ, grant.name))
                 secret = self._from_cache(grant, grant.name, load.access, None)
                 if secret is not None:
-                    found[spelling] = secret
+                    collected.found[spelling] = secret
                 else:
                     missing.append((spelling, load))
-        self._load_many(missing, found, errors)
-        if strict and errors:
-            raise BatchError(
-                f"{len(errors)} of {len(found) + len(errors)} names failed: {', '.join(sorted(errors))}",
-                errors=errors,
-                hint="see the error's `errors` for each reason",
-            )
-        return Batch(found=found, errors=errors)
+        collected.report()
+        return [spelling for spelling, _ in asked], collected, missing
 
-    def _load_many(
-        self, missing: list[tuple[str, Load]], found: dict[str, Secret], errors: dict[str, StrongroomError]
-    ) -> None:
-        """Fetch what is not cached, one call a backend; what somebody else is fetching is waited for."""
-        leading: dict[str, list[Led]] = {}
-        following: list[tuple[str, Load]] = []
+    def _jobs(self, missing: list[Wanted], collected: Collected) -> Iterator[Callable[[], object]]:
+        """Yield what is to be fetched: so many names at once as the backend can answer for."""
+        groups: dict[str, list[Wanted]] = {}
+        for wanted in missing:
+            groups.setdefault(wanted[1].grant.origin, []).append(wanted)
+        for group in groups.values():
+            backend = group[0][1].grant.backend
+            if Capability.BATCH not in backend.capabilities:
+                yield from (partial(self._load_one, *wanted, collected) for wanted in group)
+                continue
+            size = max(1, backend.batch_size)
+            for start in range(0, len(group), size):
+                yield partial(self._load_chunk, group[start : start + size], collected)
+
+    def _load_one(self, spelling: str, load: Load, collected: Collected) -> None:
+        with collected.answer(spelling):
+            secret = self._from_cache(load.grant, load.key, load.access, None)
+            collected.found[spelling] = secret if secret is not None else self._loader.load(load)
+        collected.report()
+
+    def _load_chunk(self, chunk: list[Wanted], collected: Collected) -> None:
+        """Fetch what can be had in one call; what somebody else is fetching is waited for."""
+        leading: list[Led] = []
+        following: list[Wanted] = []
         led: set[SecretName] = set()
-        for spelling, load in missing:
+        for spelling, load in chunk:
             # Two spellings of one name are one secret, to be asked for once.
             if load.grant.name not in led:
-                flight, leads = self._cache.join(load.key)
+                flight, leads = self._loader.join(load)
                 if leads:
                     led.add(load.grant.name)
-                    leading.setdefault(load.grant.origin, []).append((spelling, load, flight))
+                    leading.append((spelling, load, flight))
                     continue
             following.append((spelling, load))
         try:
-            for group in leading.values():
-                self._load_group(group, found, errors)
+            self._load_group(leading, collected)
         except BaseException as error:
             # Whoever waits for one of the others must not wait for ever.
-            self._give_up([one for group in leading.values() for one in group], error)
+            self._give_up(leading, error)
             raise
+        collected.report()
         for spelling, load in following:
-            with _collecting(spelling, errors):
-                secret = self._from_cache(load.grant, load.key, load.access, None)
-                found[spelling] = secret if secret is not None else self._loader.load(load)
+            self._load_one(spelling, load, collected)
 
-    def _load_group(self, group: list[Led], found: dict[str, Secret], errors: dict[str, StrongroomError]) -> None:
+    def _load_group(self, group: list[Led], collected: Collected) -> None:
+        group = self._not_refused(group, collected)
+        if not group:
+            return
         started = self._clock()
         self._cache.counters.cell.loads += 1
         backend = group[0][1].grant.backend
@@ -104,9 +189,22 @@ class BatchReader(Reader):
         except StrongroomError as error:
             outcomes = {load.grant.name: error.again() for _, load, _ in group}
         for spelling, load, flight in group:
-            with _collecting(spelling, errors):
+            with collected.answer(spelling):
                 outcome = outcomes.get(load.grant.name) or _unanswered(backend.name, load.grant.name)
-                found[spelling] = self._loader.settle(load, flight, outcome, started)
+                collected.found[spelling] = self._loader.settle(load, flight, outcome, started)
+
+    def _not_refused(self, group: list[Led], collected: Collected) -> list[Led]:
+        """Return those of which the backend may be asked now; the others have been refused a moment ago."""
+        asked: list[Led] = []
+        credentials = self._loader.refused_credentials(group[0][1]) if group else None
+        for spelling, load, flight in group:
+            refusal = self._loader.denial(load) or credentials
+            if refusal is None:
+                asked.append((spelling, load, flight))
+                continue
+            with collected.answer(spelling):
+                self._loader.hold_back(load, flight, refusal.again())
+        return asked
 
     def _give_up(self, group: list[Led], error: BaseException) -> None:
         for _, load, flight in group:
@@ -114,11 +212,13 @@ class BatchReader(Reader):
                 self._cache.land(load.key, flight, secret=None, error=error)
                 self._loader.count(load, None, error)
 
-    def prefetch(self, *patterns: str) -> Batch:
+    def prefetch(self, *patterns: str, concurrency: int = CONCURRENCY, progress: Progress | None = None) -> Batch:
         """Read into the cache every secret whose name matches, where this principal may.
 
         Args:
             patterns: Names, or patterns such as ``db/*`` and ``db/**``.
+            concurrency: How many calls to backends are made at the same time, at most.
+            progress: As for :meth:`get_many`; not called before the names have been listed.
 
         Raises:
             InvalidNameError: A pattern is malformed.
@@ -129,32 +229,23 @@ class BatchReader(Reader):
             self._gate.check_pattern(Action.READ, pattern)
             folder = "/".join(pattern.split("*", 1)[0].split("/")[:-1])
             names += [name for name in self.list(folder) if matches(pattern, name)] if "*" in pattern else [pattern]
-        return self.get_many(names)
+        return self.get_many(names, concurrency=concurrency, progress=progress)
 
     def refresh_all(self) -> Batch:
         """Fetch every cached secret anew that this principal may read, with an error for each that could not be."""
-        found: dict[str, Secret] = {}
-        errors: dict[str, StrongroomError] = {}
         self._gate.ensure_open()
         cached = [key for key in self._cache.kept() if isinstance(key, str)]
         # What others have read here is none of this principal's business, and asking is no attempt to read it.
-        for name in [key for key in cached if self._gate.permits(Action.READ, key)]:
-            with _collecting(name, errors):
-                found[name] = self.refresh(name)
-        return Batch(found=found, errors=errors)
+        permitted = [key for key in cached if self._gate.permits(Action.READ, key)]
+        collected = Collected(len(permitted), None)
+        for name in permitted:
+            with collected.answer(name):
+                collected.found[name] = self.refresh(name)
+        return collected.batch(permitted)
 
 
 def _unanswered(backend: str, name: SecretName) -> StrongroomError:
     return BackendError(f"{backend} gave no answer for {name} in a batch", name=name, backend=backend)
-
-
-@contextmanager
-def _collecting(spelling: str, errors: dict[str, StrongroomError]) -> Iterator[None]:
-    """Keep an error as one name's answer."""
-    try:
-        yield
-    except StrongroomError as error:
-        errors[spelling] = error
 
 
 def _once_each(names: Iterable[str]) -> Iterator[str]:

@@ -15,9 +15,10 @@ from typing import Final, Generic, TypeVar
 
 from strongroom._record import Record
 from strongroom.contracts.cache import CachePolicy, Lifetime, Previous, StoreRequest
-from strongroom.errors import PluginError, SecretNotFoundError
+from strongroom.errors import PluginError, SecretNotFoundError, StrongroomError
 from strongroom.eviction import Candidate, Sieve
 from strongroom.model import Secret, SecretName
+from strongroom.pauses import Pauses
 
 Key = Hashable
 Loaded = TypeVar("Loaded")
@@ -40,7 +41,6 @@ class Entry(Candidate):
     __slots__ = (
         "error",
         "fresh_until",
-        "key",
         "quiet_until",
         "revalidate_until",
         "secret",
@@ -49,10 +49,9 @@ class Entry(Candidate):
     )
 
     def __init__(
-        self, key: Key, stored: float, lifetime: Lifetime, *, secret: Secret | None, error: SecretNotFoundError | None
+        self, stored: float, lifetime: Lifetime, *, secret: Secret | None, error: SecretNotFoundError | None
     ) -> None:
         super().__init__(lifetime.spared)
-        self.key = key
         self.secret = secret
         self.error = error
         self.stored = stored
@@ -70,9 +69,17 @@ class Entry(Candidate):
         self.fresh_until = self.revalidate_until = self.stale_until = NEVER
         self.secret = None
 
-    def in_refresh(self) -> None:
-        """Let the next hits pass while the answer is being fetched anew."""
-        self.quiet_until = self.fresh_until
+    def in_refresh(self, until: float | None = None) -> None:
+        """Let the next hits pass while the answer is being fetched anew.
+
+        Args:
+            until: When a hit is to have it fetched again, after a failure; not before it is stale unless given.
+        """
+        self.quiet_until = self.fresh_until if until is None else min(self.fresh_until, until)
+
+    def not_beyond_its_life(self) -> None:
+        """Neither serve while it is fetched anew nor stand in during an outage."""
+        self.revalidate_until = self.stale_until = self.fresh_until
 
 
 def _latest(time: float, other: float | None) -> float:
@@ -89,11 +96,15 @@ class CacheStats(Record):
     negative_hits: int
     """'There is no such secret', answered from the cache."""
     stale_hits: int
-    """Answered with an expired entry during an outage."""
+    """Answered with an expired entry, during an outage or while a new answer was being fetched."""
     errors: int
     """Ended in an error other than 'not found'."""
     loads: int
     """Calls to a backend that the reads caused; not above misses and errors."""
+    refreshes: int
+    """Calls to a backend that nobody waited for, to have an answer anew before or after it expired."""
+    failed_refreshes: int
+    """Those of them that brought no answer; what was cached stays, and a pause follows."""
     evictions: int
     expirations: int
     size: int
@@ -133,17 +144,21 @@ class Tally:
         self._from += self.value()
 
 
+_COUNTS: Final = ("errors", "failed_refreshes", "hits", "loads", "misses", "negative", "refreshes", "stale")
+
+
 class _Cell:
     """Counts of one thread; only that thread adds to them."""
 
-    __slots__ = ("errors", "hits", "loads", "misses", "negative", "owner", "stale")
+    __slots__ = (*_COUNTS, "owner")
 
     def __init__(self) -> None:
         self.owner = threading.current_thread()
         self.hits = self.misses = self.negative = self.stale = self.errors = self.loads = 0
+        self.refreshes = self.failed_refreshes = 0
 
     def add(self, other: _Cell) -> None:
-        for kind in ("errors", "hits", "loads", "misses", "negative", "stale"):
+        for kind in _COUNTS:
             setattr(self, kind, getattr(self, kind) + getattr(other, kind))
 
 
@@ -193,6 +208,10 @@ class Flight(Generic[Loaded]):
         """Tell whether waiting for it can end: it has, or another thread is at it that still lives."""
         return self.done.is_set() or (self.leader.is_alive() and self.leader is not threading.current_thread())
 
+    def has_answer(self) -> bool:
+        """Tell whether it has brought an answer, be it one of our errors; else the leader was interrupted."""
+        return self.result is not None or isinstance(self.error, StrongroomError)
+
 
 class Cache:
     """Keeps answers by key.
@@ -212,6 +231,8 @@ class Cache:
         self.entries: dict[Key, Entry] = {}
         self._sieve = Sieve(self.entries, max_entries)
         self.clock = clock
+        self.pauses = Pauses(clock)
+        """What backends have refused lately, and when to ask them again."""
         self.hits = Tally()
         """The plain hits: those that returned a value which needed nothing else."""
         self._random = random
@@ -229,6 +250,7 @@ class Cache:
         # The keys of older versions by name, so that dropping a name need not look at every entry.
         self._versions: dict[Hashable, set[Key]] = {}
         self._sieve.clear()
+        self.pauses.clear()
         self._evictions = 0
         self._expirations = 0
 
@@ -259,7 +281,7 @@ class Cache:
             previous=_previous(self.entries.get(key)),
             pinned=isinstance(key, tuple),
         )
-        entry = Entry(key, now, self._lifetime(request), secret=secret, error=error.again() if error else None)
+        entry = Entry(now, self._lifetime(request), secret=secret, error=error.again() if error else None)
         with self._lock:
             if flight.obsolete:
                 return
@@ -273,10 +295,14 @@ class Cache:
                 self._forget(key)
 
     def _forget(self, key: Key) -> bool:
-        entry = self.entries.pop(key, None)
+        entry = self.entries.get(key)
         if entry is None:
             return False
+        # First: whoever holds it would go on serving it if a signal's handler ended this in between.
         entry.end()
+        left = self.entries.pop(key, None)
+        if left is not None and left is not entry:
+            left.end()  # which such a handler has stored
         return True
 
     def _lifetime(self, request: StoreRequest) -> Lifetime:
@@ -296,9 +322,10 @@ class Cache:
             while len(self.entries) >= self.max_entries:
                 self._evict_one()
         replaced = self.entries.get(key)
-        self._sieve.insert(key, entry)
         if replaced is not None:
+            # First, as in `_forget`. Who looks for it now waits for the load that brings the new one.
             replaced.end()
+        self._sieve.insert(key, entry)
 
     def _evict_one(self) -> None:
         key = self._sieve.choose()
@@ -314,6 +341,7 @@ class Cache:
             for key in (name, *self._versions.pop(name, ())):
                 self._obsolete(key)
                 self._forget(key)
+                self.pauses.end(key, refresh_of(key))
 
     def abandon(self, key: Key) -> None:
         """Let the next read start a load of its own, and keep what is there until that one ends."""
@@ -321,9 +349,11 @@ class Cache:
             self._obsolete(key)
 
     def _obsolete(self, key: Key) -> None:
-        flight = self._flights.pop(key, None)
+        flight = self._flights.get(key)
         if flight is not None:
+            # First, since a signal's handler may end this in between.
             flight.obsolete = True
+            self._flights.pop(key, None)
 
     def clear(self) -> None:
         """Forget everything; no load under way will be kept either."""
@@ -331,6 +361,7 @@ class Cache:
             for key in list(self.entries):
                 self._forget(key)
             self._sieve.clear()
+            self.pauses.clear()
             for flight in list(self._flights.values()):
                 flight.obsolete = True
             self._flights.clear()
@@ -378,6 +409,10 @@ class Cache:
             self._flights[key] = own
             return own, True
 
+    def is_under_way(self, key: Key, flight: Flight[Secret]) -> bool:
+        """Tell, without a lock, whether a reader that begins now may still take this load's answer for its own."""
+        return self._flights.get(key) is flight
+
     def _index(self, key: Key) -> None:
         if isinstance(key, tuple):
             self._versions.setdefault(key[0], set()).add(key)
@@ -409,6 +444,8 @@ class Cache:
             stale_hits=total.stale,
             errors=total.errors,
             loads=total.loads,
+            refreshes=total.refreshes,
+            failed_refreshes=total.failed_refreshes,
             evictions=self._evictions,
             expirations=self._expirations,
             size=len(entries),
@@ -424,6 +461,11 @@ class Cache:
             for cell in dead[1:]:
                 dead[0].add(cell)
                 self._cells.remove(cell)
+
+
+def refresh_of(key: Key) -> Hashable:
+    """Return what a failed refresh in the background is remembered by: it holds up no reader."""
+    return ("refresh", key)
 
 
 def _previous(entry: Entry | None) -> Previous | None:

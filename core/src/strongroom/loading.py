@@ -5,12 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from strongroom.cache import Flight, Key
+from strongroom.cache import Entry, Flight, Key, refresh_of
 from strongroom.contracts.anomaly import Access
 from strongroom.contracts.backend import ReadRequest, ReadResult
-from strongroom.errors import AccessDeniedError, BackendUnavailableError, SecretNotFoundError, StrongroomError
+from strongroom.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    BackendUnavailableError,
+    SecretNotFoundError,
+    StrongroomError,
+)
+from strongroom.grants import Grant
 from strongroom.model import Freshness, Secret
-from strongroom.wiring import Grant, Parts
+from strongroom.wiring import Parts
 
 
 class Load:
@@ -22,9 +29,12 @@ class Load:
         access: What the detectors have judged, if there are any.
         refresh: Whether it must come from the backend, whatever is cached.
         is_read: Whether somebody reads; else an answer is fetched anew in the background.
+
+    Attributes:
+        flight: What brings the answer, once that is known.
     """
 
-    __slots__ = ("access", "grant", "is_read", "key", "refresh", "version")
+    __slots__ = ("access", "flight", "grant", "is_read", "key", "refresh", "version")
 
     key: Key
 
@@ -42,6 +52,7 @@ class Load:
         self.access = access
         self.refresh = refresh
         self.is_read = is_read
+        self.flight: Flight[Secret] | None = None
         self.key = grant.name if version is None else (grant.name, version)
 
 
@@ -56,24 +67,39 @@ class Loader:
         self._parts = parts
         self._cache = parts.cache
         self._entries = parts.cache.entries
+        self._pauses = parts.cache.pauses
         self._clock = parts.clock
 
     def load(self, load: Load) -> Secret:
         """Get a secret from its backend, once for all who want it at the same time."""
         started = self._clock()
         while True:
-            flight, leading = self._cache.join(load.key)
+            flight, leading = self.join(load)
+            load.flight = flight
             if leading:
                 return self.lead(load, flight)
             while not flight.done.wait(1.0) and flight.leader.is_alive():
                 pass
-            if flight.result is not None or isinstance(flight.error, StrongroomError):
-                return self._follow(load, flight, started)
+            if flight.has_answer():
+                return self.follow(load, flight, started)
             # The leader's thread ended without an answer, by a KeyboardInterrupt say: somebody else leads.
+
+    def join(self, load: Load) -> tuple[Flight[Secret], bool]:
+        """Return the load under way for a read, and whether the caller must do it."""
+        flight, leading = self._cache.join(load.key)
+        entry = self._entries.get(load.key) if leading and not load.refresh else None
+        if entry is None or self._clock() >= entry.fresh_until:
+            return flight, leading
+        # It has come between the caller's look at the cache and now.
+        self._cache.land(load.key, flight, secret=entry.secret, error=entry.error)
+        return flight, False
 
     def lead(self, load: Load, flight: Flight[Secret]) -> Secret:
         """Ask the backend, as the one who does so for all that wait for the flight."""
-        self._cache.counters.cell.loads += 1
+        refusal = self.denial(load) or self.refused_credentials(load)
+        if refusal is not None:
+            return self.hold_back(load, flight, refusal)
+        self.count_call(load)
         started = self._clock()
         request = ReadRequest(name=load.grant.name, version=load.version)
         try:
@@ -85,6 +111,75 @@ class Loader:
             self.count(load, None, error)
             raise
         return self.settle(load, flight, outcome, started)
+
+    def count_call(self, load: Load) -> None:
+        """Count a call to a backend."""
+        cell = self._cache.counters.cell
+        if load.is_read:
+            cell.loads += 1
+        else:
+            cell.refreshes += 1
+
+    def denial(self, load: Load) -> StrongroomError | None:
+        """Return why the backend need not be asked for this secret: it has denied it a moment ago."""
+        denied = None if load.refresh and load.is_read else self._pauses.enter(load.key)
+        return denied.again() if denied is not None else None
+
+    def refused_credentials(self, load: Load) -> StrongroomError | None:
+        """Return why a secret's backend need not be asked at all: it has refused our credentials a moment ago."""
+        origin = load.grant.origin
+        if (load.refresh and load.is_read) or self._pauses.enter(origin) is None:
+            return None
+        # Not the old error itself: it may speak of another name.
+        return AuthenticationError(
+            f"{origin} has refused our credentials a moment ago, and is not asked again yet",
+            name=load.grant.name,
+            backend=origin,
+            hint="mend the backend's credentials; refresh() asks at once",
+        )
+
+    def hold_back(self, load: Load, flight: Flight[Secret], error: StrongroomError) -> Secret:
+        """Answer a read with a refusal that is still too new to ask again.
+
+        Raises:
+            StrongroomError: Always, the refusal.
+        """
+        failure: BaseException = error
+        try:
+            if load.is_read:
+                self.record_read(load.grant, result=error.code, source="cache", cache_hit=True)
+            raise error
+        except BaseException as raised:
+            failure = raised
+            raise
+        finally:
+            self._cache.land(load.key, flight, secret=None, error=failure)
+            self.count(load, None, failure)
+
+    def fetch_anew(self, load: Load) -> None:
+        """Fetch an answer in the background; if that fails, what is cached stays, and a pause follows.
+
+        Raises:
+            StrongroomError: It failed.
+        """
+        entry = self._entries.get(load.key)
+        held = self._pauses.holding(load.key) or self._pauses.holding(load.grant.origin)
+        if held is not None and entry is not None:
+            entry.in_refresh(held.until)
+            return
+        flight, leading = self._cache.join(load.key)
+        if not leading:
+            return
+        try:
+            self.lead(load, flight)
+        except SecretNotFoundError:
+            return
+        except StrongroomError as error:
+            self._cache.counters.cell.failed_refreshes += 1
+            pause = self._pauses.failed(refresh_of(load.key), error)
+            if entry is not None:
+                entry.in_refresh(pause.until)
+            raise
 
     def settle(
         self, load: Load, flight: Flight[Secret], outcome: ReadResult | StrongroomError, started: float
@@ -131,15 +226,10 @@ class Loader:
             created=result.created,
             retrieved=self._now(),
         )
-        self.record_read(
-            grant,
-            version=result.version,
-            source="backend",
-            duration=self._clock() - started,
-            request_id=result.request_id,
-        )
+        self._record_call(load, started, version=result.version, request_id=result.request_id)
         kept = secret.with_changes(freshness=Freshness.CACHED)
         self._cache.store(load.key, grant.name, flight, secret=kept, error=None)
+        self._pauses.end(load.key, refresh_of(load.key), grant.origin)
         self._parts.start_sweeper()
         return secret
 
@@ -153,15 +243,30 @@ class Loader:
                 self.record_read(grant, version=stale.version, source="stale", cache_hit=True)
                 return stale.with_changes(freshness=Freshness.STALE, age=age)
         error.name = error.name or grant.name
-        self.record_read(grant, result=error.code, source="backend", duration=self._clock() - started)
+        self._record_call(load, started, result=error.code)
         if isinstance(error, SecretNotFoundError):
             self._cache.store(load.key, grant.name, flight, secret=None, error=error)
+            self._pauses.end(load.key, refresh_of(load.key), grant.origin)
         elif isinstance(error, AccessDeniedError):
-            # What the backend has denied must not come back as a stale answer in a later outage.
-            self._cache.drop(grant.name)
+            self._note_denial(load, entry, error)
+        elif isinstance(error, AuthenticationError):
+            self._pauses.failed(grant.origin, error)
         raise error
 
-    def _follow(self, load: Load, flight: Flight[Secret], started: float) -> Secret:
+    def _note_denial(self, load: Load, entry: Entry | None, error: AccessDeniedError) -> None:
+        # What the backend has denied must not come back as a stale answer in a later outage.
+        if load.is_read:
+            self._cache.drop(load.grant.name)
+        elif entry is not None:
+            entry.not_beyond_its_life()
+        self._pauses.failed(load.key, error)
+
+    def _record_call(self, load: Load, started: float, **fields: Any) -> None:
+        """Record what a backend has answered; a refresh that nobody waits for is an event of another kind."""
+        event = "get" if load.is_read else "refresh"
+        self._record(event, load.grant, source="backend", duration=self._clock() - started, **fields)
+
+    def follow(self, load: Load, flight: Flight[Secret], started: float) -> Secret:
         """Take over what another reader's load brought, and record that we did."""
         secret: Secret | None = None
         error = flight.error
@@ -192,10 +297,13 @@ class Loader:
 
     def record_read(self, grant: Grant, **fields: Any) -> None:
         """Record that somebody read a secret, or could not."""
+        self._record("get", grant, **fields)
+
+    def _record(self, event: str, grant: Grant, **fields: Any) -> None:
         audit = self._parts.audit
         if audit.enabled:
             who = {"principal": grant.principal, "base": grant.base}
-            audit.record(audit.event("get", **who, key=grant.name, backend=grant.origin, **fields))
+            audit.record(audit.event(event, **who, key=grant.name, backend=grant.origin, **fields))
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._parts.wall_clock() / 1e9, UTC)

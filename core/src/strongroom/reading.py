@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from strongroom import acting
 from strongroom.access import Gate
-from strongroom.cache import Entry, Key
+from strongroom.cache import Entry, Key, refresh_of
 from strongroom.contracts.anomaly import Access
 from strongroom.contracts.backend import ListRequest, VersionsRequest
 from strongroom.errors import (
@@ -16,10 +16,11 @@ from strongroom.errors import (
     SecretNotFoundError,
     StrongroomError,
 )
+from strongroom.grants import Grant
 from strongroom.loading import Load, Loader
 from strongroom.model import Freshness, Principal, PrincipalSource, Secret, SecretName, SecretVersion
 from strongroom.policy import Action
-from strongroom.wiring import Grant, Parts
+from strongroom.wiring import Parts
 
 IDENTITIES: Final = 1024
 """How many principals that parts of the program act as one reader remembers."""
@@ -56,6 +57,7 @@ class Reader:
         self._entries = parts.cache.entries
         self._clock = parts.clock
         self._record_hit = parts.audit.hit
+        self._record_other_hit = parts.audit.other_hit
         self._count_hit = parts.cache.hits.step
 
     @property
@@ -124,7 +126,9 @@ class Reader:
     def _read(self, grant: Grant, version: str | None) -> Secret:
         """Lead a read through all stages: detectors, cache, backend."""
         access = self._gate.judge(Action.READ, grant.name)
-        key = grant.name if version is None else self._version_key(grant, version)
+        if version is not None:
+            version = self._version(grant, version)
+        key = grant.name if version is None else (grant.name, version)
         secret = self._from_cache(grant, key, access, version)
         return secret if secret is not None else self._loader.load(Load(grant, version, access))
 
@@ -146,23 +150,20 @@ class Reader:
         entry.visited = True
         self._hit(grant, secret, now)
         if version is None:
-            grant.serve(entry, self._parts.anomaly.watch(access, now))
+            grant.serve(entry, self._parts.anomaly.watch(access, now, grant.watch))
         return secret
 
     def _revalidate(self, grant: Grant, version: str | None, entry: Entry) -> None:
         """Have an answer fetched anew in the background; until then it goes on serving."""
-        entry.in_refresh()
         load = Load(grant, version, None, refresh=True, is_read=False)
-        self._parts.background.submit(load.key, lambda: self._fetch_anew(load))
+        pause = self._cache.pauses.holding(refresh_of(load.key))
+        entry.in_refresh(pause.until if pause is not None else None)
+        if pause is None:
+            self._parts.background.submit(load.key, lambda: self._loader.fetch_anew(load))
 
-    def _fetch_anew(self, load: Load) -> None:
-        flight, leading = self._cache.join(load.key)
-        if leading:
-            self._loader.lead(load, flight)
-
-    def _version_key(self, grant: Grant, version: object) -> tuple[SecretName, str]:
+    def _version(self, grant: Grant, version: object) -> str:
         if isinstance(version, str):
-            return grant.name, version
+            return str.__str__(version)  # the text itself: it may be of a class that compares as it likes
         error = InvalidNameError(
             f"a version is text, not {type(version).__name__}", name=grant.name, hint="versions() lists them"
         )
@@ -204,7 +205,7 @@ class Reader:
             if grant.immediate:
                 self._loader.record_read(grant, version=version, source=source, cache_hit=True, result=result)
             else:
-                self._parts.audit.other_hit(grant, version, now, source, result)
+                self._record_other_hit(grant, version, now, source, result)
         except StrongroomError:
             self._cache.counters.cell.errors += 1
             raise
