@@ -19,7 +19,9 @@ from strongroom.contracts import (
     DeleteRequest,
     KeySource,
     ListRequest,
+    LoadStateRequest,
     ReadRequest,
+    SaveStateRequest,
     VerifyRequest,
     VersionsRequest,
     WriteRequest,
@@ -99,6 +101,12 @@ class Opened:
 
     def counter(self) -> int:
         return self.backend.verify(VerifyRequest()).counter
+
+    def save(self, key: str, state: bytes) -> None:
+        self.backend.save_state(SaveStateRequest(key=key, state=state))
+
+    def load(self, key: str) -> bytes | None:
+        return self.backend.load_state(LoadStateRequest(key=key)).state
 
     def everything(self) -> dict[str, str]:
         """Return every secret's value by name."""

@@ -15,7 +15,7 @@ class TestPlugin(PluginContract):
 
 
 class TestBackend(BackendContract):
-    capabilities = frozenset({Capability.WRITE, Capability.LIST, Capability.VERSIONS, Capability.CHECK_AND_SET})
+    capabilities = frozenset(Capability)
 
     @pytest.fixture
     def backend(self, opened) -> LocalBackend:

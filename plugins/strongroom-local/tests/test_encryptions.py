@@ -61,10 +61,10 @@ def set_count(store, encryptions: int) -> None:
     keys, pool = opened.backend._session.keys, opened.backend._session.pool
 
     def change(cursor) -> None:
-        _, counter, sealed = cursor.execute(schema.STATE).fetchone()
+        _, counter, sealed = cursor.execute(schema.STORE).fetchone()
         digest = Digest.open(keys, counter, sealed)
         digest.encryptions = encryptions - 1
-        cursor.execute(schema.SET_STATE, (counter, digest.sealed(counter, 1)))
+        cursor.execute(schema.SET_STORE, (counter, digest.sealed(counter, 1)))
 
     pool.change(change)
     store.close()

@@ -16,8 +16,10 @@ from strongroom.contracts import (
     DeleteRequest,
     KeySource,
     ListRequest,
+    LoadStateRequest,
     ReadRequest,
     RekeyRequest,
+    SaveStateRequest,
     VerifyRequest,
     VersionsRequest,
     WriteRequest,
@@ -53,6 +55,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.backend = LocalBackend.open(self._settings)
         self.live: dict[str, dict[int, SecretValue]] = {}
         self.last: dict[str, int] = {}
+        self.states: dict[str, bytes] = {}
 
     @rule(name=NAMES, content=VALUES)
     def write(self, name: str, content: str | bytes) -> None:
@@ -103,6 +106,15 @@ class StoreMachine(RuleBasedStateMachine):
         assert [version.version for version in versions] == [str(number) for number in self.live[name]]
         for number, value in self.live[name].items():
             assert self.backend.read(ReadRequest(name=SecretName(name), version=str(number))).value == value
+
+    @rule(key=NAMES, state=st.one_of(st.binary(max_size=40), st.just(b"x" * 6000)))
+    def save_state(self, key: str, state: bytes) -> None:
+        self.backend.save_state(SaveStateRequest(key=key, state=state))
+        self.states[key] = state
+
+    @rule(key=NAMES)
+    def load_state(self, key: str) -> None:
+        assert self.backend.load_state(LoadStateRequest(key=key)).state == self.states.get(key)
 
     @rule(reencrypt=st.booleans())
     def rekey(self, reencrypt: bool) -> None:

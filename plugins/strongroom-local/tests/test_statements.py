@@ -8,7 +8,10 @@ import pytest
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from strongroom.contracts import ReadManyRequest
 from strongroom.errors import SecretNotFoundError
+from strongroom.model import SecretName
+from strongroom_local.backend import LocalBackend
 
 
 class CountingCipher:
@@ -60,6 +63,39 @@ def test_an_older_version_costs_the_same(counted):
     assert calls == ["decrypt", "decrypt"]
 
 
+def read_many(opened, *names):
+    return opened.backend.read_many(ReadManyRequest(names=tuple(map(SecretName, names))))
+
+
+def test_several_reads_are_one_statement_and_two_decryptions_each(counted):
+    opened, statements, calls = counted
+    answer = read_many(opened, "app/secret", "app/other")
+    assert {name: result.value.reveal_text() for name, result in answer.found.items()} == {
+        "app/secret": "value",
+        "app/other": "value",
+    }
+    assert len(statements) == 1
+    assert calls == ["decrypt"] * 4
+
+
+def test_absent_names_among_several_are_proved_absent_one_by_one(counted):
+    opened, statements, _ = counted
+    answer = read_many(opened, "app/secret", "app/absent")
+    assert (list(answer.found), list(answer.errors)) == (["app/secret"], ["app/absent"])
+    assert len(statements) == 3
+
+
+def test_as_many_names_as_a_batch_takes_are_one_statement(store):
+    names = [f"many/{number}" for number in range(LocalBackend.batch_size)]
+    store.fill(dict.fromkeys(names, "value"))
+    statements = []
+    opened = store.open(trace=statements.append)
+    opened.get("many/0")
+    statements.clear()
+    assert len(read_many(opened, *names).found) == len(names)
+    assert len(statements) == 1
+
+
 def test_an_absent_name_costs_one_statement_more_for_the_proof(counted):
     opened, statements, calls = counted
     with pytest.raises(SecretNotFoundError):
@@ -108,7 +144,9 @@ def test_an_index_lookup_never_scans(store):
     from strongroom_local import schema
 
     connection = store.database()
-    for statement in (schema.READ, schema.READ_VERSION, schema.VERSIONS, schema.BEFORE, schema.TARGET):
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", (b"x",) * (1 + ("?2" in statement))).fetchall()
+    many = schema.read_many(3)
+    for statement in (schema.READ, schema.READ_VERSION, schema.VERSIONS, schema.BEFORE, schema.TARGET, many):
+        values = (b"x",) * (3 if statement is many else 1 + ("?2" in statement))
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
         assert not any("SCAN" in row[3] and "CONSTANT" not in row[3] for row in plan), plan
     connection.close()

@@ -20,7 +20,7 @@ from strongroom_local.sealing import ORIGIN
 VECTORS = Path(__file__).parent / "vectors" / "format-1"
 DESCRIPTION = Path(__file__).parents[3] / "docs" / "local-store-format.md"
 CONTENT = json.loads((VECTORS / "content.json").read_text())
-STORES = {"store.db": "key", "passphrase.db": "passphrase"}
+STORES = {"store.db": "key", "passphrase.db": "passphrase", "states.db": "key"}
 
 
 @pytest.fixture(params=STORES)
@@ -57,6 +57,15 @@ def test_names_are_looked_up_by_the_published_values(vector):
     for name, lookup in content["look_up"].items():
         assert opened.backend._session.keys.find(name).hex() == lookup
         assert lookup != ORIGIN.hex()
+
+
+def test_states_are_read_and_looked_up_by_the_published_values(vector):
+    opened, content = vector
+    for key, state in content.get("states", {}).items():
+        assert opened.load(key) == base64.b64decode(state)
+    for key, lookup in content.get("state_look_up", {}).items():
+        assert opened.backend._session.keys.find_state(key).hex() == lookup
+    assert opened.load("anomaly/9-never") is None
 
 
 def test_the_vector_verifies_at_its_counter_and_can_be_written_to(vector):
@@ -97,6 +106,7 @@ def test_the_reader_reads_what_this_release_writes(store, tmp_path):
     store.fill({f"app/{number}": f"value {number}" for number in range(30)})
     opened = store.open()
     opened.delete("app/7")
+    opened.save("anomaly/0-rate", b"state")
     store.close()
     done = read_with_reader(reader(tmp_path), store.path, store.key_path.read_text())
     assert done.returncode == 0, done.stderr
@@ -111,3 +121,11 @@ def test_the_reader_refuses_a_wrong_key_and_a_changed_row(store, tmp_path):
     assert read_with_reader(reader(tmp_path), store.path, wrong).returncode != 0
     store.edit("DELETE FROM record")
     assert read_with_reader(reader(tmp_path), store.path, key).returncode != 0
+
+
+def test_the_reader_refuses_a_store_that_lost_a_state(store, tmp_path):
+    store.open().save("anomaly/0-rate", b"state")
+    store.close()
+    assert read_with_reader(reader(tmp_path), store.path, store.key_path.read_text()).returncode == 0
+    store.edit("DELETE FROM state")
+    assert read_with_reader(reader(tmp_path), store.path, store.key_path.read_text()).returncode != 0

@@ -8,7 +8,7 @@ import time
 
 from pathlib import Path
 
-from strongroom.contracts import KeySource, ReadRequest, RekeyRequest, WriteRequest
+from strongroom.contracts import KeySource, LoadStateRequest, ReadRequest, RekeyRequest, SaveStateRequest, WriteRequest
 from strongroom.errors import StrongroomError
 from strongroom.model import SecretName, SecretValue
 from strongroom_local.backend import LocalBackend
@@ -65,6 +65,16 @@ def alternate(backend: LocalBackend, name: str, count: str) -> None:
         print(number, flush=True)
 
 
+def save_states(backend: LocalBackend, prefix: str, count: str) -> None:
+    """Save states of one's own and a common one, and print each after it is durable."""
+    for number in range(int(count)):
+        backend.save_state(SaveStateRequest(key=f"{prefix}/{number % 3}", state=b"%06d" % number * 500))
+        backend.save_state(SaveStateRequest(key="common", state=prefix.encode() * 500))
+        print(number, flush=True)
+    found = backend.load_state(LoadStateRequest(key=f"{prefix}/{(int(count) - 1) % 3}")).state
+    assert found == b"%06d" % (int(count) - 1) * 500
+
+
 def rekey(backend: LocalBackend, new_key: str, reencrypt: str) -> None:
     """Change the keys, and replace the key file a moment later."""
     source = FileKey(new_key)
@@ -92,7 +102,7 @@ def limited(backend: LocalBackend, limit: str, size: str) -> None:
 def main(path: str, key_path: str, command: str, *arguments: str) -> None:
     """Open the store, do what the command says, close it."""
     backend = LocalBackend.open(LocalSettings(path=path, master_key=FileKey(key_path), busy_timeout=60.0))
-    commands = (write_many, write_until, alternate, rekey, limited)
+    commands = (write_many, write_until, alternate, save_states, rekey, limited)
     {action.__name__: action for action in commands}[command](backend, *arguments)
     backend.close()
 

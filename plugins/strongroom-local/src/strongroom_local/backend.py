@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Self
 
 from strongroom.contracts import (
+    MAX_STATE_BYTES,
     Backend,
     BackupRequest,
     BackupResult,
@@ -14,11 +15,17 @@ from strongroom.contracts import (
     HealthState,
     ListRequest,
     ListResult,
+    LoadStateRequest,
+    LoadStateResult,
     Maintenance,
+    ReadManyRequest,
+    ReadManyResult,
     ReadRequest,
     ReadResult,
     RekeyRequest,
     RekeyResult,
+    SaveStateRequest,
+    StateStore,
     VerifyRequest,
     VerifyResult,
     VersionsRequest,
@@ -45,7 +52,7 @@ MAX_VALUE_BYTES: Final = 16 * 1024 * 1024
 _REENCRYPT: Final = "run `strongroom rekey --reencrypt`"
 
 
-class LocalBackend(Backend, Maintenance):
+class LocalBackend(Backend, Maintenance, StateStore):
     """Keeps secrets in one encrypted SQLite file.
 
     ``docs/local-store-format.md`` describes the file. Threads and processes may
@@ -57,6 +64,7 @@ class LocalBackend(Backend, Maintenance):
     """
 
     max_value_bytes = MAX_VALUE_BYTES
+    batch_size = 500
 
     def __init__(self, settings: LocalSettings, session: Session) -> None:
         self.address = f"local:{session.pool.path}"
@@ -98,6 +106,13 @@ class LocalBackend(Backend, Maintenance):
             return self._session.current(request.name)
         return self._read_version(request.name, request.version)
 
+    def read_many(self, request: ReadManyRequest) -> ReadManyResult:
+        """Return several secrets as they are at one moment: one statement for all that are there."""
+        found = self._session.current_of(request.names)
+        # The others one by one: to prove that they are absent, or to say what is wrong.
+        rest = super().read_many(ReadManyRequest(names=tuple(name for name in request.names if name not in found)))
+        return ReadManyResult(found=found | rest.found, errors=rest.errors)
+
     def _read_version(self, name: SecretName, version: str) -> ReadResult:
         # Only the canonical spelling names a version; int() alone would take others.
         number = int(version) if version.isascii() and version.isdigit() and len(version) <= 10 else 0
@@ -128,9 +143,7 @@ class LocalBackend(Backend, Maintenance):
             return change.store(request.value, self._keep), change.digest.encryptions
 
         head, encryptions = self._session.change(request.name, store)
-        if encryptions >= WARN_AT and not self._warned:
-            self._warned = True
-            warn(f"{_worn(encryptions)}: {_REENCRYPT}")
+        self._warn_if_worn(encryptions)
         return WriteResult(version=str(head.version), created=moment(head.changed))
 
     def delete(self, request: DeleteRequest) -> DeleteResult:
@@ -154,7 +167,7 @@ class LocalBackend(Backend, Maintenance):
     def health(self) -> Health:
         """Say whether the store can be read, and whether its keys have been used too often."""
         try:
-            keys, _, rows = self._session.fetch(schema.STATE)
+            keys, _, rows = self._session.fetch(schema.STORE)
             digest = Digest.open(keys, *rows[0][1:])
         except StrongroomError as error:
             return Health(state=HealthState.DOWN, reason=error.what, hint=error.hint)
@@ -186,6 +199,25 @@ class LocalBackend(Backend, Maintenance):
 
         return change_keys(self._session, request)
 
+    def save_state(self, request: SaveStateRequest) -> None:
+        """Keep a state in place of the one before, durably, in one transaction; no list shows it."""
+        from strongroom_local.states import save
+
+        size = len(request.state)
+        if size > MAX_STATE_BYTES:
+            raise ValueTooLargeError(
+                f"the state {request.key} has {size:,} bytes, more than {MAX_STATE_BYTES:,}",
+                size=size,
+                limit=MAX_STATE_BYTES,
+            )
+        self._warn_if_worn(self._session.transact(lambda cursor, keys: save(cursor, keys, request.key, request.state)))
+
+    def load_state(self, request: LoadStateRequest) -> LoadStateResult:
+        """Return a state that is authentic; that there is none is not proved, as it is for a name."""
+        from strongroom_local.states import load
+
+        return LoadStateResult(state=self._session.snapshot(lambda cursor, keys: load(cursor, keys, request.key)))
+
     def after_fork(self) -> None:
         """Forget in the child what it inherited: nothing as a rule, since a fork closes all connections before."""
         self._session.pool.forget()
@@ -193,6 +225,11 @@ class LocalBackend(Backend, Maintenance):
     def close(self) -> None:
         """Move the write-ahead log into the file and close it."""
         self._session.pool.close()
+
+    def _warn_if_worn(self, encryptions: int) -> None:
+        if encryptions >= WARN_AT and not self._warned:
+            self._warned = True
+            warn(f"{_worn(encryptions)}: {_REENCRYPT}")
 
     def _refuse_problems(self) -> None:
         problems = self.verify(VerifyRequest()).problems

@@ -167,7 +167,7 @@ class Change:
             schema.put_row(self._cursor, schema.ADD_HEAD, (self._lookup, head.current, sealed))
             self.digest.add_head(self._lookup, head.current, sealed)
         digest = self.digest.sealed(self.counter, self._keys.unsettled)
-        schema.put_row(self._cursor, schema.SET_STATE, (self.counter, digest))
+        schema.put_row(self._cursor, schema.SET_STORE, (self.counter, digest))
 
     def _set_head(self, lookup: bytes, old: tuple[int | None, bytes], head: Head) -> None:
         sealed = seal_head(self._keys, lookup, head)

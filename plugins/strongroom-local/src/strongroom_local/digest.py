@@ -104,6 +104,14 @@ class Digest:
         self.records -= 1
         self._add(-record_mac(self._keys, number, body))
 
+    def add_state(self, lookup: bytes, sealed: bytes) -> None:
+        """Count a state's row that is new."""
+        self._add(state_mac(self._keys, lookup, sealed))
+
+    def drop_state(self, lookup: bytes, sealed: bytes) -> None:
+        """Count a state's row no more."""
+        self._add(-state_mac(self._keys, lookup, sealed))
+
     def _add(self, change: int) -> None:
         self.total = (self.total + change) % _MODULUS
 
@@ -127,3 +135,8 @@ def record_mac(keys: StoreKeys, number: int, body: bytes) -> int:
     if type(body) is not bytes or number < 0:
         raise tampered(f"the local store's record {number} is not one")
     return keys.row_mac(b"R" + u64(number) + body)
+
+
+def state_mac(keys: StoreKeys, lookup: bytes, sealed: bytes) -> int:
+    """Return the HMAC of a state's row that is authentic, as a number."""
+    return keys.row_mac(b"S" + lookup + sealed)

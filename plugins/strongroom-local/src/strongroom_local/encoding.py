@@ -16,7 +16,7 @@ TAG_SIZE: Final = 16
 SEAL_SIZE: Final = NONCE_SIZE + TAG_SIZE
 
 _random_source: list[Callable[[int], bytes]] = []
-_LENGTH: Final = struct.Struct(">H")
+LENGTH: Final = struct.Struct(">H")
 
 
 def listed(*items: bytes) -> bytes:
@@ -25,7 +25,7 @@ def listed(*items: bytes) -> bytes:
     Args:
         items: Each of at most 65,535 bytes.
     """
-    return b"".join([_LENGTH.pack(len(item)) + item for item in items])
+    return b"".join([LENGTH.pack(len(item)) + item for item in items])
 
 
 def u32(number: int) -> bytes:

@@ -61,9 +61,11 @@ class StoreKeys:
         record: Seals records.
         name: Seals heads, which hold the names.
         digest: Seals the digest.
+        state: Seals the states that the store keeps for the core.
         record_start: What the associated data of every record begins with.
         head_start: What the associated data of every head begins with.
         digest_start: What the associated data of the digest begins with.
+        state_start: What the associated data of every state begins with.
         last_digest: The digest that was sealed last: counter, sealed form, and what it holds.
         unsettled: How often any one key was used, at most, since a count of it was last
             committed here. Only who has the writer's turn changes it.
@@ -72,6 +74,7 @@ class StoreKeys:
     __slots__ = (
         "_lookup",
         "_row",
+        "_state_lookup",
         "digest",
         "digest_start",
         "epoch",
@@ -81,6 +84,8 @@ class StoreKeys:
         "name",
         "record",
         "record_start",
+        "state",
+        "state_start",
         "unsettled",
     )
 
@@ -90,19 +95,28 @@ class StoreKeys:
         self.record = AESGCM(expand(data_key, header.store_id, b"record"))
         self.name = AESGCM(expand(data_key, header.store_id, b"name"))
         self.digest = AESGCM(expand(data_key, header.store_id, b"digest"))
+        self.state = AESGCM(expand(data_key, header.store_id, b"state"))
         # A keyed state is made once and copied: hmac.digest() takes three times as long.
         self._lookup = HMAC(expand(data_key, header.store_id, b"look-up"), SHA256())
         self._row = HMAC(expand(data_key, header.store_id, b"row"), SHA256())
+        self._state_lookup = HMAC(expand(data_key, header.store_id, b"state look-up"), SHA256())
         self.last_digest: tuple[Any, ...] = (None, None)
         self.unsettled = 0
         self.record_start = listed(FORMAT_BYTES, b"record", header.store_id)
         self.head_start = listed(FORMAT_BYTES, b"head", header.store_id, u32(header.key_id))
+        self.state_start = listed(FORMAT_BYTES, b"state", header.store_id, u32(header.key_id))
         self.digest_start = listed(FORMAT_BYTES, b"digest", header.store_id, u32(header.key_id), u64(header.epoch))
 
     def find(self, name: str) -> bytes:
         """Return what a name is looked up by: 32 bytes that tell nothing about it."""
         state = self._lookup.copy()
         state.update(name.encode())
+        return state.finalize()
+
+    def find_state(self, key: str) -> bytes:
+        """Return what a state is looked up by: 32 bytes that tell nothing about its key."""
+        state = self._state_lookup.copy()
+        state.update(key.encode())
         return state.finalize()
 
     def row_mac(self, content: bytes) -> int:

@@ -54,7 +54,7 @@ def strongroom_backends() -> Iterator[BackendSpec]:
         settings=LocalSettings,
         open=_open,
         create=_create,
-        capabilities=frozenset({Capability.WRITE, Capability.LIST, Capability.VERSIONS, Capability.CHECK_AND_SET}),
+        capabilities=frozenset(Capability),
         credential_variables=("STRONGROOM_MASTER_KEY",),
     )
 

@@ -17,6 +17,7 @@ from strongroom_local.keys import MasterKey, StoreKeys, Wrapping
 from strongroom_local.maintenance import refuse_problems
 from strongroom_local.reencryption import reencrypt
 from strongroom_local.session import Session, check_epoch
+from strongroom_local.states import reencrypt_states
 from strongroom_local.verification import examine
 
 
@@ -107,12 +108,13 @@ class _Rekeying:
         return StoreKeys(header, unwrapped)
 
     def _rewrite(self, cursor: sqlite3.Cursor, keys: StoreKeys, content: bytes) -> int:
-        _, counter, sealed = cursor.execute(schema.STATE).fetchone()
+        _, counter, sealed = cursor.execute(schema.STORE).fetchone()
         digest = Digest.open(self._old, counter, sealed)
         records = 0
         if self._request.reencrypt:
             digest = reencrypt(cursor, self._old, keys)
-            records, uses = digest.records, max(digest.heads, digest.records)
+            states = reencrypt_states(cursor, self._old, keys, digest)
+            records, uses = digest.records, max(digest.heads, digest.records, states)
         else:
             self._old.unsettled += 1
             uses = self._old.unsettled

@@ -23,16 +23,28 @@ TABLES: Final = {
     "record": "CREATE TABLE record (id INTEGER PRIMARY KEY, body BLOB NOT NULL)",
 }
 
+STATES: Final = "CREATE TABLE state (lookup BLOB PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID"
+"""The table of states, which is made when the first is kept: a store may have none."""
+
 MASTER: Final = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name, type"
 
-EXPECTED: Final = [(b"table", name.encode(), name.encode(), TABLES[name].encode()) for name in sorted(TABLES)]
-"""What ``MASTER`` returns of a store: its three tables and nothing else."""
+
+def _listed(tables: dict[str, str]) -> list[tuple[bytes, ...]]:
+    return [(b"table", name.encode(), name.encode(), tables[name].encode()) for name in sorted(tables)]
+
+
+EXPECTED: Final = (_listed(TABLES), _listed(TABLES | {"state": STATES}))
+"""What ``MASTER`` may return of a store: its three tables and nothing else but, maybe, that of states."""
 
 # Each statement that a transaction may start with returns the key epoch first,
 # beside whatever else it reads, so that both are of one moment.
 READ: Final = (
     "SELECT s.epoch, h.current, h.sealed, r.body FROM store AS s "
     "LEFT JOIN head AS h ON h.lookup = ?1 LEFT JOIN record AS r ON r.id = h.current WHERE s.id = 1"
+)
+_READ_MANY: Final = (
+    "SELECT s.epoch, h.lookup, h.current, h.sealed, r.body FROM store AS s "
+    "LEFT JOIN head AS h ON h.lookup IN ({}) LEFT JOIN record AS r ON r.id = h.current WHERE s.id = 1"
 )
 READ_VERSION: Final = (
     "SELECT s.epoch, h.current, h.sealed, r.body FROM store AS s "
@@ -56,7 +68,7 @@ TARGET: Final = (
     "SELECT s.epoch, s.counter, s.digest, h.current, h.sealed FROM store AS s "
     "LEFT JOIN head AS h ON h.lookup = ?1 WHERE s.id = 1"
 )
-STATE: Final = "SELECT epoch, counter, digest FROM store WHERE id = 1"
+STORE: Final = "SELECT epoch, counter, digest FROM store WHERE id = 1"
 HEADER: Final = "SELECT header, epoch FROM store WHERE id = 1"
 
 ADD_HEAD: Final = "INSERT INTO head (lookup, current, sealed) VALUES (?, ?, ?)"
@@ -64,7 +76,7 @@ SET_HEAD: Final = "UPDATE head SET current = ?2, sealed = ?3 WHERE lookup = ?1"
 ADD_RECORD: Final = "INSERT INTO record (id, body) VALUES (?, ?)"
 SET_RECORD: Final = "UPDATE record SET body = ?2 WHERE id = ?1"
 DROP_RECORDS: Final = "DELETE FROM record WHERE id BETWEEN ? AND ? RETURNING id, body"
-SET_STATE: Final = "UPDATE store SET counter = ?, digest = ? WHERE id = 1"
+SET_STORE: Final = "UPDATE store SET counter = ?, digest = ? WHERE id = 1"
 SET_KEYS: Final = "UPDATE store SET epoch = ?, counter = ?, digest = ?, header = ? WHERE id = 1"
 ADD_STORE: Final = "INSERT INTO store (id, epoch, counter, digest, header) VALUES (1, ?, ?, ?, ?)"
 
@@ -73,6 +85,15 @@ RECORDS: Final = "SELECT id, body FROM record ORDER BY id"
 RECORD_IDS: Final = "SELECT id FROM record ORDER BY id"
 RECORD: Final = "SELECT body FROM record WHERE id = ?"
 DROP_HEADS: Final = "DELETE FROM head"
+
+# Of the states, where there is a table of them.
+HAS_STATES: Final = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'state'"
+SAVED: Final = "SELECT sealed FROM state WHERE lookup = ?"
+ALL_SAVED: Final = "SELECT lookup, sealed FROM state ORDER BY lookup"
+SAVED_LOOKUPS: Final = "SELECT lookup FROM state"
+ADD_SAVED: Final = "INSERT INTO state (lookup, sealed) VALUES (?, ?)"
+SET_SAVED: Final = "UPDATE state SET sealed = ?2 WHERE lookup = ?1"
+DROP_SAVED: Final = "DELETE FROM state WHERE lookup = ?"
 
 # Each finds what no store of this format holds. SQLite compares a text with no
 # blob, while both come back as bytes: without these, nothing would tell them apart.
@@ -90,6 +111,22 @@ ODDITIES: Final = (
     ),
     ("SELECT count(*) FROM record WHERE typeof(body) <> 'blob'", "records have a value of another type"),
 )
+STATE_ODDITIES: Final = (
+    (
+        "SELECT count(*) FROM state WHERE typeof(lookup) <> 'blob' OR typeof(sealed) <> 'blob'",
+        "states have a value of another type",
+    ),
+)
+
+
+def read_many(count: int) -> str:
+    """Return the statement that reads so many names at once, each by its look-up value."""
+    return _READ_MANY.format(", ".join("?" * count))
+
+
+def has_states(cursor: sqlite3.Cursor) -> bool:
+    """Tell whether the store has the table of states, within the transaction that is open."""
+    return bool(cursor.execute(HAS_STATES).fetchone()[0])
 
 
 def put_row(cursor: sqlite3.Cursor, statement: str, parameters: tuple[object, ...]) -> None:
@@ -117,7 +154,7 @@ def check_format(connection: sqlite3.Connection, path: str) -> None:
         raise damaged(path, "its journal mode was changed")
     if _is_cut(path, _single(connection, "PRAGMA page_size")):
         raise damaged(path, "its end is missing")
-    if connection.execute(MASTER).fetchall() != EXPECTED:
+    if connection.execute(MASTER).fetchall() not in EXPECTED:
         raise damaged(path, "its tables are not those of a store")
 
 

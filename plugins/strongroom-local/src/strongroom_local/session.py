@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from strongroom.contracts import ReadResult
@@ -115,6 +115,22 @@ class Session:
         value, created = open_record(keys, head, head.version, rows[0][3])
         return ReadResult(value=value, version=str(head.version), created=moment(created))
 
+    def current_of(self, names: Iterable[SecretName]) -> dict[SecretName, ReadResult]:
+        """Return the current versions of several secrets, all of one moment, by one statement.
+
+        Whatever is not as usual is left out: ``current`` finds the words for it.
+        """
+        keys = self.keys
+        places = {keys.find(name): name for name in names}
+        rows = self.pool.fetch(schema.read_many(len(places)), tuple(places)) if places else []
+        found: dict[SecretName, ReadResult] = {}
+        for epoch, lookup, *sealed in rows:
+            name = places.get(lookup) if epoch == keys.epoch else None
+            result = open_current(keys, lookup, (epoch, *sealed)) if name is not None else None
+            if name is not None and result is not None:
+                found[name] = result
+        return found
+
     def fetch(
         self, statement: str, name: SecretName | None = None, *more: object
     ) -> tuple[StoreKeys, bytes, list[Any]]:
@@ -174,11 +190,15 @@ class Session:
 
     def change(self, name: SecretName, act: Callable[[Change], Result]) -> Result:
         """Run an act on one name as one writing transaction."""
+        return self.transact(lambda cursor, keys: act(Change(cursor, keys, name, self.pool.path)))
+
+    def transact(self, act: Callable[[sqlite3.Cursor, StoreKeys], Result]) -> Result:
+        """Run an act as one writing transaction; it must raise ``EpochChanged`` for keys that are not the store's."""
         while True:
             keys = self.keys
 
             def step(cursor: sqlite3.Cursor, keys: StoreKeys = keys) -> Result:
-                return act(Change(cursor, keys, name, self.pool.path))
+                return act(cursor, keys)
 
             def settle(keys: StoreKeys = keys) -> None:
                 keys.unsettled = 0
@@ -214,7 +234,7 @@ def check_epoch(cursor: sqlite3.Cursor, keys: StoreKeys) -> None:
     Raises:
         EpochChanged: They are not.
     """
-    row = cursor.execute(schema.STATE).fetchone()
+    row = cursor.execute(schema.STORE).fetchone()
     if row is None or row[0] != keys.epoch:
         raise EpochChanged
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from strongroom.contracts import VerifyResult
 from strongroom.errors import StrongroomError
@@ -12,6 +12,7 @@ from strongroom_local import schema
 from strongroom_local.digest import Digest
 from strongroom_local.keys import StoreKeys
 from strongroom_local.sealing import LIVE, MAX_VERSION, ORIGIN, VERSION_BITS, Head, open_head, open_record
+from strongroom_local.states import state_problems
 
 
 def examine(cursor: sqlite3.Cursor, keys: StoreKeys, at_least: int | None = None) -> VerifyResult:
@@ -22,13 +23,15 @@ def examine(cursor: sqlite3.Cursor, keys: StoreKeys, at_least: int | None = None
         keys: The store's keys.
         at_least: The change counter must not be below this.
     """
-    _, counter, sealed = cursor.execute(schema.STATE).fetchone()
+    _, counter, sealed = cursor.execute(schema.STORE).fetchone()
     examination = _Examination(cursor, keys)
+    with_states = schema.has_states(cursor)
     problems = [
         *_file_problems(cursor),
-        *_odd_rows(cursor),
+        *_odd_rows(cursor, (*schema.ODDITIES, *(schema.STATE_ODDITIES if with_states else ()))),
         *examination.head_problems(),
         *examination.record_problems(),
+        *(state_problems(cursor, keys, examination.counted) if with_states else ()),
     ]
     problems += examination.sum_problems(counter, sealed)
     if type(counter) is not int:
@@ -50,9 +53,9 @@ def _file_problems(cursor: sqlite3.Cursor) -> Iterator[str]:
             yield f"SQLite finds that {line.decode(errors='replace')}"
 
 
-def _odd_rows(cursor: sqlite3.Cursor) -> Iterator[str]:
+def _odd_rows(cursor: sqlite3.Cursor, oddities: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Find rows that no store holds, whatever may be in them."""
-    for statement, problem in schema.ODDITIES:
+    for statement, problem in oddities:
         count = cursor.execute(statement).fetchone()[0]
         if count:
             yield f"{count} {problem}"
@@ -113,7 +116,7 @@ class _Examination:
         if (digest.heads, digest.records, digest.total) != (counted.heads, counted.records, counted.total):
             yield (
                 f"the rows are not those that were written: {counted.heads} entries and {counted.records} records, "
-                f"where the digest has {digest.heads} and {digest.records}, or others of the same number"
+                f"where the digest has {digest.heads} and {digest.records}, or others of the same number, or other states"
             )
         if any(head.generation > counter for head in self.heads.values()):
             yield "a secret is newer than the store's change counter"
