@@ -453,6 +453,8 @@ WORDS = {
     "SecretValue": "reference",
     "tuple[FilePath, ...]": "list of paths",
     "dict[str, SecretValue]": "table of references",
+    "dict[str, Seconds]": "table of durations",
+    "tuple[str, ...]": "list of texts",
 }
 
 

@@ -75,6 +75,39 @@ class Watcher(AnomalyDetector):
 
 
 @pytest.fixture
+def detecting(distributions: Any) -> Callable[..., list[dict[str, Any]]]:
+    """A function that takes detectors, and options that apply to them, and returns their ``[[anomaly]]`` tables."""
+    distributions.add(
+        "own-detectors",
+        {"strongroom.anomaly_detectors": {"own": "own_detectors"}},
+        """
+        from strongroom.contracts import DetectorSpec, Record
+        from strongroom.hookspecs import hookimpl
+
+        known = []
+
+        class Settings(Record):
+            number: int
+
+        def find(settings):
+            return known[settings.number]
+
+        @hookimpl
+        def strongroom_anomaly_detectors():
+            yield DetectorSpec(name="own", summary="A test's own.", settings=Settings, open=find)
+        """,
+    )
+    import own_detectors
+
+    def tables(*detectors: AnomalyDetector, **options: Any) -> list[dict[str, Any]]:
+        first = len(own_detectors.known)
+        own_detectors.known.extend(detectors)
+        return [{"type": "own", "number": first + place, **options} for place in range(len(detectors))]
+
+    return tables
+
+
+@pytest.fixture
 def watched(distributions: Any) -> Watcher:
     """A detector that the configuration can name ``watch``."""
     distributions.add(
@@ -127,7 +160,7 @@ class HookedBackend(MemoryBackend):
 
     def read_many(self, request: ReadManyRequest) -> ReadManyResult:
         self.batches += 1
-        return super().read_many(request)
+        return Backend.read_many(self, request)  # one by one, so that each is noted
 
 
 @pytest.fixture

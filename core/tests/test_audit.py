@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
+from strongroom.contracts import HealthState, WriteRequest
 from strongroom.errors import (
     AuditError,
     BackendUnavailableError,
+    BatchError,
     SecretNotFoundError,
     StrongroomError,
     VersionConflictError,
 )
+from strongroom.model import SecretName, SecretValue
 from strongroom.testing import FakeClock, FaultyBackend, in_threads
 
 NAME = "db/password"
@@ -238,6 +241,114 @@ class TestHits:
         for _ in range(2):
             manager.get("db/a")
         assert [event.cache_hit for event in quick_sink.events if event.key == "db/a"] == [False, True]
+
+
+DISK_PLUGIN = """
+import errno
+
+from strongroom.contracts import Record, SinkSpec
+from strongroom.hookspecs import hookimpl
+from strongroom.testing import MemorySink
+
+class Settings(Record):
+    pass
+
+class Disk(MemorySink):
+    full = False
+
+    def write(self, request):
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().write(request)
+
+disk = Disk()
+
+@hookimpl
+def strongroom_audit_sinks():
+    yield SinkSpec(name="disk", summary="It may be full.", settings=Settings, open=lambda _: disk)
+"""
+
+OPERATIONS: dict[str, Callable[[Any], object]] = {
+    "get": lambda manager: manager.get("db/user"),
+    "get of what is cached": lambda manager: manager.get(NAME),
+    "get of what is cached as missing": lambda manager: manager.get("absent"),
+    "get of a version": lambda manager: manager.get(NAME, version="1"),
+    "get_many": lambda manager: manager.get_many([NAME, "db/user"], strict=True),
+    "refresh": lambda manager: manager.refresh(NAME),
+    "set": lambda manager: manager.set(NAME, "new"),
+    "rotate": lambda manager: manager.rotate(NAME),
+    "delete": lambda manager: manager.delete(NAME),
+    "list": lambda manager: manager.list(),
+    "flush": lambda manager: manager.flush(),
+}
+
+
+class TestFullDisk:
+    """What a sink without space stops, and what it does not."""
+
+    @pytest.fixture
+    def disk(self, distributions: Any) -> Any:
+        distributions.add("disk-plugin", {"strongroom.audit_sinks": {"disk": "disk_plugin"}}, DISK_PLUGIN)
+        import disk_plugin
+
+        return disk_plugin.disk
+
+    def warmed(self, open_manager: Any, backend: FaultyBackend, **table: Any) -> Any:
+        manager = open_manager(backends={"memory": backend}, sinks=(), audit=[{"type": "disk"} | table])
+        for _ in range(3):
+            manager.get(NAME)
+        with pytest.raises(SecretNotFoundError):
+            manager.get("absent")
+        manager.flush()
+        return manager
+
+    @pytest.mark.parametrize("operation", OPERATIONS)
+    def test_a_required_one_stops_everything_until_there_is_space(
+        self, operation: str, disk: Any, open_manager: Any, backend: FaultyBackend
+    ) -> None:
+        backend.wrapped.write(WriteRequest(name=SecretName("db/user"), value=SecretValue("app")))
+        manager = self.warmed(open_manager, backend)
+        before = list(disk.events)
+        disk.full = True
+        manager.get(NAME)  # it waits in the buffer, and for the window nobody knows that it cannot be recorded
+        with pytest.raises(AuditError):
+            manager.flush()
+        for _ in range(3):
+            with pytest.raises((AuditError, BatchError)) as caught:
+                OPERATIONS[operation](manager)
+            errors = caught.value.errors.values() if isinstance(caught.value, BatchError) else [caught.value]
+            assert {type(error) for error in errors} == {AuditError}
+        assert not {"write", "delete"} & set(backend.calls)
+        assert disk.events == before
+        assert manager.health().state is HealthState.DOWN
+        [sink] = [part for part in manager.health().parts if part.kind == "audit"]
+        assert sink.health.state is HealthState.DOWN
+        assert "1 events wait" in sink.health.reason
+        disk.full = False
+        manager.flush()
+        assert [(event.event, event.key, event.result) for event in disk.events[len(before) :]] == [("get", NAME, "ok")]
+        assert manager.health().state is HealthState.UP
+        assert manager.get(NAME).version == "1"
+
+    def test_an_optional_one_stops_nothing_and_is_told_how_much_it_lacks(
+        self, disk: Any, open_manager: Any, backend: FaultyBackend
+    ) -> None:
+        backend.wrapped.write(WriteRequest(name=SecretName("db/user"), value=SecretValue("app")))
+        manager = self.warmed(open_manager, backend, required=False)
+        disk.full = True
+        manager.get("db/user")
+        for _ in range(7):
+            manager.get(NAME)
+        manager.set(NAME, "new")
+        lost = manager._parts.audit.lost
+        assert lost == 1 + 7 + 2
+        disk.full = False
+        recorded = len(disk.events)
+        assert manager.get(NAME).reveal_text() == "new"
+        gap, read = disk.events[recorded:]
+        assert (gap.event, gap.result, gap.count) == ("gap", "events_lost", lost)
+        assert (read.event, read.key) == ("get", NAME)
+        assert len({event.id for event in disk.events}) == len(disk.events)
 
 
 SINK_PLUGIN = """

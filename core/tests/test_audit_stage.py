@@ -15,19 +15,21 @@ from typing import Any
 import pytest
 
 from strongroom.audit import AuditStage
-from strongroom.audit_buffer import Hit
+from strongroom.audit_buffer import NEVER
 from strongroom.audit_sinks import GuardedSink
-from strongroom.contracts import AuditSink, AuditWrite, HealthState
+from strongroom.contracts import AuditSink, AuditWrite, HealthState, Hits, Reading
 from strongroom.errors import AuditError, ClosedError, StrongroomError
 from strongroom.model import Principal, PrincipalSource
 from strongroom.telemetry import Telemetry
-from strongroom.testing import MemorySink, in_threads
+from strongroom.testing import MemorySink, in_forked_child, in_threads
+from strongroom.testing.spans import Spans
 
 
 def hit(stage: AuditStage, key: str = "k", *, now: float = 0.0) -> None:
     """Hand over a hit at some time."""
     principal = Principal(name="p", source=PrincipalSource.CONFIGURATION)
-    stage.hit(Hit(principal=principal, key=key, backend="b"), "1", "cache", "ok", now)
+    assert stage.hit is not None
+    stage.hit(Reading(principal, None, key, "b"), "1", now)
 
 
 def stage_with(*sinks: AuditSink, required: bool = True, **options: Any) -> AuditStage:
@@ -85,7 +87,7 @@ class TestStage:
                 hit(stage)
             except AuditError:
                 refused += 1
-        assert len(stage.buffer.items) + len(stage.sinks[0].waiting) <= 20
+        assert len(stage.buffer.items) + stage.sinks[0].backlog <= 20
         sink.failing = False
         stage.close()
         assert len(sink.named("get")) == 1000 - refused
@@ -129,6 +131,29 @@ class TestStage:
         stage.close()
         assert [event.event for event in sink.events] == ["opened", "x", "closed"]
         assert sink.closed
+
+    @pytest.mark.parametrize(
+        ("argument", "name"),
+        [
+            ("/srv/app/worker.py", "worker.py"),
+            ("worker", "worker"),
+            ("", "python"),
+            ("-c", "python"),
+            ("/x/\udce9.py", "\\udce9.py"),
+        ],
+    )
+    def test_opened_names_the_program_and_nothing_else_of_its_command_line(
+        self, argument: str, name: str, sink: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sys.argv", [argument, "--password=s3cret"])
+        stage = stage_with(sink)
+        stage.record(stage.event("x"))
+        stage.close()
+        assert [(event.event, event.detail) for event in sink.events] == [
+            ("opened", name),
+            ("x", None),
+            ("closed", None),
+        ]
 
     def test_nothing_is_recorded_of_a_stage_that_was_not_used(self, sink: Any) -> None:
         stage_with(sink).close()
@@ -175,6 +200,89 @@ class TestStage:
         sink.failing = False
         stage.record(stage.event("y"))
         assert [health.state for _, health in stage.health()] == [HealthState.UP]
+        stage.close()
+
+
+class TestRows:
+    """Hits stay rows all the way to the sinks."""
+
+    def test_what_waited_comes_in_one_block_before_what_made_it_be_written(self, sink: Any) -> None:
+        stage = without_thread(stage_with(sink))
+        for key in "abc":
+            hit(stage, key)
+        stage.record(stage.event("x"), stage.event("y"))
+        [request] = sink.writes
+        assert [type(part) for part in request.events.parts] == [tuple, Hits, tuple]
+        assert len(request.events.parts[1].rows) == 3
+        assert [event.key or event.event for event in sink.events] == ["opened", "a", "b", "c", "x", "y"]
+        stage.close()
+
+    def test_portions_that_a_failing_sink_has_let_wait_come_together_and_in_their_order(self) -> None:
+        good, bad = MemorySink(), MemorySink()
+        stage = without_thread(stage_with(good, bad))
+        bad.failing = True
+        for key in "abc":
+            stage.buffer.due = NEVER  # as long as it takes within the window
+            hit(stage, key)
+            with pytest.raises(AuditError):
+                stage.flush()
+        assert [sink.backlog for sink in stage.sinks] == [0, 3]
+        bad.failing = False
+        stage.flush()
+        stage.close()
+        first, second = ([event for event in sink.events if event.key] for sink in (good, bad))
+        assert first == second
+        assert [event.key for event in first] == ["a", "b", "c"]
+
+    def test_every_kind_of_answer_has_its_facts_and_an_id_of_its_own(self, sink: Any) -> None:
+        stage = without_thread(stage_with(sink, wall_clock=lambda: 1893456000 * 10**9, clock=lambda: 100.0))
+        own, view = (Principal(name=name, source=PrincipalSource.CONFIGURATION) for name in ("app", "api"))
+        assert stage.hit is not None
+        for _ in range(2):
+            stage.hit(Reading(own, None, "a", "local"), "1", 99.5)
+            stage.other_hit(Reading(view, own, "b", "vault"), None, 99.75, "cache", "not_found")
+            stage.other_hit(Reading(own, None, "a", "local"), "1", 100.0, "stale", "ok")
+        stage.close()
+        found = sink.named("get")
+        assert len({event.id for event in found}) == 6
+        assert [
+            (event.key, event.principal, event.on_behalf_of, event.version, event.source, event.result, event.timestamp)
+            for event in found[:3]
+        ] == [
+            ("a", "app", None, "1", "cache", "ok", "2029-12-31T23:59:59.500000+00:00"),
+            ("b", "api", "app", None, "cache", "not_found", "2029-12-31T23:59:59.750000+00:00"),
+            ("a", "app", None, "1", "stale", "ok", "2030-01-01T00:00:00.000000+00:00"),
+        ]
+        assert [event.replace(id="") for event in found[3:]] == [event.replace(id="") for event in found[:3]]
+        assert all(event.cache_hit and event.event == "get" for event in found)
+
+    def test_a_hit_says_which_trace_it_belongs_to(self, sink: Any) -> None:
+        spans = Spans()
+        stage = without_thread(stage_with(sink))
+        hit(stage, "before")
+        with spans.provider.get_tracer("test").start_as_current_span("work") as span:
+            hit(stage, "within")
+        hit(stage, "after")
+        stage.close()
+        traces = {event.key: event.trace_id for event in sink.named("get")}
+        assert traces == {"before": None, "within": f"{span.get_span_context().trace_id:032x}", "after": None}
+
+    def test_a_forked_child_s_hits_have_other_ids(self, sink: Any) -> None:
+        stage = without_thread(stage_with(sink))
+        hit(stage)
+        stage.flush()
+
+        def child() -> str:
+            stage.after_fork_in_child()
+            sink.events.clear()
+            hit(without_thread(stage))
+            stage.flush()
+            return sink.named("get")[0].id
+
+        first = sink.named("get")[0].id
+        second = in_forked_child(child)
+        assert len(second) == len(first)
+        assert first[:-8] != second[:-8]
         stage.close()
 
 
@@ -611,7 +719,7 @@ class TestOptional:
         for _ in range(100):
             hit(stage)
         stage.flush()
-        assert len(stage.sinks[0].waiting) + len(stage.buffer.items) <= 20
+        assert stage.sinks[0].backlog + len(stage.buffer.items) <= 20
         assert stage.lost >= 80
         gate.open()
         first.join()

@@ -52,6 +52,10 @@ def hits(folder: Path) -> Counter[int]:
     return Counter(event["pid"] for event in trail(folder) if event["cache_hit"])
 
 
+def ids_of_hits(folder: Path) -> list[str]:
+    return [event["id"] for event in trail(folder) if event["cache_hit"]]
+
+
 def last_events(folder: Path) -> dict[int, str]:
     return {event["pid"]: event["event"] for event in trail(folder)}
 
@@ -120,6 +124,7 @@ os.execv("/bin/true", ["true"])
     )
     assert done.stderr == ""
     assert sum(hits(tmp_path).values()) >= len(done.stdout) > 5
+    assert len(set(ids_of_hits(tmp_path))) == len(ids_of_hits(tmp_path))
     assert trail(tmp_path)[-1]["event"] == "closed"
 
 
@@ -228,6 +233,128 @@ print(os.getpid(), child)
     assert hits(tmp_path) == {parent: 101, child: 1}
     assert last_events(tmp_path) == {parent: "closed", child: "closed"}
     assert Counter(event["pid"] for event in trail(tmp_path) if event["event"] == "opened") == {parent: 1, child: 1}
+
+
+def test_forks_beside_busy_threads_lose_no_hit_and_write_no_id_twice(run_program: Any, tmp_path: Path) -> None:
+    """Whatever waited, or was being written by another thread, when the process was forked is the parent's alone."""
+    done = run_program(
+        PRELUDE
+        + """
+manager = open_manager()
+stop, counts, children = threading.Event(), [0, 0], []
+def work(number):
+    while not stop.is_set():
+        for _ in range(10): manager.get("a")
+        counts[number] += 10
+        time.sleep(0.001)
+threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+for thread in threads: thread.start()
+for _ in range(15):
+    manager.get("a")
+    child = os.fork()
+    if child == 0:
+        for _ in range(4): manager.get("a")
+        manager.close()
+        os._exit(0)
+    children.append(child)
+    os.waitpid(child, 0)
+stop.set()
+for thread in threads: thread.join()
+manager.close()
+print(os.getpid(), sum(counts) + 15, *children)
+"""
+    )
+    assert done.stderr == ""
+    parent, count, *children = map(int, done.stdout.split())
+    assert hits(tmp_path) == {parent: count, **dict.fromkeys(children, 3)}
+    assert len(set(ids_of_hits(tmp_path))) == count + 3 * 15
+    assert last_events(tmp_path) == dict.fromkeys([parent, *children], "closed")
+
+
+SIGNALS = """
+import random, signal
+
+manager = open_manager()
+for name in ("b", "c"): manager.set(name, "v"); manager.get(name)
+returned = refused = 0
+def read(name):
+    global returned, refused
+    from strongroom.errors import AuditError
+    try: manager.get(name)
+    except AuditError: refused += 1
+    else: returned += 1
+def ring_soon(): signal.setitimer(signal.ITIMER_REAL, random.uniform(2e-5, 4e-4))
+"""
+
+
+def test_a_signal_s_handler_that_reads_at_any_moment_loses_and_doubles_nothing(
+    run_program: Any, tmp_path: Path
+) -> None:
+    """Also beside another thread, and while a block is being written."""
+    done = run_program(
+        PRELUDE
+        + SIGNALS
+        + """
+signals = 0
+def handle(*_):
+    global signals
+    signals += 1
+    read("b")
+    ring_soon()
+signal.signal(signal.SIGALRM, handle)
+stop, others = threading.Event(), 0
+def work():
+    global others
+    while not stop.is_set():
+        manager.get("c")
+        others += 1
+        time.sleep(0.0002)
+thread = threading.Thread(target=work)
+thread.start()
+ring_soon()
+end = time.monotonic() + 1.5
+while time.monotonic() < end or signals < 500: read("a")
+signal.setitimer(signal.ITIMER_REAL, 0)
+stop.set()
+thread.join()
+print(returned + others, refused, manager.stats().hits)
+"""
+    )
+    assert done.stderr == ""
+    returned, refused, counted = map(int, done.stdout.split())
+    ids = ids_of_hits(tmp_path)
+    assert len(ids) == len(set(ids)) == returned == counted
+    assert refused < returned
+    assert trail(tmp_path)[-1]["event"] == "closed"
+
+
+def test_interrupts_at_any_moment_lose_nothing_and_what_comes_twice_has_the_same_id(
+    run_program: Any, tmp_path: Path
+) -> None:
+    done = run_program(
+        PRELUDE
+        + SIGNALS
+        + """
+def handle(*_): raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, handle)
+interrupts, end = 0, time.monotonic() + 1.5
+while time.monotonic() < end or interrupts < 500:
+    try:
+        ring_soon()
+        while True: read("a")
+    except KeyboardInterrupt: interrupts += 1
+read("a")
+print(returned, interrupts)
+"""
+    )
+    assert done.stderr == ""
+    returned, interrupts = map(int, done.stdout.split())
+    events: dict[str, Any] = {}
+    for event in trail(tmp_path):
+        if event["cache_hit"]:
+            assert events.setdefault(event["id"], event) == event
+    assert returned <= len(events) <= returned + interrupts
+    assert trail(tmp_path)[-1]["event"] == "closed"
 
 
 @pytest.mark.parametrize("where", ["before the fork", "in the worker"])

@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -66,7 +67,7 @@ class TestTimes:
         backend = make_hooked({f"n/{number}": "v" for number in range(1000)})
         manager = open_manager(backends={"memory": backend}, cache={"ttl": "300s", "jitter": 0.1})
         assert len(manager.prefetch("n/*").found) == 1000
-        assert backend.batches == 1
+        assert backend.batches == 10
         clock.advance(285)
         assert 200 < manager.stats().lives["inf"] < 800
         clock.advance(15)
@@ -255,15 +256,15 @@ class TestTogether:
     def test_if_a_batch_is_killed_nobody_waits_for_its_other_names(
         self, open_manager: Any, make_hooked: Any, gate: Any, pool: Any
     ) -> None:
-        first, second = make_hooked({"a": "1"}), make_hooked({"b/x": "2"})
+        backend = make_hooked({"a": "1", "b/x": "2"})
 
         def die(_: object) -> None:
-            first.on_read = None
+            backend.on_read = None
             gate.hold()
             raise KeyboardInterrupt
 
-        first.on_read = die
-        manager = open_manager(backends={"first": first, "second": second}, backend="first", routes={"b": "second"})
+        backend.on_read = die
+        manager = open_manager(backends={"memory": backend})
         batch: Future[object] = Future()
         stays_alive = threading.Event()
         thread = threading.Thread(
@@ -297,6 +298,42 @@ class TestTogether:
         assert stats.reads == stats.hits + stats.misses + stats.negative_hits + stats.stale_hits + stats.errors
         assert stats.loads == len(backend.reads) <= stats.misses + stats.errors
         assert stats.errors == stats.stale_hits == 0
+
+    @pytest.mark.parametrize("with_sink", [True, False])
+    def test_each_read_of_many_threads_is_counted_as_what_it_was(
+        self, with_sink: bool, open_manager: Any, make_hooked: Any, clock: FakeClock, sink: Any
+    ) -> None:
+        backend = make_hooked({f"n/{number}": "v" for number in range(10)})
+        manager = open_manager(backends={"memory": backend}, cache=WITH_STALE, sinks=(sink,) if with_sink else ())
+
+        def fail_sometimes(request: Any) -> None:
+            if "9" in request.name or len(backend.reads) % 3 == 0:
+                raise BackendUnavailableError("no answer")
+
+        def read(number: int) -> Counter[str]:
+            seen: Counter[str] = Counter()
+            for turn in range(300):
+                try:
+                    seen[manager.get(f"n/{(turn + number) % 12}").freshness.value] += 1
+                except StrongroomError as error:
+                    seen[error.code] += 1
+                if turn % 50 == 49:
+                    clock.advance(60)
+            return seen
+
+        backend.on_read = fail_sometimes
+        seen = sum(in_threads(8, read), Counter())
+        stats = manager.stats()
+        assert seen.total() == stats.reads == 8 * 300
+        assert (stats.hits, stats.stale_hits, stats.errors) == (seen["cached"], seen["stale"], seen["unavailable"])
+        assert stats.misses + stats.negative_hits == seen["fresh"] + seen["not_found"]
+        assert min(stats.hits, stats.stale_hits, stats.errors, stats.misses, stats.negative_hits) > 0
+        if with_sink:
+            manager.flush()
+            events = sink.named("get")
+            assert len({event.id for event in events}) == len(events) == 8 * 300
+            assert Counter(event.result for event in events)["unavailable"] == stats.errors
+            assert sum(event.cache_hit for event in events) == stats.hits + stats.stale_hits + stats.negative_hits
 
 
 def _run_into(result: Future[object], action: Callable[[], object], then: threading.Event | None = None) -> None:
@@ -400,6 +437,7 @@ class TestOutages:
         self.fail(hooked, AccessDeniedError("not for you"))
         with pytest.raises(AccessDeniedError):
             manager.get(NAME)
+        clock.advance(1)
         self.fail(hooked, BackendUnavailableError("no answer"))
         with pytest.raises(BackendUnavailableError):
             manager.get(NAME)
@@ -413,6 +451,7 @@ class TestOutages:
         self.fail(hooked, AuthenticationError("run out"))
         with pytest.raises(AuthenticationError):
             manager.get(NAME)
+        clock.advance(1)
         self.fail(hooked, BackendUnavailableError("no answer"))
         assert manager.get(NAME).reveal_text() == "s3cret"
 

@@ -15,9 +15,11 @@ from strongroom.contracts import (
     Health,
     HealthState,
     ListRequest,
+    LoadStateRequest,
     ReadManyRequest,
     ReadRequest,
     ReadResult,
+    SaveStateRequest,
     VersionsRequest,
     WriteRequest,
 )
@@ -30,7 +32,9 @@ from strongroom.errors import (
 )
 from strongroom.model import ABSENT, SecretName, SecretValue
 from strongroom.resilience import GuardedBackend
+from strongroom.telemetry import Telemetry
 from strongroom.testing import FaultyBackend
+from strongroom.testing.spans import Spans
 
 NAME = SecretName("db/password")
 ALL = frozenset(Capability)
@@ -51,6 +55,8 @@ CALLS = {
     "delete": lambda backend: backend.delete(DeleteRequest(name=NAME)),
     "list": lambda backend: backend.list(ListRequest()),
     "versions": lambda backend: backend.versions(VersionsRequest(name=NAME)),
+    "save_state": lambda backend: backend.save_state(SaveStateRequest(key="anomaly/0-rate", state=b"state")),
+    "load_state": lambda backend: backend.load_state(LoadStateRequest(key="anomaly/0-rate")),
 }
 
 
@@ -75,7 +81,7 @@ def test_one_of_our_errors_passes_and_learns_the_backend_s_name(operation: str, 
     assert caught.value.backend == "main"
 
 
-@pytest.mark.parametrize("operation", CALLS)
+@pytest.mark.parametrize("operation", sorted(CALLS.keys() - {"save_state"}))
 def test_an_answer_that_is_none_is_an_error_and_not_a_missing_secret(operation: str) -> None:
     class Silent(MemoryBackend):
         def __getattribute__(self, attribute: str) -> Any:
@@ -143,3 +149,33 @@ def test_an_answer_is_passed_on_as_it_is() -> None:
     assert isinstance(result, ReadResult)
     assert (result.value, result.version) == (SecretValue("v"), "1")
     assert guarded(backend).address == backend.address
+
+
+class TestStates:
+    def test_a_state_comes_back(self, backend: FaultyBackend) -> None:
+        guard = guarded(backend)
+        CALLS["save_state"](guard)
+        assert CALLS["load_state"](guard).state == b"state"
+        assert backend.calls == ["save_state", "load_state"]
+
+    @pytest.mark.parametrize("operation", ["save_state", "load_state"])
+    def test_a_backend_that_keeps_none_says_so(self, operation: str) -> None:
+        class Plain(Backend):
+            address = "plain:"
+
+            def read(self, request: ReadRequest) -> ReadResult:
+                raise AssertionError("nobody asked")
+
+        with pytest.raises(UnsupportedOperationError, match=r"main \(type memory\) keeps no states") as caught:
+            CALLS[operation](guarded(Plain()))
+        assert caught.value.backend == "main"
+
+    def test_each_call_has_a_span_without_key_and_content(self, backend: FaultyBackend) -> None:
+        spans = Spans()
+        telemetry = Telemetry(tracer_provider=spans.provider)
+        guard = GuardedBackend(backend, name="main", type="memory", capabilities=ALL, telemetry=telemetry)
+        CALLS["save_state"](guard)
+        CALLS["load_state"](guard)
+        finished = spans.finished()
+        assert [span.name for span in finished] == ["strongroom.save_state", "strongroom.load_state"]
+        assert not any("anomaly" in span.to_json() or "secret.id" in span.to_json() for span in finished)

@@ -244,6 +244,7 @@ def test_a_secret_refuses_to_be_pickled_without_showing_itself(
         ("doctor", "--json"),
         ("audit", "tail", "--json"),
         ("audit", "report", "--json"),
+        ("anomaly", "replay", "audit.jsonl", "--detector", "rate", "--json"),
         ("local", "verify", "--json"),
         ("get", NAME, "--field", "user"),
         ("delete", NAME, "--json"),

@@ -38,7 +38,8 @@ def acting_as(name: str) -> Iterator[None]:
     check_principal(name)
     global in_use  # it belongs to the process, as context variables do
     in_use = True
-    token = _principal.set(name)
+    # The text itself: an object of a class of its own may compare as it likes.
+    token = _principal.set(str.__str__(name))
     try:
         yield
     finally:

@@ -36,6 +36,22 @@ EXEC_SECONDS: Final = 1.0
 """How long other threads wait for the program to be replaced, before they take it that this has failed."""
 
 
+class _Postponed(threading.local):
+    """What this thread has put aside.
+
+    Attributes:
+        records: Where set, events that need not be durable are put here instead of
+            being recorded. It is for those who must not wait, and who see to it that
+            all of it is done before anybody hears of what it tells.
+    """
+
+    # No context variable: what a callback or another thread inherits of those would be put aside for ever.
+    records: list[Callable[[], object]] | None = None
+
+
+postponed: Final = _Postponed()
+
+
 class AuditStage:
     """Records events at every sink.
 
@@ -126,8 +142,8 @@ class AuditStage:
         )
 
     def _edge(self, kind: str, id: str, when: int | None) -> AuditEvent:
-        facts = {"detail": program_name()} if kind == "opened" else {}
-        return self.event(kind, id=id, timestamp=timestamp(self._wall_clock() if when is None else when), **facts)
+        detail = program_name() if kind == "opened" else None
+        return self.event(kind, id=id, timestamp=timestamp(self._wall_clock() if when is None else when), detail=detail)
 
     def record(self, *events: AuditEvent, durable: bool = False) -> None:
         """Record events now, after the hits that came before them.
@@ -141,6 +157,9 @@ class AuditStage:
             ClosedError: The stage is closed.
         """
         if not self.sinks:
+            return
+        if not durable and (later := postponed.records) is not None:
+            later.append(partial(self.record, *events))
             return
         self._ensure_usable()
         self._write(Batch(events, self._edge, durable=durable))

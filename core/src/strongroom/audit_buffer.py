@@ -16,12 +16,13 @@ import time
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count, repeat
 from typing import Final
 
 from strongroom.audit_sinks import GuardedSink, new_id
 from strongroom.contracts.audit import Hits, Reading, Row
-from strongroom.errors import ClosedError
+from strongroom.errors import ClosedError, StrongroomError
 from strongroom.model import current_user
 
 FLUSH_SECONDS: Final = 0.04
@@ -114,12 +115,13 @@ class HitBuffer:
 
     def add(self, reading: Reading, version: str | None, now: float) -> None:
         """Record that a read was answered from memory; see ``AuditStage.hit``."""
-        items = self.items
-        if now > self.due or len(items) >= self._limit:
+        if now > self.due or len(self.items) >= self._limit:
             # If this fails the read fails, and so must leave no trace that says it went well.
             self._flush()
         trace = None if _TRACES not in _modules else self._trace_id()
-        items.append((self._number(), now, reading, version, trace, HIT))
+        row = (self._number(), now, reading, version, trace, HIT)
+        # Looked up only now: a signal's handler may have forked, and the child has a buffer of its own.
+        self.items.append(row)
         if not self._calm:
             self._attend(now)
 
@@ -128,13 +130,49 @@ class HitBuffer:
         if now > self.due or len(self.items) >= self._limit:
             self._flush()
         trace = None if _TRACES not in _modules else self._trace_id()
-        self.items.append((self._other_number(), now, reading, version, trace, (source, result)))
+        row = (self._other_number(), now, reading, version, trace, (source, result))
+        self.items.append(row)
         if not self._calm:
             self._attend(now)
 
     def takes_without_waiting(self, now: float) -> bool:
-        """Tell whether a hit can be taken now without anything being written first."""
-        return now <= self.due and len(self.items) < self._limit and not self._alert
+        """Tell whether a hit can be taken now without anything being written, or a thread started, first."""
+        return (
+            now <= self.due
+            and len(self.items) < self._limit
+            and not self._alert
+            and (self._calm or ((thread := self._thread) is not None and thread.is_alive()))
+        )
+
+    @property
+    def has_room(self) -> bool:
+        """Whether :meth:`add_late` may be called."""
+        return len(self.items) < self._limit and not self._alert
+
+    def add_late(
+        self, reading: Reading, version: str | None, now: float, source: str = HIT[0], result: str = HIT[1]
+    ) -> None:
+        """Record an answer from memory without writing what is overdue: the caller has just had that done."""
+        answer = (source, result)
+        number = self._number() if answer == HIT else self._other_number()
+        trace = None if _TRACES not in _modules else self._trace_id()
+        self.items.append((number, now, reading, version, trace, answer))
+        if not self._calm:
+            self._attend(now)
+
+    def prepare(self) -> None:
+        """Write what is overdue and start the thread, so that the next hits need not wait for that.
+
+        Raises:
+            AuditError: A required sink could not record it; the hits are kept.
+            ClosedError: The stage is closed, and hits were left.
+        """
+        self._flush()
+        if not self._stopped:
+            try:
+                self._run_thread()
+            except RuntimeError:
+                pass  # there are too many threads now; whoever reads writes then
 
     def _attend(self, now: float) -> None:
         if self._alert:
@@ -157,10 +195,13 @@ class HitBuffer:
             self.ring()
         except RuntimeError:
             # No thread can be started, so it is done here.
-            self._awake = False
+            self._awake = self._calm = False
             self._flush()
         except BaseException:
-            self._awake = False
+            self._awake = self._calm = False
+            # Other threads' hits may have come to rely on this one to see to it that they are written.
+            with suppress(StrongroomError):
+                self._flush()
             raise
 
     def _run_thread(self) -> None:
@@ -189,7 +230,7 @@ class HitBuffer:
                 return
             # The hits are kept, and the next read fails with the reason. A sink may raise anything at all.
             except BaseException:  # noqa: BLE001  # see above
-                self._awake = False
+                self._awake = self._calm = False
             pause = min(max(RETRY_SECONDS[0], 2 * pause), RETRY_SECONDS[1]) if self.holds_something() else 0.0
 
     def holds_something(self) -> bool:
@@ -227,10 +268,12 @@ class HitBuffer:
 
     def _hand_out(self, taken: Hits) -> None:
         rows = taken.rows
+        if self._taken is not taken:
+            return  # a signal's handler has forked, and this is the child: it is the parent's
         if not rows and isinstance(rows, list):
             # One call that runs no Python code, so neither a signal nor another thread comes in between.
             rows.extend(map(operator.call, repeat(self.items.popleft, len(self.items))))
-        while self._given < len(self._sinks):
+        while self._taken is taken and self._given < len(self._sinks):
             self._sinks[self._given].append(taken, self._limit)
             self._given += 1
         self._taken, self._given = None, 0
@@ -261,6 +304,8 @@ def host_name() -> str:
 
 def program_name() -> str:
     """Return the name of the program that this process runs, without its folder and its arguments."""
-    name = os.path.basename(sys.argv[0] if sys.argv else "") or "python"
+    name = os.path.basename(sys.argv[0] if sys.argv else "")
+    if not name or name in {"-c", "-m", "-"}:
+        return "python"
     # A file's name may hold bytes that are no text.
     return name.encode("utf-8", "backslashreplace").decode()

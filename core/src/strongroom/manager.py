@@ -17,6 +17,7 @@ from strongroom.acting import check_principal
 from strongroom.batch import Batch as Batch
 from strongroom.batch import BatchReader
 from strongroom.cache import CacheStats
+from strongroom.config.again import rereader
 from strongroom.config.load import load
 from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend
@@ -37,6 +38,7 @@ from strongroom.wiring import Parts
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
+    from strongroom.anomaly import Alert
     from strongroom.maintenance import AuditedMaintenance
     from strongroom.writing import Deleted, Writer, Written
 
@@ -90,11 +92,9 @@ def open(  # noqa: A001  # the public name is strongroom.open
         from strongroom.memory import lock_memory
 
         lock_memory()
-    # A file that was searched for stays the same one, wherever the program goes.
-    source = config if isinstance(config, dict) else configuration.source
     parts = Parts(
         configuration,
-        reread=lambda: load(source, ready=backends or ()),
+        reread=rereader(config, configuration, ready=backends or ()),
         clock=clock,
         wall_clock=wall_clock,
         tracer_provider=tracer_provider,
@@ -231,6 +231,19 @@ class SecretManager(BatchReader):
         permitted.__qualname__ = getattr(callback, "__qualname__", type(callback).__qualname__)
         return self._parts.subscriptions.add(name, permitted)
 
+    def on_alert(self, callback: Callable[[Alert], object]) -> Callable[[], None]:
+        """Have a function called with each alert of a detector, in a thread of its own.
+
+        No access waits for it; what it raises is counted.
+
+        Args:
+            callback: Takes an :class:`~strongroom.anomaly.Alert`; it holds no value.
+
+        Returns:
+            A function that ends the subscription; calling it twice is no error.
+        """
+        return self._parts.on_alert(callback)
+
     def as_principal(self, name: str) -> SecretManager:
         """Return a view of this manager that acts as another principal.
 
@@ -245,7 +258,8 @@ class SecretManager(BatchReader):
             ConfigurationError: It is no text, or empty.
         """
         check_principal(name)
-        principal = Principal(name=name, source=PrincipalSource.AS_PRINCIPAL)
+        # The text itself: an object of a class of its own may compare as it likes.
+        principal = Principal(name=str.__str__(name), source=PrincipalSource.AS_PRINCIPAL)
         return SecretManager(self._parts, principal, base=self._gate)
 
     def reload(self) -> None:

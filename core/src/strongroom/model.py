@@ -7,7 +7,7 @@ import hmac
 import os
 import sys
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, NoReturn, Self
 
 from strongroom._record import Record
@@ -292,21 +292,20 @@ class Secret:
         version: The backend's version, an opaque string.
         created: When the version was written, if the backend says so.
         freshness: Whether this came from the backend, the cache or a substitute.
-        retrieved: When the backend answered, in UTC.
         age: How many seconds ago that was, for a stale or fallback answer; else 0.0.
         backend: The configured name of the backend that holds it.
     """
 
-    __slots__ = ("age", "backend", "created", "freshness", "name", "retrieved", "value", "version")
+    __slots__ = ("_retrieved", "age", "backend", "created", "freshness", "name", "value", "version")
 
     name: SecretName
     value: SecretValue
     version: str
     created: datetime | None
     freshness: Freshness
-    retrieved: datetime
     age: float
     backend: str
+    _retrieved: float
 
     def __init__(
         self,
@@ -325,13 +324,19 @@ class Secret:
             ("value", value),
             ("version", version),
             ("backend", backend),
-            ("retrieved", retrieved),
+            # A number takes half the room of a date, and there is one for each cached secret.
+            ("_retrieved", retrieved.timestamp()),
             ("created", created),
             ("freshness", freshness),
             ("age", age),
         )
         for slot, part in content:
             object.__setattr__(self, slot, part)
+
+    @property
+    def retrieved(self) -> datetime:
+        """When the backend answered, in UTC."""
+        return datetime.fromtimestamp(self._retrieved, UTC)
 
     def reveal(self) -> bytes:
         """Return the value's exact bytes."""
@@ -361,7 +366,7 @@ class Secret:
 
     def with_changes(self, **changes: Any) -> Secret:
         """Return a copy with some attributes replaced."""
-        content = {slot: getattr(self, slot) for slot in self.__slots__} | changes
+        content = {slot.lstrip("_"): getattr(self, slot.lstrip("_")) for slot in self.__slots__} | changes
         return Secret(**content)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -437,7 +442,7 @@ class AuditEvent(Record):
     timestamp: str
     """UTC in ISO 8601 with microseconds and offset."""
     event: str
-    """``get``, ``set``, ``delete``, ``rotate``, ``list``, ``opened``, ``closed``, ``gap`` and the like."""
+    """``get``, ``set``, ``delete``, ``rotate``, ``list``, ``refresh``, ``opened``, ``closed``, ``gap`` and the like."""
     phase: str = "outcome"
     """``attempt`` or ``outcome``."""
     key: str | None = None

@@ -28,6 +28,7 @@ from strongroom.contracts.backend import (
 )
 from strongroom.contracts.health import Health, HealthState
 from strongroom.contracts.maintenance import Maintenance
+from strongroom.contracts.state import LoadStateRequest, LoadStateResult, SaveStateRequest, StateStore
 from strongroom.errors import (
     BackendError,
     InvalidValueError,
@@ -68,6 +69,7 @@ class GuardedBackend(Backend):
         self.address = backend.address
         self.max_value_bytes = backend.max_value_bytes
         self.accepts_empty = backend.accepts_empty
+        self.batch_size = backend.batch_size
         self._telemetry = telemetry or Telemetry()
 
     def read(self, request: ReadRequest) -> ReadResult:
@@ -173,6 +175,31 @@ class GuardedBackend(Backend):
                 hint="name a local store with --backend; any other is maintained where it runs",
             )
         return self._call(operation, act, self.wrapped)
+
+    def save_state(self, request: SaveStateRequest) -> None:
+        """Keep a state of the core's; see :meth:`StateStore.save_state`.
+
+        Raises:
+            UnsupportedOperationError: The backend keeps no states.
+        """
+        self._call("save_state", self._state_store().save_state, request)
+
+    def load_state(self, request: LoadStateRequest) -> LoadStateResult:
+        """Return a state of the core's; see :meth:`StateStore.load_state`.
+
+        Raises:
+            UnsupportedOperationError: The backend keeps no states.
+        """
+        return self._call("load_state", self._state_store().load_state, request, gives=LoadStateResult)
+
+    def _state_store(self) -> StateStore:
+        if not isinstance(self.wrapped, StateStore):
+            raise UnsupportedOperationError(
+                f"{self.name} (type {self.type}) keeps no states",
+                backend=self.name,
+                hint='name a backend that does under `state`, such as one of type = "local"',
+            )
+        return self.wrapped
 
     def _need(self, capability: Capability, operation: str) -> None:
         if capability not in self.capabilities:

@@ -8,21 +8,21 @@ import time
 import weakref
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from strongroom import lifecycle
-from strongroom.anomaly import Alert, AnomalyStage, ConfiguredDetector, Watch
+from strongroom.anomaly import Alert, AnomalyStage, ConfiguredDetector
 from strongroom.audit import AuditStage
 from strongroom.audit_sinks import LOCK_SECONDS, GuardedSink
 from strongroom.background import Background
-from strongroom.cache import Cache, Entry
+from strongroom.cache import Cache
 from strongroom.config.load import Configuration, DetectorTable, PluginTable, SinkTable
-from strongroom.contracts.audit import AuditSink, Reading
+from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend, Capability
-from strongroom.contracts.cache import Lifetime
 from strongroom.discovery import Catalogue, Kind
 from strongroom.errors import ClosedError, PluginError, StrongroomError
 from strongroom.events import Subscriptions
+from strongroom.grants import Grant, Memo
 from strongroom.model import Principal, SecretName
 from strongroom.policy import Policy, Ruling, matches
 from strongroom.resilience import GuardedBackend
@@ -31,56 +31,8 @@ from strongroom.telemetry import Telemetry
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
-
-NO_ENTRY: Final = Entry(None, 0.0, Lifetime(fresh_until=float("-inf")), secret=None, error=None)
-"""Stands where there is no cached answer; it is never served."""
-
-
-class Grant(Reading):
-    """A principal's right to read one name, with all that reading it needs.
-
-    Attributes:
-        backend: Where the secret is.
-        immediate: Whether each hit is recorded at once.
-        expires: When the right has to be decided anew, in seconds since 1970; ``None`` for never.
-        entry: The cached answer, if it may be served without asking anybody but ``watch``.
-        watch: What such a hit has to pass; ``None`` if there are no detectors.
-    """
-
-    __slots__ = ("backend", "entry", "expires", "immediate", "watch")
-
-    name: SecretName
-
-    def __init__(
-        self,
-        chain: tuple[Principal, ...],
-        name: SecretName,
-        backend: GuardedBackend,
-        *,
-        immediate: bool,
-        expires: float | None,
-    ) -> None:
-        super().__init__(chain[0], chain[-1] if len(chain) > 1 else None, name, backend.name)
-        self.backend = backend
-        self.immediate = immediate
-        self.expires = expires
-        self.entry = NO_ENTRY
-        self.watch: Watch | None = None
-
-    def serve(self, entry: Entry, watch: Watch | None) -> None:
-        """Let further hits of the entry be served at once, unless each has to be looked at by itself."""
-        if self.immediate or self.expires is not None or entry.secret is None:
-            return
-        # First what has to be passed, then what it leads to.
-        self.entry = NO_ENTRY
-        self.watch = watch
-        self.entry = entry
-
-
-class Memo(dict[str, Grant]):
-    """What a principal has been found allowed to read, by the spelling that was used."""
-
-    __slots__ = ("__weakref__",)
+    from strongroom.alerts import Alerts
+    from strongroom.state import DetectorMemory
 
 
 class Parts:
@@ -122,12 +74,16 @@ class Parts:
         self._lock = threading.RLock()
         # Held by those who read: a principal that nobody acts as any more costs nothing.
         self._memos: weakref.WeakValueDictionary[tuple[Principal, ...], Memo] = weakref.WeakValueDictionary()
+        # Another lock, since that one may be held for as long as a backend takes to open.
+        self._memo_lock = threading.RLock()
         self.background = Background()
         self._sweeper: threading.Thread | None = None
         self._fork_locks = lifecycle.ForkLocks()
         self.closed = False
         self.cache = self._open_cache()
         self.anomaly = self._open_detectors()
+        self.memory = self._open_memory()
+        self.alerts = self._open_alerts()
         self.audit = AuditStage(
             self._open_sinks(sinks),
             telemetry=self.telemetry,
@@ -158,6 +114,36 @@ class Parts:
         opened = tuple(open_detector(table, self._catalogue) for table in self.configuration.detectors)
         return AnomalyStage(opened, self._alert, clock=self.clock, wall_clock=self.wall_clock)
 
+    def _open_memory(self) -> DetectorMemory | None:
+        """Make what keeps the detectors' states, if the configuration says where; nothing is opened for it yet."""
+        keeper = self.configuration.state
+        if keeper is None or not self.anomaly.detectors:
+            return None
+        # Imported here, and below: most programs have no use for them.
+        from strongroom.state import DetectorMemory, state_key
+
+        keyed = [(state_key(at, one.name), one.detector) for at, one in enumerate(self.anomaly.detectors)]
+        memory = DetectorMemory(
+            keyed, lambda: self.backend(keeper), every=self.configuration.state_every, clock=self.clock
+        )
+        self.anomaly.memory = memory
+        return memory
+
+    def _open_alerts(self) -> Alerts | None:
+        if not self.configuration.alerts:
+            return None
+        from strongroom.alerts import Alerts, configured
+
+        return Alerts(configured(self.configuration))
+
+    def on_alert(self, callback: Callable[[Alert], object]) -> Callable[[], None]:
+        """Have a function called with each alert; see :meth:`SecretManager.on_alert`."""
+        if self.alerts is None:
+            from strongroom.alerts import Alerts
+
+            self.alerts = Alerts()
+        return self.alerts.subscribe(callback)
+
     def _open_sinks(self, ready: tuple[AuditSink, ...]) -> tuple[GuardedSink, ...]:
         opened = [GuardedSink(sink, type=type(sink).__name__, telemetry=self.telemetry) for sink in ready]
         try:
@@ -182,7 +168,12 @@ class Parts:
             rule=alert.detector,
             detail="; ".join(told),
         )
-        self.audit.record(event)
+        try:
+            self.audit.record(event)
+        finally:
+            # Whether or not it could be recorded, somebody has to hear of it.
+            if self.alerts is not None:
+                self.alerts.publish(alert.replace(id=event.id))
 
     def backend(self, name: str) -> GuardedBackend:
         """Return a backend by its configured name, opened on first use.
@@ -202,15 +193,22 @@ class Parts:
                 self._backends.setdefault(name, self._open_backend(name))
             return self._backends[name]
 
+    def has_open(self, name: str) -> bool:
+        """Tell whether a backend has been opened, so that :meth:`backend` returns it at once."""
+        return name in self._backends
+
     def _open_backend(self, name: str) -> GuardedBackend:
         table = self.configuration.backends[name]
         if name not in self._ready:
             return open_backend(table, self._catalogue, self.telemetry)
+        ready = self._ready[name]
+        # Nobody has declared what it can do. Whether it reads several at once can be seen.
+        loops = type(ready).read_many is Backend.read_many
         return GuardedBackend(
-            self._ready[name],
+            ready,
             name=name,
             type=table.type,
-            capabilities=frozenset(Capability),
+            capabilities=frozenset(Capability) - ({Capability.BATCH} if loops else set()),
             telemetry=self.telemetry,
         )
 
@@ -235,7 +233,7 @@ class Parts:
         Args:
             chain: The principal, and those whose rights limit it.
         """
-        with self._lock:
+        with self._memo_lock:
             memo = self._memos.get(chain)
             if memo is None:
                 memo = self._memos[chain] = Memo()
@@ -273,7 +271,8 @@ class Parts:
             immediate=any(matches(pattern, name) for pattern in self.configuration.immediate),
             expires=ruling.until,
         )
-        memo[spelling] = grant
+        # What compares in its own way must not be found by a plain name that it takes for its own.
+        memo[spelling if type(spelling).__eq__ is str.__eq__ else str.__str__(spelling)] = grant
         if self.closed or policy is not self.policy:
             # Meanwhile the memo has been emptied, and what was decided before must not be in it.
             memo.clear()
@@ -294,7 +293,7 @@ class Parts:
         self._forget_decisions()
 
     def _forget_decisions(self) -> None:
-        with self._lock:
+        with self._memo_lock:
             memos = list(self._memos.values())
         for memo in memos:
             memo.clear()
@@ -305,7 +304,7 @@ class Parts:
             return
         self._sweeper = threading.Thread(
             target=_sweep,
-            args=(weakref.ref(self), self.configuration.sweep_every),
+            args=(weakref.ref(self), min(self.configuration.sweep_every, self.configuration.state_every)),
             name="strongroom-sweep",
             daemon=True,
         )
@@ -328,11 +327,13 @@ class Parts:
     def after_fork_in_child(self) -> None:
         """Start with new locks, threads and connections, and an empty cache."""
         self._lock = threading.RLock()
+        self._memo_lock = threading.RLock()
         self._fork_locks = lifecycle.ForkLocks()
         self._sweeper = None
         backends = [backend.after_fork for backend in self._backends.values()]
         self._forget_decisions()
-        lifecycle.all_of([self.cache.after_fork, self.background.after_fork, self.anomaly.after_fork, *backends])
+        kept = [one.after_fork for one in (self.memory, self.alerts) if one is not None]
+        lifecycle.all_of([self.cache.after_fork, self.background.after_fork, self.anomaly.after_fork, *kept, *backends])
 
     def before_exec(self) -> None:
         """Do nothing: what there is to record, the audit stage is told of by itself."""
@@ -350,6 +351,9 @@ class Parts:
         Raises:
             AuditError: A required sink could not record it; calling it again, or the exit, tries again.
         """
+        if self.memory is not None and not self.closed:
+            # First, since it needs a backend that answers.
+            self.memory.close()
         with self._lock:
             first, self.closed = not self.closed, True
         if not first:
@@ -358,7 +362,9 @@ class Parts:
         self.background.close()
         self._forget_decisions()
         self.cache.clear()
-        lifecycle.all_of([self._close_audit, self.anomaly.close, *(one.close for one in self._backends.values())])
+        backends = [one.close for one in self._backends.values()]
+        told = [] if self.alerts is None else [self.alerts.close]
+        lifecycle.all_of([self._close_audit, *told, self.anomaly.close, *backends])
 
     def _close_audit(self) -> None:
         self.audit.close()
@@ -453,4 +459,6 @@ def _sweep(parts: weakref.ref[Any], every: float) -> None:
         if live is None or live.closed:
             return
         live.cache.sweep()
+        if live.memory is not None:
+            live.memory.save_due()
         del live

@@ -65,6 +65,21 @@ def test_not_found_never_stands_in() -> None:
     assert lifetime(TtlSettings(max_stale=60.0), found=False).stale_until is None
 
 
+@pytest.mark.parametrize(
+    ("name", "lived"),
+    [("db/a", 30.0), ("db/a/b", 60.0), ("static/logo", 3600.0), ("static/otp", 0.0), ("other", 300.0)],
+)
+def test_a_name_lives_as_long_as_its_most_specific_pattern_says(name: str, lived: float) -> None:
+    ttls = {"static/**": 3600.0, "db/**": 60.0, "db/*": 30.0, "static/otp": 0.0}
+    policy = TtlPolicy(TtlSettings(ttls=ttls, jitter=0.0))
+    assert policy.lifetime(StoreRequest(name=SecretName(name), now=0.0)).fresh_until == lived
+
+
+def test_a_pattern_changes_nothing_about_not_found() -> None:
+    settings = TtlSettings(ttls={"**": 3600.0})
+    assert lifetime(settings, found=False).fresh_until == 5.0
+
+
 def test_none_keeps_nothing() -> None:
     policy = NonePolicy(NoneSettings())
     assert policy.lifetime(StoreRequest(name=NAME, now=5.0)) == Lifetime(fresh_until=5.0)
@@ -79,6 +94,8 @@ def test_none_keeps_nothing() -> None:
         (TtlSettings(jitter=1.1), "jitter is not between 0 and 1"),
         (TtlSettings(jitter=-0.1), "jitter is not between 0 and 1"),
         (TtlSettings(ttl=float("nan")), "ttl is below 0"),
+        (TtlSettings(ttls={"db/*": -1.0}), "ttls.db/* is below 0"),
+        (TtlSettings(ttls={"a b*": 1.0}), "the pattern 'a b*' has a segment with a wildcard and other characters"),
     ],
 )
 def test_settings_that_make_no_sense_are_a_problem(settings: TtlSettings, problem: str) -> None:

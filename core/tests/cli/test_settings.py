@@ -146,3 +146,29 @@ def test_the_schema_describes_what_installed_plugins_take(desk: Any) -> None:
 def test_the_schema_needs_no_configuration(desk: Any) -> None:
     (desk.folder / "strongroom.toml").unlink()
     assert desk("config", "--schema").status == 0
+
+
+def test_of_an_alert_s_table_only_the_secret_is_hidden(desk: Any) -> None:
+    table = f'[[alerts]]\ntype = "webhook"\nurl = "https://example.com/hook"\nsecret = "{MARKER}"\n'
+    (desk.folder / "strongroom.local.toml").write_text(f'state = "main"\n{table}')
+    done = desk("config", "--json")
+    shown = settings(done)
+    assert (done.status, done.json["problems"]) == (0, [])
+    assert shown["alerts[1].url"][0] == "https://example.com/hook"
+    assert shown["alerts[1].secret"][0] == "<hidden>"
+    assert shown["state"][0] == "main"
+    assert MARKER not in done.stdout
+
+
+def test_the_schema_describes_alerts_and_what_stands_at_the_top(desk: Any) -> None:
+    properties = desk("config", "--schema").json["properties"]
+    command, webhook = properties["alerts"]["items"]["anyOf"]
+    assert (command["properties"]["type"], webhook["properties"]["type"]) == (
+        {"const": "command"},
+        {"const": "webhook"},
+    )
+    assert sorted(command["required"]) == ["command", "type"]
+    assert sorted(webhook["required"]) == ["secret", "type", "url"]
+    assert {"timeout", "detectors", "only_blocked"} <= command["properties"].keys() & webhook["properties"].keys()
+    assert (properties["state"], properties["lock_memory"]) == ({"type": "string"}, {"type": "boolean"})
+    assert "state_every" in properties

@@ -11,11 +11,13 @@ import pytest
 pytest_plugins = ["pytester"]
 
 MODULE = """
+    import itertools
+    import json
     import threading
 
     import pytest
 
-    from strongroom.contracts import AnomalyDetector, Decision, Verdict
+    from strongroom.contracts import AnomalyDetector, Decision, Repeats, Verdict
     from strongroom.testing import AnomalyDetectorContract
 
     ALLOW = Verdict(decision=Decision.ALLOW)
@@ -34,15 +36,36 @@ MODULE = """
         def close(self):
             {close}
 
+        def repeats(self, access):
+            {repeats}
+
+        def observe(self, outcome):
+            {observe}
+
+        def dump(self):
+            {dump}
+
+        def restore(self, state):
+            {restore}
+
     class TestDetector(AnomalyDetectorContract):
         @pytest.fixture
         def detector(self):
             return Detector()
+
+        @pytest.fixture
+        def another(self):
+            {another}
 """
 SOUND = {
     "after_fork": "self.last = None",
     "judge": "return ALLOW if access.allowed else Verdict(decision=Decision.ALERT, reason='it was refused')",
     "close": "self.closed = True",
+    "repeats": ("return Repeats(until=access.time.timestamp() + 60, counters=((itertools.count(1).__next__, 100),))"),
+    "observe": "return ALLOW",
+    "dump": "return json.dumps(str(self.last)).encode()",
+    "restore": "self.last = json.loads(state)",
+    "another": "return Detector()",
 }
 MISTAKES = {
     "no answer": ("judge", "return None", "test_every_action_is_judged"),
@@ -75,6 +98,51 @@ MISTAKES = {
         "test_a_busy_day_is_judged_to_the_end",
     ),
     "fails after a fork": ("after_fork", "raise RuntimeError('stuck')", "test_a_forked_child_can_judge"),
+    "says nothing about repetitions": ("repeats", "return 60", "test_repetitions_are_judged_or_counted"),
+    "wants each repetition at once": (
+        "repeats",
+        "return Repeats(until=access.time.timestamp())",
+        "test_repetitions_are_judged_or_counted",
+    ),
+    "has a counter that stands still": (
+        "repeats",
+        "return Repeats(counters=((lambda: 1, 100),))",
+        "test_repetitions_are_judged_or_counted",
+    ),
+    "gives the same count to several threads": (
+        "repeats",
+        "self.last = itertools.count(1); return Repeats(counters=((lambda: next(self.last) // 2, 100),))",
+        "test_threads_may_count_repetitions",
+    ),
+    "answers no outcome": ("observe", "return None", "test_an_outcome_may_come_alone"),
+    "knows three results": (
+        "observe",
+        "return {'ok': ALLOW, 'not_found': ALLOW, 'denied': ALLOW}[outcome.result]",
+        "test_every_outcome_is_taken",
+    ),
+    "remembers outcomes of known accesses only": (
+        "observe",
+        "assert outcome.access.principal.name[:4] != 'late'; return ALLOW",
+        "test_an_outcome_may_come_alone",
+    ),
+    "dumps much": ("dump", "return bytes(2 << 20)", "test_the_state_stays_small"),
+    "dumps a text": ("dump", "return 'state'", "test_a_state_may_be_dumped_at_any_time"),
+    "keeps a state that nobody takes up": ("another", "return None", "test_a_state_is_taken_up"),
+    "judges otherwise after taking up a state": (
+        "restore",
+        "self.judge = lambda access: Verdict(decision=Decision.ALERT, reason='it is new')",
+        "test_a_state_is_taken_up",
+    ),
+    "is stuck with garbage": (
+        "restore",
+        "self.judge = None; json.loads(state)",
+        "test_a_state_that_is_none_does_no_harm",
+    ),
+    "is stuck with a damaged state": (
+        "restore",
+        "self.judge = self.judge if state[:1] == b'\"' and state[-1:] == b'\"' else None",
+        "test_a_cut_or_changed_state_does_no_harm",
+    ),
     "cannot be closed twice": (
         "close",
         "assert not self.closed; self.closed = True",

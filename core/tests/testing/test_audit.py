@@ -34,7 +34,7 @@ class TestMemorySink(AuditSinkContract):
 HEAD = """
     import pytest
 
-    from strongroom.contracts import *
+    from strongroom.contracts import Block, Hits
     from strongroom.errors import AuditError
     from strongroom.testing import AuditSinkContract, MemorySink
 
@@ -69,6 +69,7 @@ MISTAKES = {
             "test_events_keep_their_order",
             "test_a_large_batch_is_recorded_as_a_whole",
             "test_odd_characters_stay_within_their_event",
+            "test_cache_hits_are_recorded_like_other_events",
         },
     ),
     "leaves a field out": (
@@ -111,7 +112,23 @@ MISTAKES = {
             "test_events_that_need_not_be_durable_are_recorded",
             "test_what_was_written_before_can_be_made_durable",
             "test_what_was_recorded_survives_closing",
+            "test_cache_hits_are_recorded_like_other_events",
         },
+    ),
+    "takes a row's text from the row before": (
+        """
+        def write(self, request):
+            events, common = [], {}
+            for part in request.events.parts if isinstance(request.events, Block) else [request.events]:
+                rows = part.rows if isinstance(part, Hits) else [None] * len(part)
+                for row, event in zip(rows, part):
+                    if row is not None:
+                        version = common.setdefault(row[2], event.version)
+                        event = event.replace(version=version)
+                    events.append(event)
+            super().write(request.replace(events=tuple(events)))
+        """,
+        {"test_cache_hits_are_recorded_like_other_events"},
     ),
     "needs an event to sync": (
         """

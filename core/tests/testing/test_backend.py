@@ -40,7 +40,11 @@ HEAD = """
             return value
         return SecretValue(unicodedata.normalize("NFC", value.reveal_text()))
 
-    class Broken(MemoryBackend):
+    class OneByOne(MemoryBackend):
+        def read_many(self, request):
+            return Backend.read_many(self, request)
+
+    class Broken(OneByOne):
 """
 TAIL = """
     class TestBroken(BackendContract):
@@ -54,6 +58,35 @@ TAIL = """
 SLOW = ("fork", "thread", "concurrent", "child", "odd_name", "comes_back_exactly")
 
 MISTAKES = {
+    "declares batches and has none": (
+        """
+        read_many = Backend.read_many
+        """,
+        {"test_a_batch_is_read_by_a_method_of_its_own"},
+    ),
+    "leaves the last name of a batch out": (
+        """
+        def read_many(self, request):
+            return super().read_many(request.replace(names=request.names[:9]))
+        """,
+        {"test_a_batch_answers_each_name_once"},
+    ),
+    "has other versions in a batch": (
+        """
+        def read_many(self, request):
+            result = super().read_many(request)
+            return result.replace(found={name: one.replace(version="0") for name, one in result.found.items()})
+        """,
+        {"test_a_batch_gives_the_versions_that_single_reads_give"},
+    ),
+    "cannot read nothing": (
+        """
+        def read_many(self, request):
+            request.names[0]
+            return super().read_many(request)
+        """,
+        {"test_a_batch_of_nothing_is_empty"},
+    ),
     "trims text": (
         """
         def read(self, request):
@@ -145,8 +178,10 @@ MISTAKES = {
             "test_a_folder_is_not_a_secret",
             "test_a_secret_is_not_a_folder",
             "test_reading_many_answers_each_name",
+            "test_a_batch_answers_each_name_once",
             "test_one_of_two_names_that_look_alike_is_missing",
             "test_the_longest_name_is_kept_or_refused",
+            "test_a_state_is_no_secret",
         },
     ),
     "folds the case of names": (
@@ -395,6 +430,61 @@ MISTAKES = {
             return Health(state=HealthState.DOWN, reason="always")
         """,
         {"test_health_says_that_it_is_up"},
+    ),
+    "keeps a state under a key's small letters": (
+        """
+        def save_state(self, request):
+            super().save_state(request.replace(key=request.key.lower()))
+
+        def load_state(self, request):
+            return super().load_state(request.replace(key=request.key.lower()))
+        """,
+        {"test_states_under_keys_that_look_alike_are_apart"},
+    ),
+    "takes an empty state for none": (
+        """
+        def load_state(self, request):
+            result = super().load_state(request)
+            return result if result.state else result.replace(state=None)
+        """,
+        {"test_a_state_comes_back_exactly"},
+    ),
+    "adds to a state": (
+        """
+        def save_state(self, request):
+            before = self.load_state(LoadStateRequest(key=request.key)).state or b""
+            super().save_state(request.replace(state=request.state + before[len(request.state):]))
+        """,
+        {"test_a_state_replaces_the_one_before"},
+    ),
+    "takes states of any size": (
+        """
+        def save_state(self, request):
+            self._states[request.key] = request.state
+        """,
+        {"test_a_state_over_the_limit_is_refused"},
+    ),
+    "keeps states among the secrets": (
+        """
+        def save_state(self, request):
+            if len(request.state) > MAX_STATE_BYTES:
+                raise ValueTooLargeError("too large", size=len(request.state), limit=MAX_STATE_BYTES)
+            self.write(WriteRequest(name=SecretName(request.key), value=SecretValue(request.state)))
+
+        def load_state(self, request):
+            try:
+                return LoadStateResult(state=self.read(ReadRequest(name=SecretName(request.key))).value.reveal())
+            except SecretNotFoundError:
+                return LoadStateResult(state=None)
+        """,
+        {"test_a_state_is_no_secret", "test_a_secret_and_a_state_of_the_same_spelling_are_apart"},
+    ),
+    "shows a state": (
+        """
+        def __repr__(self):
+            return f"Broken({self._states})"
+        """,
+        {"test_no_state_in_the_backend_itself"},
     ),
 }
 

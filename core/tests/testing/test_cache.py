@@ -44,6 +44,30 @@ MISTAKES = {
         "Lifetime(fresh_until=now + 2, stale_until=now + 1)",
         {"test_stale_comes_after_fresh"},
     ),
+    "revalidation before the end": (
+        "Lifetime(fresh_until=now + 2, revalidate_until=now + 1)",
+        {"test_revalidation_comes_after_fresh"},
+    ),
+    "revalidation without a number": (
+        "Lifetime(fresh_until=now + 2, revalidate_until=float('nan'))",
+        {"test_times_are_numbers"},
+    ),
+    "spared for ever": (
+        "Lifetime(fresh_until=now + 2, spared=99)",
+        {"test_eviction_spares_an_entry_up_to_three_times"},
+    ),
+    "spared by half": (
+        "Lifetime(fresh_until=now + 2, spared=0.5)",
+        {"test_eviction_spares_an_entry_up_to_three_times"},
+    ),
+    "confused by the entry before": (
+        "Lifetime(fresh_until=now + 2, refresh_at=now + (5 if request.previous and request.previous.used else 1))",
+        {"test_what_is_replaced_may_change_the_times_but_not_their_order"},
+    ),
+    "no answer once there is an entry before": (
+        "None if request.previous else Lifetime(fresh_until=now + 2)",
+        {"test_what_is_replaced_may_change_the_times_but_not_their_order"},
+    ),
     "ascii only": (
         "Lifetime(fresh_until=now + len(request.name.encode('ascii')))",
         {"test_names_do_not_upset_it"},
@@ -58,5 +82,7 @@ def test_a_mistake_fails_its_checks(failed_checks: Callable[..., set[str]], answ
 
 
 def test_a_sound_policy_passes(failed_checks: Callable[..., set[str]]) -> None:
-    answer = "Lifetime(fresh_until=now + 3, refresh_at=now + 2, stale_until=now + 9)"
+    answer = (
+        "Lifetime(fresh_until=now + 3, refresh_at=now + 2, revalidate_until=now + 5, stale_until=now + 9, spared=1)"
+    )
     assert failed_checks(textwrap.dedent(MODULE).format(answer=answer)) == set()

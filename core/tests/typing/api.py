@@ -6,7 +6,7 @@ from typing import assert_type
 
 import strongroom
 
-from strongroom import ABSENT, Freshness, Secret, SecretManager, SecretName
+from strongroom import ABSENT, AsyncSecretManager, Freshness, Secret, SecretManager, SecretName
 from strongroom.contracts import Backend, BackendSpec, Capability, ReadRequest, ReadResult, Record
 from strongroom.errors import (
     BackendUnavailableError,
@@ -15,6 +15,7 @@ from strongroom.errors import (
     StrongroomError,
     VersionConflictError,
 )
+from strongroom.events import SecretUpdated
 from strongroom.hookspecs import hookimpl
 from strongroom.model import SecretValue, SecretVersion
 
@@ -40,6 +41,7 @@ def read_several(manager: SecretManager) -> None:
     assert_type(batch.errors, dict[str, StrongroomError])
     assert_type(manager.get_many(["a", "b"], strict=True).found["b"], Secret)
     manager.prefetch("db/**", "api/key")
+    manager.prefetch("db/**", concurrency=4, progress=lambda done, total: print(done / total))
     assert_type(manager.refresh("a"), Secret)
     assert_type(manager.refresh_all().errors, dict[str, StrongroomError])
 
@@ -93,6 +95,33 @@ def open_in_each_way() -> None:
     with strongroom.open("strongroom.toml") as manager, manager.as_principal("api-server") as narrowed:
         assert_type(narrowed, SecretManager)
     strongroom.open({"backend": "main", "audit": "none", "backends": {"main": {"type": "memory"}}}).close()
+
+
+async def use_asyncio(config: str) -> None:
+    async with strongroom.open_async(config, max_threads=4) as manager:
+        assert_type(manager, AsyncSecretManager)
+        secret = await manager.get("db/password")
+        assert_type(secret, Secret)
+        assert_type((await manager.get_many(["a", "b"])).found["a"], Secret)
+        assert_type((await manager.set("db/password", "s3cret", expect_version=secret.version)).version, str)
+        assert_type((await manager.delete("db/password")).existed, bool)
+        assert_type((await manager.list("db/"))[0], SecretName)
+        assert_type((await manager.stats()).hits, int)
+        with strongroom.acting_as("api-server"):
+            await manager.get("api/key")
+        await manager.as_principal("api-server").get("api/key")
+        stop = manager.on_update("db/**", react)
+        stop()
+    opened = await strongroom.open_async()
+    assert_type(opened, AsyncSecretManager)
+    await opened.aclose()
+    with strongroom.open() as shared:
+        async with AsyncSecretManager(shared) as around:
+            assert_type(await around.refresh("a"), Secret)
+
+
+async def react(event: SecretUpdated) -> None:
+    assert_type(event.name, SecretName)
 
 
 class AcmeSettings(Record):

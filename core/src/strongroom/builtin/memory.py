@@ -16,6 +16,8 @@ from strongroom.contracts.backend import (
     DeleteResult,
     ListRequest,
     ListResult,
+    ReadManyRequest,
+    ReadManyResult,
     ReadRequest,
     ReadResult,
     VersionsRequest,
@@ -23,7 +25,20 @@ from strongroom.contracts.backend import (
     WriteRequest,
     WriteResult,
 )
-from strongroom.errors import SecretDeletedError, SecretNotFoundError, ValueTooLargeError, VersionConflictError
+from strongroom.contracts.state import (
+    MAX_STATE_BYTES,
+    LoadStateRequest,
+    LoadStateResult,
+    SaveStateRequest,
+    StateStore,
+)
+from strongroom.errors import (
+    SecretDeletedError,
+    SecretNotFoundError,
+    StrongroomError,
+    ValueTooLargeError,
+    VersionConflictError,
+)
 from strongroom.model import ABSENT, SecretName, SecretValue, SecretVersion
 
 _ABSENT_TEXT: Final = ABSENT.value
@@ -43,7 +58,7 @@ class _Version(Record):
 _History = tuple[_Version, ...]
 
 
-class MemoryBackend(Backend):
+class MemoryBackend(Backend, StateStore):
     """Keeps secrets in this process, with every capability that the contract knows.
 
     A write makes version ``"1"``, ``"2"`` and so on; no number comes twice, not even
@@ -65,6 +80,7 @@ class MemoryBackend(Backend):
         self.max_value_bytes = settings.max_value_bytes
         self._keep = settings.keep_versions
         self._histories: dict[SecretName, _History] = {}
+        self._states: dict[str, bytes] = {}
         self._lock = threading.Lock()
         for name, value in (settings.seed or {}).items():
             self.write(WriteRequest(name=SecretName(name), value=value))
@@ -76,10 +92,19 @@ class MemoryBackend(Backend):
             SecretNotFoundError: There is no such name or version.
             SecretDeletedError: It is deleted.
         """
-        found = _version_of(request.name, self._history(request.name), request.version)
-        if found.value is None:
-            raise _deleted(request.name, found)
-        return ReadResult(value=found.value, version=str(found.number), created=found.created)
+        return _result(request.name, self._histories.get(request.name), request.version)
+
+    def read_many(self, request: ReadManyRequest) -> ReadManyResult:
+        """Return several secrets as they are at one moment."""
+        histories = self._histories.copy()
+        found: dict[SecretName, ReadResult] = {}
+        errors: dict[SecretName, StrongroomError] = {}
+        for name in request.names:
+            try:
+                found[name] = _result(name, histories.get(name), None)
+            except SecretNotFoundError as error:
+                errors[name] = error
+        return ReadManyResult(found=found, errors=errors)
 
     def write(self, request: WriteRequest) -> WriteResult:
         """Create or update a secret.
@@ -119,22 +144,36 @@ class MemoryBackend(Backend):
         Raises:
             SecretNotFoundError: There is no such name.
         """
-        history = self._history(request.name)
+        history = _known(request.name, self._histories.get(request.name))
         return VersionsResult(versions=tuple(_described(version, history) for version in history))
+
+    def save_state(self, request: SaveStateRequest) -> None:
+        """Keep a state in place of the one before.
+
+        Raises:
+            ValueTooLargeError: It has more than ``MAX_STATE_BYTES``.
+        """
+        size = len(request.state)
+        if size > MAX_STATE_BYTES:
+            raise ValueTooLargeError(
+                f"the state {request.key} has {size} bytes, more than {MAX_STATE_BYTES}",
+                size=size,
+                limit=MAX_STATE_BYTES,
+            )
+        self._states[request.key] = request.state
+
+    def load_state(self, request: LoadStateRequest) -> LoadStateResult:
+        """Return what is kept."""
+        return LoadStateResult(state=self._states.get(request.key))
 
     def after_fork(self) -> None:
         """Take a new lock: the old one may be held by a thread that the child does not have."""
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Let go of every value."""
+        """Let go of every value and every state."""
         self._histories = {}
-
-    def _history(self, name: SecretName) -> _History:
-        history = self._histories.get(name)
-        if history is None:
-            raise SecretNotFoundError(f"there is no secret {name}", name=name, hint="check the name's spelling")
-        return history
+        self._states = {}
 
     def _check_size(self, request: WriteRequest) -> None:
         size, limit = len(request.value), self.max_value_bytes
@@ -150,6 +189,19 @@ class MemoryBackend(Backend):
 
 def _is_alive(history: _History) -> bool:
     return bool(history) and history[-1].value is not None
+
+
+def _known(name: SecretName, history: _History | None) -> _History:
+    if history is None:
+        raise SecretNotFoundError(f"there is no secret {name}", name=name, hint="check the name's spelling")
+    return history
+
+
+def _result(name: SecretName, history: _History | None, version: str | None) -> ReadResult:
+    found = _version_of(name, _known(name, history), version)
+    if found.value is None:
+        raise _deleted(name, found)
+    return ReadResult(value=found.value, version=str(found.number), created=found.created)
 
 
 def _version_of(name: SecretName, history: _History, version: str | None) -> _Version:

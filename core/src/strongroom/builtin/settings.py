@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from strongroom._record import Record
+from strongroom.contracts.patterns import malformed
 from strongroom.contracts.settings import Seconds, Size
 from strongroom.model import SecretValue
 
@@ -36,8 +37,10 @@ class TtlSettings(Record):
 
     ttl: Seconds = 300.0
     """How long an answer serves; 0 switches the cache off."""
+    ttls: dict[str, Seconds] | None = None
+    """Other times for some names, by pattern; of several that match, the most specific counts."""
     jitter: float = 0.1
-    """By which part of ``ttl`` an entry may live shorter, so that entries do not all expire at once."""
+    """By which part of its time an entry may live shorter, so that entries do not all expire at once."""
     negative_ttl: Seconds = 5.0
     """How long the answer serves that there is no such secret; 0 switches that off."""
     max_stale: Seconds = 0.0
@@ -46,7 +49,9 @@ class TtlSettings(Record):
     def problems(self) -> list[str]:
         """Return each broken rule as a sentence."""
         times = {"ttl": self.ttl, "negative_ttl": self.negative_ttl, "max_stale": self.max_stale}
+        times |= {f"ttls.{pattern}": seconds for pattern, seconds in (self.ttls or {}).items()}
         found = [f"{name} is below 0" for name, seconds in times.items() if not seconds >= 0]
+        found += malformed(self.ttls or ())
         if not 0 <= self.jitter <= 1:
             found.append("jitter is not between 0 and 1")
         return found

@@ -66,12 +66,18 @@ class Session:
 
         Raises:
             AuditError: At the end: a required sink could not record what was done.
+            ConfigurationError: The memory is to be locked, and cannot be.
         """
         from strongroom.config.load import load
         from strongroom.manager import SecretManager
+        from strongroom.memory import forbid_core_dumps, lock_memory
         from strongroom.wiring import Parts
 
         found = configuration or load(self.config)
+        # From here on the process may hold values; what `run` starts inherits this.
+        forbid_core_dumps()
+        if found.lock_memory:
+            lock_memory()
         # Closing a view of a manager closes nothing, so it is the manager itself that is held.
         with SecretManager(Parts(found), found.principal) as manager:
             yield manager.as_principal(self.principal) if self.principal else manager

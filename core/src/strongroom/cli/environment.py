@@ -7,26 +7,20 @@ from __future__ import annotations
 
 import os
 
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable
 from typing import Final
 
+from strongroom import credentials
 from strongroom.cli.problems import raise_all
 from strongroom.cli.selection import Choice
-from strongroom.config.files import Layer
 from strongroom.config.load import Configuration
-from strongroom.config.references import variables_in
-from strongroom.discovery import Catalogue, Kind
 from strongroom.errors import InvalidValueError, PluginError
 from strongroom.model import Secret
 
 Environment = dict[bytes, bytes]
 
-MASTER_KEY: Final = "STRONGROOM_MASTER_KEY"
 PRISTINE: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "TZ", "TMPDIR")
 """What ``--pristine`` keeps, besides ``LC_*``."""
-_SETTINGS: Final = tuple(f"strongroom_{part}" for part in ("backends", "telemetry", "cache", "anomaly", "audit"))
-"""How variables begin, in small letters, whose value may be a setting that is a secret."""
 
 
 def inherited() -> Environment:
@@ -56,13 +50,7 @@ def native(environment: Environment) -> dict[str, str]:
 
 
 def own_credentials(configuration: Configuration) -> set[str]:
-    """Return the variables that hold strongroom's own secrets.
-
-    These are all that a file of the configuration refers to, be it that another
-    file or a variable overrides the setting; the variable that leads to systemd's
-    credentials, if one of them is referred to; each that is itself a setting of a
-    backend, the cache, telemetry, a detector or an audit sink; and those that open
-    a configured backend without being mentioned.
+    """Return the variables that hold strongroom's own secrets; see :func:`strongroom.credentials.own_credentials`.
 
     Args:
         configuration: The configuration in force.
@@ -71,39 +59,14 @@ def own_credentials(configuration: Configuration) -> set[str]:
         PluginError: A configured backend is missing or broken, so nobody knows
             which variables open it.
     """
-    found = {MASTER_KEY}
-    # Whatever their case: one that is no setting for that reason was meant as one.
-    found.update(variable for variable in os.environ if variable.lower().startswith(_SETTINGS))
-    for layer in configuration.layers:
-        found.update(variables_in(layer.content))
-    in_force = {table.type for table in configuration.backends.values()}
-    for kind in in_force:
-        found.update(_credential_variables(kind))
-    for kind in set(_types(configuration.layers)) - in_force:
-        with suppress(PluginError):  # where a backend is overridden, its plugin need not be there
-            found.update(_credential_variables(kind))
-    return found
-
-
-def _types(layers: Iterable[Layer]) -> Iterator[str]:
-    """Yield the types of all backends that are configured anywhere."""
-    for layer in layers:
-        backends = layer.content.get("backends")
-        for table in backends.values() if isinstance(backends, dict) else ():
-            if isinstance(table, dict) and isinstance(table.get("type"), str):
-                yield table["type"]
-
-
-def _credential_variables(kind: str) -> tuple[str, ...]:
     try:
-        variables: tuple[str, ...] = Catalogue().load(Kind.BACKEND, kind).credential_variables
+        return credentials.own_credentials(configuration)
     except PluginError as error:
         raise PluginError(
-            f"{error.what}, so it is not known which variables open it",
+            error.what,
             code=error.code,
             hint=f"{error.hint}; or let the program have all of them with --pass-credentials",
         ) from error
-    return variables
 
 
 def without(environment: Environment, credentials: Iterable[str], kept: Iterable[str]) -> Environment:

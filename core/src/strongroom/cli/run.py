@@ -32,6 +32,10 @@ environment:
   were not chosen are inherited like all others: add --pristine to hand over no more
   than was chosen.
 
+core dumps:
+  Neither strongroom nor the program leaves one, not even to a program that collects
+  them: the limit is set so low that there is none, and the program cannot raise it.
+
 exit status:
   The program takes the place of strongroom, so its status and its signals are its
   own. 125: strongroom itself failed; 126: the program cannot be executed; 127: it

@@ -216,8 +216,11 @@ def fetch(manager: SecretManager, choices: Iterable[Choice]) -> dict[Choice, Sec
     Raises:
         StrongroomError: At least one cannot be read; the notes name the others that cannot.
     """
+    from strongroom.cli.progress import Progress
+
     chosen = list(choices)
-    batch = manager.get_many(choice.name for choice in chosen)
+    with Progress("reading") as progress:
+        batch = manager.get_many([choice.name for choice in chosen], progress=progress)
     raise_all(list(batch.errors.values()))
     return {
         choice: batch.found[choice.name].field(choice.field) if choice.field else batch.found[choice.name]

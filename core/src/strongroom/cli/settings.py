@@ -9,6 +9,7 @@ import os
 import sys
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, Final
 
 from strongroom._record import Record
@@ -128,6 +129,10 @@ def declared(section: str, name: str, catalogue: Catalogue) -> dict[str, Any]:
     """
     if section == "telemetry":
         return {"key": SecretValue}
+    if section == "alerts":
+        from strongroom.config.alerts import KINDS as ALERTS
+
+        return fields(ALERTS[name])[0] if name in ALERTS else {}
     if section not in KINDS or not name:
         return {}
     try:
@@ -161,13 +166,31 @@ def _defaults(configuration: Configuration, catalogue: Catalogue) -> Iterator[Li
     """Yield what plugins' settings are where the configuration does not give them."""
     for kind, plugin_table in plugin_tables(configuration):
         try:
-            settings = settings_of(plugin_table, kind, catalogue)
+            found = defaults_of(plugin_table, kind, catalogue)
         except StrongroomError:
             continue  # reported already
-        for name, declared_kind in fields(type(settings))[0].items():
-            if name not in plugin_table.table:
-                value = _plain(getattr(settings, name), declared_kind)
-                yield Line(setting=f"{plugin_table.place.table}.{name}", value=value, source=DEFAULT)
+        for name, value in found.items():
+            yield Line(setting=f"{plugin_table.place.table}.{name}", value=value, source=DEFAULT)
+
+
+def defaults_of(plugin_table: PluginTable, kind: Kind, catalogue: Catalogue) -> dict[str, Any]:
+    """Return a plugin's settings where its table does not give them, as the file would say them.
+
+    Args:
+        plugin_table: The table.
+        kind: Which kind of plugin it configures.
+        catalogue: Where the plugin is found.
+
+    Raises:
+        PluginError: No plugin offers it, or the one that does is broken.
+        ConfigurationError: The table does not fit the plugin's settings.
+    """
+    settings = settings_of(plugin_table, kind, catalogue)
+    return {
+        name: _plain(getattr(settings, name), declared_kind)
+        for name, declared_kind in fields(type(settings))[0].items()
+        if name not in plugin_table.table
+    }
 
 
 def _plain(value: Any, kind: Any) -> Any:
@@ -201,7 +224,9 @@ def files_considered(explicit: str | None, configuration: Configuration) -> list
     overlay = os.path.join(os.path.dirname(source), files.OVERLAY)
     found.append((overlay, "in force, over the one beside it" if os.path.isfile(overlay) else "not there"))
     locking = files.locking_layers(source)
-    return found + [(layer.path, f"in force, locks {', '.join(layer.content['locked'])}") for layer in locking]
+    found += [(layer.path, f"in force, locks {', '.join(layer.content['locked'])}") for layer in locking]
+    includes = [(part.path, layer.path) for layer in configuration.layers for part in layer.included]
+    return found + [(path, f"in force, included by {by}") for path, by in includes]
 
 
 def _search_state(path: str, source: str) -> str:
@@ -212,13 +237,15 @@ def toml(value: Any) -> str:
     """Return a value as TOML has it, on one line.
 
     Args:
-        value: A text, number, truth value, list or table; ``None`` for nothing.
+        value: A text, number, truth value, date with time, list or table; ``None`` for nothing.
     """
     if isinstance(value, dict):
         marked = ", ".join(f"{printable(key)} = {toml(part)}" for key, part in value.items())
         return f"{{{marked}}}" if is_reference(value) else f"{{ {marked} }}"
     if isinstance(value, list):
         return f"[{', '.join(map(toml, value))}]"
+    if isinstance(value, datetime):
+        return value.isoformat()
     if value is None or value == HIDDEN:
         return "-" if value is None else HIDDEN
     text = json.dumps(value, ensure_ascii=False, default=str)

@@ -103,6 +103,29 @@ def open_trail(configuration: Configuration, chosen: str | None = None) -> OpenT
         ConfigurationError: No sink has a trail that can be read back.
         StrongroomError: The only sink that may have one cannot be opened.
     """
+    found = open_trails(configuration, chosen)
+    if len(found) > 1:
+        for _, trail in found:
+            trail.close()
+        raise _several(found)
+    return found[0][1]
+
+
+def open_trails(configuration: Configuration, chosen: str | None = None) -> list[tuple[int, OpenTrail]]:
+    """Open every audit sink whose trail can be read; else as :func:`open_trail`.
+
+    Args:
+        configuration: Names the sinks.
+        chosen: A sink's type or number, if not all are wanted.
+
+    Returns:
+        Each sink's number and its trail; at least one.
+
+    Raises:
+        UsageError: None is the chosen one.
+        ConfigurationError: No sink has a trail that can be read back.
+        StrongroomError: The only sink that may have one cannot be opened.
+    """
     found: list[tuple[int, OpenTrail]] = []
     failed: list[StrongroomError] = []
     catalogue = Catalogue()
@@ -116,15 +139,13 @@ def open_trail(configuration: Configuration, chosen: str | None = None) -> OpenT
             found.append((number, OpenTrail(sink)))
         else:
             sink.close()
-    if len(found) > 1:
-        raise _several(found)
     for failure in failed:
         if not found:
             raise failure
         note(f"strongroom: warning: {failure}")
     if not found:
         raise _none(configuration)
-    return found[0][1]
+    return found
 
 
 def _chosen(sinks: tuple[SinkTable, ...], chosen: str | None) -> list[tuple[int, SinkTable]]:

@@ -13,6 +13,7 @@ from strongroom._record import Record
 from strongroom.cli import jsonfile, selection
 from strongroom.cli.command import Command, Session, add_json, note, print_json
 from strongroom.cli.problems import raise_all
+from strongroom.cli.progress import Progress
 from strongroom.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -154,7 +155,8 @@ def _listed(manager: SecretManager, prefix: str) -> set[SecretName]:
 
 def _readable(manager: SecretManager, names: set[SecretName], problems: list[StrongroomError]) -> set[SecretName]:
     """Return which of these exist by reading them: what a principal may not list is in no list."""
-    batch = manager.get_many(sorted(names))
+    with Progress("reading") as progress:
+        batch = manager.get_many(sorted(names), progress=progress)
     for name, error in batch.errors.items():
         if isinstance(error, AccessDeniedError):
             problems.append(_unknown(name))
@@ -198,14 +200,16 @@ def _carry_out(manager: SecretManager, plan: Plan, mode: str) -> tuple[dict[Secr
     written: dict[SecretName, str] = {}
     late: list[SecretName] = []
     try:
-        for name, value in plan.writes.items():
-            expected = ABSENT if name in plan.conditional else None
-            try:
-                written[name] = manager.set(name, value, expect_version=expected).version
-            except VersionConflictError:
-                if mode != "skip":
-                    raise
-                late.append(name)
+        with Progress("writing") as progress:
+            for name, value in plan.writes.items():
+                expected = ABSENT if name in plan.conditional else None
+                try:
+                    written[name] = manager.set(name, value, expect_version=expected).version
+                except VersionConflictError:
+                    if mode != "skip":
+                        raise
+                    late.append(name)
+                progress(len(written) + len(late), len(plan.writes))
     except BaseException:
         # Ctrl-C included: whatever ended it, what has been written stays.
         rest = [name for name in plan.writes if name not in written and name not in late]

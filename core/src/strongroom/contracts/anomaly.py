@@ -74,7 +74,8 @@ class Repeats(Record):
     counters: tuple[tuple[Callable[[], int], int], ...] = ()
     """Each a function that counts a repetition and returns the new count, and the last count that passes.
 
-    A repetition beyond it is judged as a whole; it has been counted then already.
+    A repetition beyond it is judged as a whole; it has been counted then already. The next ones
+    are only judged, until ``repeats`` names another function or another limit.
     ``itertools.count(1).__next__`` is such a function, and loses nothing among threads.
     """
 

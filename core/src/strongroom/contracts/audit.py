@@ -70,7 +70,7 @@ class Hits(Sequence[AuditEvent]):
     def event(self, row: Row) -> AuditEvent:
         """Return the event of one row."""
         when = row[1] + self.offset
-        second = int(when)
+        second = when // 1.0
         # Rounded down, as a sink does that formats the rows by itself: a hit that comes twice has one time.
         time = datetime.fromtimestamp(second, UTC).replace(microsecond=int((when - second) * 1e6))
         stamp = time.isoformat(timespec="microseconds")

@@ -29,6 +29,7 @@ pytest.register_assert_rewrite(
     "strongroom.testing.backend_names",
     "strongroom.testing.backend_processes",
     "strongroom.testing.backend_reading",
+    "strongroom.testing.backend_state",
     "strongroom.testing.backend_versions",
     "strongroom.testing.backend_writing",
     "strongroom.testing.cache",

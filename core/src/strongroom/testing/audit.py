@@ -8,9 +8,19 @@ from typing import ClassVar
 import pytest
 
 from strongroom.audit import GuardedSink
-from strongroom.contracts import AuditSink, AuditWrite, Health, HealthState, Trail, TrailQuery
+from strongroom.contracts import (
+    AuditSink,
+    AuditWrite,
+    Block,
+    Health,
+    HealthState,
+    Hits,
+    Reading,
+    Trail,
+    TrailQuery,
+)
 from strongroom.errors import AuditError
-from strongroom.model import AuditEvent
+from strongroom.model import AuditEvent, Principal, PrincipalSource
 from strongroom.telemetry import ATTRIBUTES, Telemetry
 from strongroom.testing.processes import in_forked_child
 from strongroom.testing.spans import Spans
@@ -94,6 +104,17 @@ class AuditSinkContract:
         """``durable=False`` allows to skip a sync, not the event."""
         sink.write(AuditWrite(events=(event(),), durable=False))
         assert self._of(recorded) == [event()]
+
+    def test_cache_hits_are_recorded_like_other_events(self, sink: AuditSink, recorded: Recorded) -> None:
+        """They come as rows, alone or among events; each is recorded as the event that it stands for."""
+        blocks = [
+            Block((hits("first"),)),
+            Block(((event(id="1"),), hits("second"), hits("third", pid=2), (event(id="2"), event(id="3")))),
+            Block((hits("fourth"), (event(id="4"),), Block((hits("fifth"),)))),
+        ]
+        for block in blocks:
+            sink.write(AuditWrite(events=block, durable=False))
+        assert self._of(recorded) == [found for block in blocks for found in block]
 
     def test_no_events_are_no_error(self, sink: AuditSink, recorded: Recorded) -> None:
         """An empty request records nothing."""
@@ -207,6 +228,23 @@ def event(*, id: str = "1", detail: str | None = None, principal: str = "api-ser
         principal=principal,
         detail=detail,
     )
+
+
+def hits(run_id: str, *, pid: int = 1) -> Hits:
+    """Return cache hits of several kinds."""
+    own = Principal(name="api-server", source=PrincipalSource.CONFIGURATION)
+    taken_on = Principal(name='caf\u00e9 "\\ \U0001f511', source=PrincipalSource.AS_PRINCIPAL)
+    usual, odd = Reading(own, None, "db/password", "vault"), Reading(taken_on, own, "\u65e5\u672c/'\"\\]", "aws")
+    trace, served = "4bf92f3577b34da6a3ce929d0e0e4736", ("cache", "ok")
+    rows = [
+        (1, 10.0, usual, "7", None, served),
+        (2, 10.0, usual, "7", trace, served),
+        (4, 10.999999, odd, None, None, served),
+        (-1, 11.0, usual, None, None, ("cache", "not_found")),
+        (5, 11.5, usual, "8", None, ("stale", "ok")),
+        (0x1FFFFFFFF, 12.25, odd, "caf\u00e9", trace, served),
+    ]
+    return Hits(run_id, 1767268800.0, ("app", "host-1", pid), rows)
 
 
 def full_event() -> AuditEvent:

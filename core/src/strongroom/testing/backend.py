@@ -7,6 +7,7 @@ from strongroom.testing.backend_listing import ListingChecks
 from strongroom.testing.backend_names import NameChecks
 from strongroom.testing.backend_processes import ProcessChecks
 from strongroom.testing.backend_reading import ReadingChecks
+from strongroom.testing.backend_state import StateChecks
 from strongroom.testing.backend_versions import CheckAndSetChecks, VersionChecks
 from strongroom.testing.backend_writing import WritingChecks
 
@@ -20,6 +21,7 @@ class BackendContract(
     ListingChecks,
     ProcessChecks,
     BoundaryChecks,
+    StateChecks,
 ):
     """Everything that a backend promises; derive your test class from this.
 
@@ -33,6 +35,8 @@ class BackendContract(
     - ``folder``: the folder that a check works in, if not any will do;
     - ``holds_binary = False``, for a backend that knows text only;
     - ``credentials``: what the tests open the backend with.
+
+    A backend that is a ``StateStore`` as well is checked as one, too.
 
     Example:
         .. code-block:: python

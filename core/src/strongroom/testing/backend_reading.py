@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from strongroom.contracts import Backend, ReadManyRequest
+from strongroom.contracts import Backend, Capability, ReadManyRequest
 from strongroom.errors import SecretDeletedError, SecretNotFoundError
 from strongroom.model import SecretName, SecretValue, ValueType
 from strongroom.testing.backend_kit import BackendKit, Seed, read, text_of
@@ -127,6 +127,40 @@ class ReadingChecks(BackendKit):
         }
         assert set(result.errors) == {missing}
         assert isinstance(result.errors[missing], SecretNotFoundError)
+
+    def test_a_batch_is_read_by_a_method_of_its_own(self, backend: Backend) -> None:
+        """Whoever declares ``BATCH`` overrides ``read_many``: the inherited one is a call for each name."""
+        self.need(Capability.BATCH)
+        assert type(backend).read_many is not Backend.read_many, "BATCH is declared, but read_many is not overridden"
+        assert backend.batch_size >= 1
+
+    def test_a_batch_answers_each_name_once(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """As many names as it takes at once, every second one missing: each is found or has its own error."""
+        self.need(Capability.BATCH)
+        names = [SecretName(f"{folder}/batch/{number}") for number in range(min(backend.batch_size, 20))]
+        for name in names[::2]:
+            seed(name, f"content of {name}")
+        result = backend.read_many(ReadManyRequest(names=tuple(names)))
+        assert {name: answer.value.reveal_text() for name, answer in result.found.items()} == {
+            name: f"content of {name}" for name in names[::2]
+        }
+        assert set(result.errors) == set(names[1::2])
+        assert {error.name for error in result.errors.values()} <= {None, *names[1::2]}, "an error names another secret"
+
+    def test_a_batch_gives_the_versions_that_single_reads_give(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """Otherwise a cache filled by one way would look changed by the other."""
+        self.need(Capability.BATCH)
+        names = tuple(seed(f"{folder}/same/{number}", "content") for number in range(min(backend.batch_size, 3)))
+        found = backend.read_many(ReadManyRequest(names=names)).found
+        assert {name: answer.version for name, answer in found.items()} == {
+            name: read(backend, name).version for name in names
+        }
+
+    def test_a_batch_of_nothing_is_empty(self, backend: Backend) -> None:
+        """No names, no answer, no error."""
+        self.need(Capability.BATCH)
+        result = backend.read_many(ReadManyRequest(names=()))
+        assert (result.found, result.errors) == ({}, {})
 
     def test_what_was_read_does_not_change(self, backend: Backend, seed: Seed, folder: str) -> None:
         """A caller keeps what it was given, whatever is written later."""

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from strongroom.contracts import CachePolicy, Lifetime, StoreRequest
+from strongroom.contracts import CachePolicy, Lifetime, Previous, StoreRequest
 from strongroom.model import SecretName
 from strongroom.testing.processes import in_threads
 
@@ -27,13 +27,15 @@ class CachePolicyContract:
     def test_times_are_numbers(self, policy: CachePolicy, found: bool, random: float) -> None:
         """A hit only compares numbers, so each must be one that compares."""
         lifetime = _lifetime(policy, found=found, random=random)
-        times = [lifetime.fresh_until, lifetime.refresh_at, lifetime.stale_until]
-        for time in times:
+        for time in _times(lifetime):
             assert time is None or not math.isnan(time), "a time is not a number"
 
     @pytest.mark.parametrize("found", [True, False], ids=["found", "not found"])
     def test_times_depend_on_the_request_only(self, policy: CachePolicy, found: bool) -> None:
-        """The policy draws no numbers of its own and reads no clock: equal requests, equal times."""
+        """The policy draws no numbers of its own and reads no clock: equal requests, equal times.
+
+        It may learn from what an answer replaces, but here nothing is replaced.
+        """
         assert _lifetime(policy, found=found) == _lifetime(policy, found=found)
 
     @pytest.mark.parametrize("found", [True, False], ids=["found", "not found"])
@@ -56,6 +58,37 @@ class CachePolicyContract:
         if lifetime.stale_until is not None:
             assert lifetime.stale_until >= lifetime.fresh_until
 
+    @pytest.mark.parametrize("random", DRAWS)
+    def test_revalidation_comes_after_fresh(self, policy: CachePolicy, random: float) -> None:
+        """An answer that serves while the new one comes does so from its expiry on."""
+        lifetime = _lifetime(policy, random=random)
+        if lifetime.revalidate_until is not None:
+            assert lifetime.revalidate_until >= lifetime.fresh_until
+
+    @pytest.mark.parametrize("found", [True, False], ids=["found", "not found"])
+    def test_eviction_spares_an_entry_up_to_three_times(self, policy: CachePolicy, found: bool) -> None:
+        """A whole number from 0 to 3: a cache whose entries are all spared for ever could take in nothing."""
+        spared = _lifetime(policy, found=found).spared
+        assert type(spared) is int, f"spared is {spared!r}"
+        assert 0 <= spared <= 3
+
+    @pytest.mark.parametrize("used", [True, False], ids=["used", "unused"])
+    @pytest.mark.parametrize("before", ["1", "2", None], ids=["unchanged", "changed", "was not found"])
+    def test_what_is_replaced_may_change_the_times_but_not_their_order(
+        self, policy: CachePolicy, before: str | None, used: bool
+    ) -> None:
+        """With the entry before at hand, the answer is still a lifetime like any other, however often it comes."""
+        for now in (600.0, 1200.0, 4800.0):
+            previous = Previous(version=before, stored=now - 600.0, used=used)
+            request = StoreRequest(name=NAME, now=now, version="1", previous=previous)
+            lifetime = policy.lifetime(request)
+            assert isinstance(lifetime, Lifetime), f"lifetime() returned {lifetime!r}"
+            assert not any(math.isnan(time) for time in _times(lifetime) if time is not None)
+            if lifetime.refresh_at is not None:
+                assert now <= lifetime.refresh_at <= lifetime.fresh_until
+            later = [time for time in (lifetime.revalidate_until, lifetime.stale_until) if time is not None]
+            assert all(time >= lifetime.fresh_until for time in later)
+
     def test_threads_get_the_same_answer(self, policy: CachePolicy) -> None:
         """The policy is asked by several threads at once."""
         expected = _lifetime(policy)
@@ -76,6 +109,8 @@ def _lifetime(policy: CachePolicy, now: float = 0.0, *, found: bool = True, rand
 
 
 def _spans(policy: CachePolicy, now: float, *, found: bool) -> list[float]:
-    lifetime = _lifetime(policy, now, found=found)
-    times = [lifetime.fresh_until, lifetime.refresh_at, lifetime.stale_until]
-    return [-1.0 if time is None else time - now for time in times]
+    return [-1.0 if time is None else time - now for time in _times(_lifetime(policy, now, found=found))]
+
+
+def _times(lifetime: Lifetime) -> list[float | None]:
+    return [lifetime.fresh_until, lifetime.refresh_at, lifetime.revalidate_until, lifetime.stale_until]

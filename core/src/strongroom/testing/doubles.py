@@ -14,16 +14,20 @@ from strongroom.contracts import (
     Health,
     ListRequest,
     ListResult,
+    LoadStateRequest,
+    LoadStateResult,
     ReadManyRequest,
     ReadManyResult,
     ReadRequest,
     ReadResult,
+    SaveStateRequest,
+    StateStore,
     VersionsRequest,
     VersionsResult,
     WriteRequest,
     WriteResult,
 )
-from strongroom.errors import AuditError
+from strongroom.errors import AuditError, UnsupportedOperationError
 from strongroom.model import AuditEvent
 
 Result = TypeVar("Result")
@@ -58,8 +62,10 @@ class MemorySink(AuditSink):
         self.closed = True
 
 
-class FaultyBackend(Backend):
+class FaultyBackend(Backend, StateStore):
     """Passes calls on to another backend, counts them, and fails when told to.
+
+    It keeps states if the other one does, and else refuses to.
 
     Args:
         wrapped: Who answers while no failure is set.
@@ -79,6 +85,7 @@ class FaultyBackend(Backend):
         self.address = wrapped.address
         self.max_value_bytes = wrapped.max_value_bytes
         self.accepts_empty = wrapped.accepts_empty
+        self.batch_size = wrapped.batch_size
 
     def read(self, request: ReadRequest) -> ReadResult:
         """Read, or fail."""
@@ -108,6 +115,14 @@ class FaultyBackend(Backend):
         """Answer how the other backend is, or fail."""
         return self._call("health", lambda _: self.wrapped.health(), None)
 
+    def save_state(self, request: SaveStateRequest) -> None:
+        """Keep a state, or fail."""
+        self._call("save_state", self._store().save_state, request)
+
+    def load_state(self, request: LoadStateRequest) -> LoadStateResult:
+        """Return a state, or fail."""
+        return self._call("load_state", self._store().load_state, request)
+
     def after_fork(self) -> None:
         """Pass it on; this never fails."""
         self.wrapped.after_fork()
@@ -115,6 +130,11 @@ class FaultyBackend(Backend):
     def close(self) -> None:
         """Pass it on; this never fails."""
         self.wrapped.close()
+
+    def _store(self) -> StateStore:
+        if not isinstance(self.wrapped, StateStore):
+            raise UnsupportedOperationError(f"{type(self.wrapped).__name__} keeps no states")
+        return self.wrapped
 
     def _call(self, operation: str, function: Callable[[Any], Result], request: object) -> Result:
         self.calls.append(operation)

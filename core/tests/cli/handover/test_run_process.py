@@ -181,3 +181,10 @@ def test_every_secret_that_is_missing_is_named(shelf: Any) -> None:
     assert done.returncode == 125
     assert b" a" in done.stderr
     assert b"b/c" in done.stderr
+
+
+def test_the_program_cannot_leave_a_core_dump(shelf: Any) -> None:
+    """Whatever the limit was before; and it cannot raise it again."""
+    program = "import resource; print(resource.getrlimit(resource.RLIMIT_CORE))"
+    done = shelf("run", *SECRET, "--", sys.executable, "-c", program)
+    assert done.stdout.strip() in {b"(1, 1)", b"(0, 0)"}  # less than a page, and so none

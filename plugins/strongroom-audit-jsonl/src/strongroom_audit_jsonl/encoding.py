@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+from binascii import hexlify
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -74,15 +75,19 @@ class Encoder:
         """Add plain hits; this loop is most of what recording a hit costs."""
         known, write, sha256 = self._common, chain.text.append, hashlib.sha256
         seq, digest, offset, run_id = chain.seq, chain.digest, hits.offset, hits.run_id.encode("ascii")
-        second, stamp = -1, b""
+        second, next_second, stamp = 0.0, 0.0, b""
         for row in rows:
             number, when, reading, version, trace, outcome = row
-            common = known.get(reading)
-            if common is None or common[0] is not version or common[1] is not outcome:
+            try:
+                common = known[reading]
+            except KeyError:
+                common = self._remember(hits, row)
+            if common[0] is not version or common[1] is not outcome:
                 common = self._remember(hits, row)
             when += offset
-            if int(when) != second:
-                second = int(when)
+            if not second <= when < next_second:
+                second = when // 1.0
+                next_second = second + 1.0
                 stamp = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.").encode("ascii")
             seq += 1
             body = _HIT % (seq, run_id, number, stamp, (when - second) * 1e6, common[2])
@@ -90,7 +95,7 @@ class Encoder:
                 body += b',"trace_id":"%b"' % trace.encode("ascii")
             digest = sha256(digest + body).digest()
             write(body)
-            write(b',"chain":"%b"}\n' % digest.hex().encode("ascii"))
+            write(b',"chain":"%b"}\n' % hexlify(digest))
         chain.count += seq - chain.seq
         chain.seq, chain.digest = seq, digest
 

@@ -89,4 +89,5 @@ def configuration_files(place: Place) -> list[str]:
         return []
     source = place.configuration.source
     overlay = os.path.join(os.path.dirname(source), files.OVERLAY)
-    return [path for path in (source, overlay) if os.path.isfile(path)]
+    included = [part.path for layer in place.configuration.layers for part in layer.included]
+    return [path for path in (source, overlay, *included) if os.path.isfile(path)]
