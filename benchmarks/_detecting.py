@@ -105,7 +105,7 @@ class Guarded:
                 self.blocked[error.rule or "", event.cause] += 1
             return
         if hit:
-            self._cached[key] = (until, self._stage.watch(access, event.time))
+            self._cached[key] = (until, self._stage.watch(access, event.time, watch))
             return
         self._stage.observe(access, event.result)
         if is_read:

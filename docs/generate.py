@@ -29,10 +29,12 @@ CORE = ROOT / "core/src/strongroom"
 NOTE = "<!-- Made by docs/generate.py from the sources: change those, then run it. -->\n"
 
 API = (
-    ("Opening", (("manager", "open"), ("manager", "SecretManager"))),
+    ("Opening", (("manager", "open"), ("manager", "SecretManager"), ("acting", "acting_as"))),
+    ("asyncio", (("aio", "open_async"), ("aio", "AsyncSecretManager"))),
     ("What a read gives", (("model", "Secret"), ("model", "SecretValue"), ("model", "ValueType"))),
     ("", (("model", "SecretName"), ("model", "Freshness"), ("batch", "Batch"), ("model", "SecretVersion"))),
     ("What a change gives", (("writing", "Written"), ("writing", "Deleted"), ("events", "SecretUpdated"))),
+    ("Alerts", (("anomaly", "Alert"), ("contracts/anomaly", "Access"))),
     ("State", (("cache", "CacheStats"), ("manager", "ManagerHealth"), ("manager", "PartHealth"))),
     ("", (("contracts/health", "Health"), ("contracts/health", "HealthState"))),
     ("Errors", (("errors", "StrongroomError"),)),
@@ -45,6 +47,7 @@ CONTRACTS = (
     ("Health", "contracts/health"),
     ("Keys and settings", "contracts/keys"),
     ("Backends that keep a file of their own", "contracts/maintenance"),
+    ("Backends that keep what detectors have learned", "contracts/state"),
 )
 BASES = {"SecretManager": ("reading", "Reader")}
 

@@ -178,7 +178,12 @@ class TestCommand:
 
         program = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
         target = self.command(program, str(tmp_path / "pid"), seconds=2.0)
-        thread = threading.Thread(target=lambda: pytest.raises(DeliveryError, target.deliver, ALERT))
+
+        def deliver() -> None:
+            with pytest.raises(DeliveryError):
+                target.deliver(ALERT)
+
+        thread = threading.Thread(target=deliver)
         with monkeypatch.context() as patched:
             patched.setattr(os, "killpg", forbidden)
             thread.start()

@@ -134,6 +134,13 @@ def test_an_enforced_policy_without_rules_denies_everything() -> None:
     assert Policy((), enforced=True).decide("ann", Action.READ, "a").rule == "default deny"
 
 
+def test_a_principal_is_denied_in_whatever_form_its_letters_are_written() -> None:
+    policy = Policy((made("ann", "impersonate"), made("ann", "impersonate", names="cafe\u0301", allow=False)))
+    for name in ("cafe\u0301", "caf\u00e9"):
+        assert not policy.decide("ann", Action.IMPERSONATE, name).allowed
+    assert policy.decide("ann", Action.IMPERSONATE, "cafe").allowed
+
+
 def test_what_no_rule_allows_is_denied_once_there_is_one() -> None:
     policy = Policy((made("ann", "read", names="a/**"),))
     assert policy.decide("ann", Action.READ, "a/b").rule == "r"

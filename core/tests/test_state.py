@@ -321,7 +321,7 @@ class TestFailures:
             raise OSError("the disk is full")
 
         monkeypatch.setattr(logging.Handler, "handle", broken)
-        store.fail_next(BackendUnavailableError("it is gone"))
+        store.error = BackendUnavailableError("no answer")
         memory.restore()
         assert memory.failures == 1
 

@@ -152,6 +152,11 @@ class Policy:
             action: What is asked for.
             name: The canonical name; with ``impersonate`` the other principal's.
         """
+        if action is Action.IMPERSONATE and not name.isascii():
+            # A pattern is in canonical form, and a principal's name need not be.
+            from unicodedata import normalize
+
+            name = normalize("NFC", name)
         for rule in self.rules:
             if (
                 action in rule.actions

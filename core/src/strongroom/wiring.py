@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -62,6 +63,8 @@ class Parts:
         self.configuration = configuration
         self._reread = reread or (lambda: configuration)
         self.policy = configuration.policy
+        self._turns = itertools.count(1)
+        self._policy_turn = 0
         self.clock = clock
         self.wall_clock = wall_clock
         self.subscriptions = Subscriptions()
@@ -279,17 +282,19 @@ class Parts:
             self.ensure_open()
         return grant
 
-    def reread(self) -> Configuration:
-        """Read the configuration anew, from where it came.
+    def reload_policy(self) -> None:
+        """Read the policies anew, decide by them from now on, and forget every decision that was made.
 
         Raises:
-            ConfigurationError: It cannot be read or is not usable.
+            ConfigurationError: The configuration cannot be read or is not usable; nothing has changed.
         """
-        return self._reread()
-
-    def replace_policy(self, policy: Policy) -> None:
-        """Decide by other rules from now on, and forget every decision that was made."""
-        self.policy = policy
+        turn = next(self._turns)
+        policy = self._reread().policy
+        with self._memo_lock:
+            # Whoever began later, in another thread or a signal's handler, has read what is newer.
+            if turn > self._policy_turn:
+                self._policy_turn = turn
+                self.policy = policy
         self._forget_decisions()
 
     def _forget_decisions(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from accesses import ALERT, ALLOW, BLOCK, access, at, decisions, ended, odd, principal
@@ -70,6 +72,12 @@ def test_names_that_were_let_through_are_learned(detector: EnumerationDetector) 
 
 def test_a_slow_search_is_odd(detector: EnumerationDetector) -> None:
     assert odd(detector, search(48, gap=1800))
+
+
+def test_a_slow_search_after_the_clock_was_ahead_once_is_odd(detector: EnumerationDetector) -> None:
+    steps = search(20, gap=1800)
+    ahead = access(steps[0].time + timedelta(hours=20), "new/1")
+    assert odd(detector, [steps[0], ahead, *steps[1:]])
 
 
 def test_a_release_with_some_new_names_is_not(detector: EnumerationDetector) -> None:

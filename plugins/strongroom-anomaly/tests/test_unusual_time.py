@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -32,9 +32,10 @@ def test_the_verdict_says_when_it_is_usual() -> None:
     assert verdict.evidence[1].startswith("usual: 08-18 UTC")
 
 
-def test_a_clock_that_was_ahead_once_blinds_nobody() -> None:
+@pytest.mark.parametrize("ahead", [at(365_001, hours=3), at(21, hours=12)])
+def test_a_clock_that_was_ahead_once_blinds_nobody(ahead: datetime) -> None:
     detector = learned()
-    decisions(detector, [access(at(365_001, hours=3))])
+    decisions(detector, [access(ahead)])
     assert decisions(detector, [access(NIGHT)]) == [ALERT]
 
 

@@ -19,6 +19,8 @@ State = TypeVar("State")
 
 LONGEST_STEP: Final = 8 * DAY
 """What one step of the clock adds to an age at most: a weekly job is seen, and a wrong clock counts as a week."""
+MOST_LATE: Final = 60.0
+"""How many seconds a thread may come after another one whose time is later; more is a clock that was set back."""
 
 
 class Table(Generic[State]):
@@ -78,10 +80,11 @@ class Window:
         steps: Of how many steps.
     """
 
-    __slots__ = ("_counts", "_last", "_width", "total")
+    __slots__ = ("_counts", "_last", "_late", "_width", "total")
 
     def __init__(self, seconds: float, steps: int = 10) -> None:
         self._width = seconds / steps
+        self._late = max(1, round(MOST_LATE / self._width))
         self._counts = [0] * steps
         self._last = 0
         self.total = 0
@@ -102,9 +105,10 @@ class Window:
         if forward >= size or forward <= -size:
             self._counts = [0] * size
             self.total = 0
-        elif forward <= 0:
+        elif -self._late <= forward <= 0:
             return self.total
         else:
+            # Of a step back there is none: the clock was ahead, and what it was ahead for is counted anew.
             for step in range(self._last + 1, index + 1):
                 self.total -= self._counts[step % size]
                 self._counts[step % size] = 0

@@ -109,9 +109,9 @@ class UnusualTimeDetector(StatefulDetector):
         return ALLOWED
 
     def _enter(self, habits: Habits, now: float) -> bool:
-        """Judge an hour when it begins, and tell whether it does; threads may be late, and a clock be set back."""
+        """Judge an hour when it begins, and tell whether it does; threads may be late by one."""
         slot, age = int(now // HOUR), habits.age.at(now)
-        if habits.slot is not None and -HOURS < slot - habits.slot <= 0:
+        if habits.slot is not None and -1 <= slot - habits.slot <= 0:
             return False
         habits.enter(slot, self._settings.half_life)
         is_odd = age >= self._settings.learn_for and self._is_odd(habits.pool(slot), slot % HOURS)

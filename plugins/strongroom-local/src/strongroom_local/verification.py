@@ -116,7 +116,8 @@ class _Examination:
         if (digest.heads, digest.records, digest.total) != (counted.heads, counted.records, counted.total):
             yield (
                 f"the rows are not those that were written: {counted.heads} entries and {counted.records} records, "
-                f"where the digest has {digest.heads} and {digest.records}, or others of the same number, or other states"
+                f"where the digest has {digest.heads} and {digest.records}, or others of the same number; "
+                "or the states are others"
             )
         if any(head.generation > counter for head in self.heads.values()):
             yield "a secret is newer than the store's change counter"
