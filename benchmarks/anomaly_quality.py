@@ -28,7 +28,7 @@ TUNING: Final = "0-9"
 UNSEEN: Final = "1000-1019"
 LIMITS: Final = (80, math.inf)
 """Accesses a minute and names in ten minutes; what ``--tune`` printed."""
-TREES: Final = 0.9805
+TREES: Final = 0.9812
 """What ``--tune`` printed."""
 
 

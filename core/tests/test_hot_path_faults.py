@@ -20,7 +20,7 @@ from strongroom.audit_buffer import HitBuffer
 from strongroom.builtin.memory import MemoryBackend
 from strongroom.cache import Entry
 from strongroom.contracts import Access, AnomalyDetector, AuditWrite, Decision, Repeats, Verdict
-from strongroom.errors import SuspiciousActivityError
+from strongroom.errors import AccessDeniedError, SecretNotFoundError, SuspiciousActivityError
 from strongroom.testing import FakeClock, MemorySink, in_threads
 
 
@@ -64,31 +64,65 @@ def interrupted_once(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, 
     monkeypatch.setattr(owner, method, interrupt)
 
 
+def swept_as_if_it_were_late(manager: Any) -> None:
+    """Sweep a cache's entries although they have not expired for its readers."""
+    cache = manager._cache
+    clock, cache.clock = cache.clock, lambda: float("inf")
+    try:
+        cache.sweep()
+    finally:
+        cache.clock = clock
+
+
 class TestInterruptions:
     """A signal's handler may raise anywhere, as one for SIGALRM or Ctrl-C does."""
 
-    @pytest.mark.parametrize("change", ["invalidate", "refresh", "set", "delete", "get_many", "sweep"])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda manager: manager.invalidate("db/password"),
+            lambda manager: manager.refresh("db/password"),
+            lambda manager: manager.set("db/password", "first"),
+            lambda manager: manager.delete("db/password"),
+            lambda manager: manager.get("db/user"),
+            swept_as_if_it_were_late,
+        ],
+        ids=["invalidated", "refreshed", "set", "deleted", "evicted", "swept"],
+    )
     def test_an_old_answer_is_not_served_after_what_drops_it_was_interrupted(
-        self, change: str, open_manager: Any, hooked: Any, monkeypatch: pytest.MonkeyPatch
+        self, change: Callable[[Any], object], open_manager: Any, hooked: Any, monkeypatch: Any
     ) -> None:
         manager = open_manager(backends={"memory": hooked}, cache={"max_entries": 1})
         for _ in range(3):
             manager.get("db/password")
         interrupted_once(monkeypatch, Entry, "end")
         with pytest.raises(KeyboardInterrupt):
-            if change == "set":
-                manager.set("db/password", "first")
-            elif change == "get_many":
-                manager.get_many(["db/user"])  # which takes the place of the other
-            elif change == "sweep":
-                monkeypatch.setattr(manager._cache, "clock", lambda: float("inf"))
-                manager._cache.sweep()
-            else:
-                getattr(manager, change)("db/password")
-        monkeypatch.setattr(manager._cache, "clock", manager._clock)
+            change(manager)
         manager.set("db/password", "second")
-        assert manager.get("db/password").reveal_text() == "second"
-        assert manager.get("db/password").reveal_text() == "second"
+        for _ in range(2):
+            assert manager.get("db/password").reveal_text() == "second"
+
+    @pytest.mark.parametrize("change", ["set", "rotate", "delete"])
+    def test_what_an_interrupted_change_has_done_is_seen_at_once(
+        self, change: str, open_manager: Any, hooked: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Older versions are gone with it, too."""
+        manager = open_manager(backends={"memory": hooked})
+        for _ in range(3):
+            manager.get("db/password")
+            manager.get("db/password", version="1")
+        interrupted_once(monkeypatch, Entry, "end")
+        with pytest.raises(KeyboardInterrupt):
+            getattr(manager, change)("db/password", *(["new"] if change == "set" else []))
+        hooked.reads.clear()
+        if change == "delete":
+            for version in (None, "1"):
+                with pytest.raises(SecretNotFoundError):
+                    manager.get("db/password", version=version)
+        else:
+            assert manager.get("db/password").version == "2"
+            assert manager.get("db/password", version="1").reveal_text() == "s3cret"
+        assert hooked.reads == ["db/password"] * 2
 
     def test_a_load_that_was_under_way_is_not_kept_after_an_interrupted_change(
         self, open_manager: Any, hooked: Any, gate: Any, monkeypatch: pytest.MonkeyPatch
@@ -163,7 +197,7 @@ class TestOddNames:
         keep = manager.as_principal(CaseBlind("Root"))
         keep.get("a")
         read(CaseBlind("Root"))
-        with pytest.raises(strongroom.errors.AccessDeniedError):
+        with pytest.raises(AccessDeniedError):
             read("root")
 
 
@@ -278,4 +312,4 @@ class TestRecords:
         manager.close()
         gets = [line.split() for line in trail.read_text().splitlines() if " get " in line][before:]
         assert sorted(int(pid) for pid, _, _ in gets) == sorted([os.getpid(), children[0]])
-        assert len({id for _, _, id in gets}) == 2
+        assert len({event_id for _, _, event_id in gets}) == 2

@@ -260,3 +260,13 @@ def test_a_ruling_holds_until_the_moment_it_tells(
         for later in (now + 4.9, 9.9, 19.9, 29.9, 1e9):
             if now <= later < (float("inf") if ruling.until is None else ruling.until):
                 assert policy.decide("ann", action, name, now=later) == ruling
+
+
+def test_a_principal_s_spelling_does_not_get_around_a_denial() -> None:
+    rules = (
+        Rule(id="all", principal="*", allow=True, actions=frozenset({Action.READ}), names=("**",)),
+        Rule(id="not", principal="jos\u00e9", allow=False, actions=frozenset({Action.READ}), names=("**",)),
+    )
+    assert Policy(rules).decide("jose\u0301", Action.READ, "db/password").rule == "not"
+    assert Policy(rules).decide("jos\u00e9", Action.READ, "db/password").rule == "not"
+    assert Policy(rules).decide("jose", Action.READ, "db/password").rule == "all"

@@ -19,6 +19,7 @@ import strongroom
 
 from strongroom import Freshness, SecretName
 from strongroom.builtin.memory import MemoryBackend
+from strongroom.config import again
 from strongroom.contracts import Backend, WriteRequest
 from strongroom.errors import (
     AccessDeniedError,
@@ -594,6 +595,26 @@ class TestReloading:
         assert view.get(NAME).reveal_text() == "s3cret"
         with pytest.raises(AccessDeniedError):
             view.get(NAME)
+
+    def test_of_two_reloads_at_once_the_one_that_began_later_counts(
+        self, rules: Rules, rule: Any, hooked: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As in a signal's handler that interrupts another one."""
+        rules.write(rule("tester", "read"))
+        manager = rules.open(hooked)
+        load = again.load
+
+        def interrupted(*arguments: Any, **options: Any) -> Any:
+            read = load(*arguments, **options)
+            monkeypatch.setattr(again, "load", load)
+            rules.write(rule("tester", "read", names=NAME))
+            manager.reload()
+            return read
+
+        monkeypatch.setattr(again, "load", interrupted)
+        manager.reload()
+        with pytest.raises(AccessDeniedError):
+            manager.get("db/user")
 
     def test_threads_that_read_meanwhile_are_denied_as_soon_as_it_returns(
         self, rules: Rules, rule: Any, hooked: Any

@@ -11,7 +11,7 @@ CORE = ROOT / "core/src/strongroom"
 
 # Lower rows may import upper ones, never back; within a row they may not import each other.
 ROWS = (
-    {"_record", "_lazy"},
+    {"_record", "_lazy", "_warner"},
     {"errors"},
     {"model"},
     {"contracts"},

@@ -338,7 +338,8 @@ class Cache:
     def drop(self, name: SecretName) -> None:
         """Forget every answer about a name, older versions too; a load under way will not be kept either."""
         with self._lock:
-            for key in (name, *self._versions.pop(name, ())):
+            # The keys stay noted until the next sweep: if a signal's handler ends this, the next call finds them.
+            for key in (name, *self._versions.get(name, ())):
                 self._obsolete(key)
                 self._forget(key)
                 self.pauses.end(key, refresh_of(key))

@@ -96,8 +96,20 @@ def parse_actions(texts: list[str], where: str, *, allow: bool) -> frozenset[Act
 
 
 def principal_matches(pattern: str, principal: str) -> bool:
-    """Tell whether a pattern, in which ``*`` is any run of characters, matches a principal's whole name."""
-    return glob_matches(pattern, principal, one=None, several="*")
+    """Tell whether a pattern, in which ``*`` is any run of characters, matches a principal's whole name.
+
+    Spellings that differ in their Unicode normal form only are one name.
+    """
+    return glob_matches(_composed(pattern), _composed(principal), one=None, several="*")
+
+
+def _composed(text: str) -> str:
+    if text.isascii():
+        return text
+    # Imported here: most names are ASCII, and the table is a shared library of its own.
+    from unicodedata import normalize
+
+    return normalize("NFC", text)
 
 
 class Policy:
@@ -152,11 +164,9 @@ class Policy:
             action: What is asked for.
             name: The canonical name; with ``impersonate`` the other principal's.
         """
-        if action is Action.IMPERSONATE and not name.isascii():
+        if action is Action.IMPERSONATE:
             # A pattern is in canonical form, and a principal's name need not be.
-            from unicodedata import normalize
-
-            name = normalize("NFC", name)
+            name = _composed(name)
         for rule in self.rules:
             if (
                 action in rule.actions

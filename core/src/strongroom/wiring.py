@@ -283,7 +283,7 @@ class Parts:
         return grant
 
     def reload_policy(self) -> None:
-        """Read the policies anew, decide by them from now on, and forget every decision that was made.
+        """Read the policies anew, and decide by them from now on.
 
         Raises:
             ConfigurationError: The configuration cannot be read or is not usable; nothing has changed.
@@ -294,7 +294,11 @@ class Parts:
             # Whoever began later, in another thread or a signal's handler, has read what is newer.
             if turn > self._policy_turn:
                 self._policy_turn = turn
-                self.policy = policy
+                self.replace_policy(policy)
+
+    def replace_policy(self, policy: Policy) -> None:
+        """Decide by other rules from now on, and forget every decision that was made."""
+        self.policy = policy
         self._forget_decisions()
 
     def _forget_decisions(self) -> None:

@@ -116,7 +116,12 @@ class Writer:
                 yield outcome
             finally:
                 # Even a failed change may have been applied, so no copy from before it is served.
-                self._drop(name)
+                try:
+                    self._drop(name)
+                except BaseException:
+                    # By a signal's handler, that is. What has been changed is dropped all the same.
+                    self._drop(name)
+                    raise
         except StrongroomError as error:
             error.name = error.name or name
             with _keeping(error):

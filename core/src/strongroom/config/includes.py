@@ -44,6 +44,7 @@ def included(layer: Layer, *, trusted: set[int]) -> tuple[Layer, ...]:
 
 def _found(text: str, layer: Layer) -> list[str]:
     """Return the files that one entry of the list means."""
+    text = os.path.normpath(text)
     path = absolute(text, layer.folder)
     if not _SPECIAL.intersection(text):
         if not os.path.isfile(path):
@@ -54,7 +55,7 @@ def _found(text: str, layer: Layer) -> list[str]:
         return [path]
     # The folder's own name is no pattern, whatever it holds.
     whole = os.path.isabs(text) or text.startswith("~")
-    drive, rest = os.path.splitdrive(path) if whole else ("", os.path.normpath(text))
+    drive, rest = os.path.splitdrive(path) if whole else ("", text)
     base = drive + os.sep if whole else layer.folder
     parts = rest.strip(os.sep).split(os.sep)
     while not _SPECIAL.intersection(parts[0]):

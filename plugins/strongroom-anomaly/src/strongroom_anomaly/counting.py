@@ -108,7 +108,7 @@ class Window:
         elif -self._late <= forward <= 0:
             return self.total
         else:
-            # Of a step back there is none: the clock was ahead, and what it was ahead for is counted anew.
+            # A step back clears nothing: the clock was ahead, and counting goes on from here.
             for step in range(self._last + 1, index + 1):
                 self.total -= self._counts[step % size]
                 self._counts[step % size] = 0

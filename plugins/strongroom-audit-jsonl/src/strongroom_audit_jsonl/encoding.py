@@ -76,6 +76,7 @@ class Encoder:
         known, write, sha256 = self._common, chain.text.append, hashlib.sha256
         seq, digest, offset, run_id = chain.seq, chain.digest, hits.offset, hits.run_id.encode("ascii")
         second, next_second, stamp = 0.0, 0.0, b""
+        shown, trace_text = None, b""
         for row in rows:
             number, when, reading, version, trace, outcome = row
             try:
@@ -92,7 +93,9 @@ class Encoder:
             seq += 1
             body = _HIT % (seq, run_id, number, stamp, (when - second) * 1e6, common[2])
             if trace is not None:
-                body += b',"trace_id":"%b"' % trace.encode("ascii")
+                if trace != shown:
+                    shown, trace_text = trace, b',"trace_id":%b' % json.dumps(trace).encode("ascii")
+                body += trace_text
             digest = sha256(digest + body).digest()
             write(body)
             write(b',"chain":"%b"}\n' % hexlify(digest))
