@@ -259,12 +259,12 @@ class TestRepetitions:
     def test_when_its_time_has_come_a_detector_is_asked_again(
         self, open_manager: Any, detecting: Any, clock: FakeClock
     ) -> None:
-        soon, never = Repeating(until=lambda: clock.time() + 60), Repeating()
+        soon, never = Repeating(until=lambda: clock.time() + 6), Repeating()
         manager = open_manager({"a": "1"}, anomaly=detecting(soon, never), cache={"ttl": "1h", "jitter": 0})
         for _ in range(2):
             manager.get("a")
         for judged in (3, 4):
-            clock.advance(59.5)
+            clock.advance(5.5)
             manager.get("a")
             assert soon.judged == never.judged == judged - 1
             clock.advance(0.5)

@@ -20,6 +20,8 @@ Request = TypeVar("Request")
 
 ALLOWED: Final = Verdict(decision=Decision.ALLOW)
 COOL_DOWN_SECONDS: Final = 600.0
+LONGEST_WATCH_SECONDS: Final = 10.0
+"""After which time repetitions are judged again, where a detector has said until when they need not be."""
 COOLING: Final = 4096
 """How many subjects at most have an alert that is not repeated for now."""
 
@@ -64,33 +66,21 @@ class Watch:
     Args:
         until: On the monotonic clock; from here on all detectors are asked again.
         counters: See :class:`~strongroom.contracts.Repeats`.
-        wall_until: The same in nanoseconds since 1970; ``None`` for never. The wall clock may be set, and the
-            monotonic one does not notice when the machine sleeps: what comes first counts.
-        wall_clock: Nanoseconds since 1970, UTC.
 
     Attributes:
         exceeded: The counter that was beyond its limit, and that limit. From then on nothing passes.
     """
 
-    __slots__ = ("counters", "exceeded", "until", "wall_clock", "wall_until")
+    __slots__ = ("counters", "exceeded", "until")
 
-    def __init__(
-        self,
-        until: float,
-        counters: tuple[tuple[Callable[[], int], int], ...],
-        *,
-        wall_until: float | None = None,
-        wall_clock: Callable[[], int] = time.time_ns,
-    ) -> None:
+    def __init__(self, until: float, counters: tuple[tuple[Callable[[], int], int], ...]) -> None:
         self.until = until
         self.counters = counters
-        self.wall_until = wall_until
-        self.wall_clock = wall_clock
         self.exceeded: tuple[Callable[[], int], int] | None = None
 
     def lets_pass(self, now: float) -> bool:
         """Count a repetition, and tell whether it needs no judgement."""
-        if now >= self.until or ((until := self.wall_until) is not None and self.wall_clock() >= until):
+        if now >= self.until:
             return False
         try:
             for count, limit in self.counters:
@@ -265,12 +255,11 @@ class AnomalyStage:
         if last is not None and last.exceeded in counters:
             # Each would be counted only to be found beyond the limit again, and judging it counts it, too.
             return last
-        return Watch(
-            now + until - self._wall_clock() / 1e9,
-            tuple(counters),
-            wall_until=until * 1e9 if until < float("inf") else None,
-            wall_clock=self._wall_clock,
-        )
+        if until < float("inf"):
+            # A wish is a time on the wall clock, which may be set, and the monotonic one does not notice when
+            # the machine sleeps. To look at both at each hit would cost as much as the detectors do.
+            until = now + min(until - self._wall_clock() / 1e9, LONGEST_WATCH_SECONDS)
+        return Watch(until, tuple(counters))
 
     def _ask(self, entry: ConfiguredDetector, access: Access) -> tuple[str, str] | None:
         """Return the detector's name and reason if it blocks."""

@@ -70,7 +70,8 @@ class Repeats(Record):
     """
 
     until: float = float("inf")
-    """In seconds since 1970, UTC: the first repetition from here on is judged as a whole again."""
+    """In seconds since 1970, UTC: the first repetition from here on is judged as a whole again; if this is
+    not for ever, it is after ten seconds at the latest, since clocks are set and machines sleep."""
     counters: tuple[tuple[Callable[[], int], int], ...] = ()
     """Each a function that counts a repetition and returns the new count, and the last count that passes.
 
