@@ -213,7 +213,7 @@ def test_what_is_remembered_of_those_who_acted_is_bounded(open_manager: Any) -> 
             assert manager.get("a").reveal_text() == "1"
     gc.collect()
     assert len(manager._others) <= IDENTITIES
-    assert len(manager._parts._memos) <= IDENTITIES + 1
+    assert len(manager._parts.decisions._memos) <= IDENTITIES + 1
 
 
 def test_what_is_remembered_of_those_who_acted_ends_with_the_view(manager: Any) -> None:
@@ -232,7 +232,7 @@ def test_rights_that_are_taken_away_are_gone_within_the_block_too(open_manager: 
     manager = open_manager({"a/x": "1", "b/x": "2", "c/x": "3"}, policies=[rule("tester", "read"), rule("api", "read")])
     with acting_as("api"):
         assert may_read(manager) == "abc"
-        policy = manager._parts.policy
+        policy = manager._parts.decisions.policy
         manager._parts.replace_policy(type(policy)(policy.rules[:1]))
         assert may_read(manager) == ""
         manager._parts.replace_policy(policy)

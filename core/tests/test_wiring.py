@@ -268,7 +268,7 @@ def warm(manager: Any, name: str = NAME) -> Any:
     """Read until hits are served in the shortest way; return the secret."""
     for _ in range(3):
         secret = manager.get(name)
-    assert manager._parts.grants((manager.principal,))[name].entry.secret is not None
+    assert manager._parts.decisions.memo((manager.principal,))[name].entry.secret is not None
     return secret
 
 
@@ -399,13 +399,13 @@ class TestGrants:
     ) -> None:
         manager = open_manager(backends={"memory": hooked}, cache=TTL | {"max_entries": 1, "negative_ttl": "1s"})
         value = warm(manager).value
-        entry = manager._parts.grants((manager.principal,))[NAME].entry
+        entry = manager._parts.decisions.memo((manager.principal,))[NAME].entry
         manager.flush()
         buffer, gone = value._buffer, weakref.ref(value)
         del value
         CHANGES[change](manager, hooked, clock)
         gc.collect()
-        assert manager._parts.grants((manager.principal,))[NAME].entry is entry
+        assert manager._parts.decisions.memo((manager.principal,))[NAME].entry is entry
         assert gone() is None
         assert bytes(buffer) == bytes(len("s3cret"))
 
@@ -414,7 +414,7 @@ class TestGrants:
         for _ in range(3):
             for number in range(50):
                 assert manager.get(f"n/{number}").reveal_text() == "v"
-        assert len(manager._parts.grants((manager.principal,))) <= 20
+        assert len(manager._parts.decisions.memo((manager.principal,))) <= 20
 
     def test_a_view_that_nobody_holds_is_forgotten(self, open_manager: Any) -> None:
         manager = open_manager({NAME: "v"})
@@ -422,7 +422,7 @@ class TestGrants:
             manager.as_principal(f"p{number}").get(NAME)
         gc.collect()
         manager.flush()
-        assert len(manager._parts._memos) == 1
+        assert len(manager._parts.decisions._memos) == 1
 
 
 QUICK = """

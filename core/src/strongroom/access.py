@@ -119,7 +119,7 @@ class Gate:
     def ruling(self, action: Action, name: str) -> Ruling:
         """Return the decision on this principal, limited by the base unless that may act as this one."""
         now = self._parts.wall_clock() / 1e9
-        ruling = self._parts.policy.decide(self.principal.name, action, name, now=now)
+        ruling = self._parts.decisions.policy.decide(self.principal.name, action, name, now=now)
         if not ruling.allowed or self.base is None:
             return ruling
         impersonation = self.base.ruling(Action.IMPERSONATE, self.principal.name)

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from strongroom._record import Record
 from strongroom.access import printable
 from strongroom.cache import Flight
-from strongroom.contracts.backend import Capability, ReadManyRequest, ReadResult
+from strongroom.contracts.backend import Capability, ReadManyRequest, ReadManyResult, ReadResult
 from strongroom.errors import BackendError, BatchError, StrongroomError
 from strongroom.loading import Load
 from strongroom.model import Secret, SecretName
@@ -25,6 +25,7 @@ CONCURRENCY: Final = 8
 Progress = Callable[[int, int], object]
 Wanted = tuple[str, Load]
 """A name as it was written, and the read that it stands for."""
+Outcome = TypeVar("Outcome", bound=ReadResult | StrongroomError)
 Led = tuple[str, Load, Flight[Secret]]
 """A name as it was written, the read that it stands for, and the load under way for it."""
 
@@ -155,18 +156,8 @@ class BatchReader(Reader):
     def _load_chunk(self, chunk: list[Wanted], collected: Collected) -> None:
         """Fetch what can be had in one call; what somebody else is fetching is waited for."""
         leading: list[Led] = []
-        following: list[Wanted] = []
-        led: set[SecretName] = set()
-        for spelling, load in chunk:
-            # Two spellings of one name are one secret, to be asked for once.
-            if load.grant.name not in led:
-                flight, leads = self._loader.join(load)
-                if leads:
-                    led.add(load.grant.name)
-                    leading.append((spelling, load, flight))
-                    continue
-            following.append((spelling, load))
         try:
+            following = self._lead_some(chunk, leading)
             self._load_group(leading, collected)
         except BaseException as error:
             # Whoever waits for one of the others must not wait for ever.
@@ -175,6 +166,23 @@ class BatchReader(Reader):
         collected.report()
         for spelling, load in following:
             self._load_one(spelling, load, collected)
+
+    def _lead_some(self, chunk: list[Wanted], leading: list[Led]) -> list[Wanted]:
+        """Add to ``leading`` what is to be fetched here; return what somebody is fetching already."""
+        following: list[Wanted] = []
+        led: set[SecretName] = set()
+        for spelling, load in chunk:
+            # Two spellings of one name are one secret, to be asked for once.
+            if load.grant.name not in led:
+                own: Flight[Secret] = Flight()
+                # Noted first: it must land even if this is interrupted.
+                leading.append((spelling, load, own))
+                if self._loader.join(load, own)[1]:
+                    led.add(load.grant.name)
+                    continue
+                leading.pop()
+            following.append((spelling, load))
+        return following
 
     def _load_group(self, group: list[Led], collected: Collected) -> None:
         group = self._not_refused(group, collected)
@@ -185,31 +193,32 @@ class BatchReader(Reader):
         backend = group[0][1].grant.backend
         try:
             answer = backend.read_many(ReadManyRequest(names=tuple(load.grant.name for _, load, _ in group)))
-            outcomes: dict[SecretName, ReadResult | StrongroomError] = {**answer.found, **answer.errors}
+            outcomes = _usable(answer)
         except StrongroomError as error:
             outcomes = {load.grant.name: error.again() for _, load, _ in group}
         for spelling, load, flight in group:
+            name = load.grant.name
             with collected.answer(spelling):
-                outcome = outcomes.get(load.grant.name) or _unanswered(backend.name, load.grant.name)
+                outcome = _for_itself(outcomes.get(name) or _unanswered(backend.name, name), name)
                 collected.found[spelling] = self._loader.settle(load, flight, outcome, started)
 
     def _not_refused(self, group: list[Led], collected: Collected) -> list[Led]:
         """Return those of which the backend may be asked now; the others have been refused a moment ago."""
-        asked: list[Led] = []
-        credentials = self._loader.refused_credentials(group[0][1]) if group else None
-        for spelling, load, flight in group:
-            refusal = self._loader.denial(load) or credentials
-            if refusal is None:
-                asked.append((spelling, load, flight))
-                continue
-            with collected.answer(spelling):
-                self._loader.hold_back(load, flight, refusal.again())
-        return asked
+        held = [(one, self._loader.denial(one[1])) for one in group]
+        asked = [one for one, refusal in held if refusal is None]
+        # Only for whom the backend would be asked: this may take the turn to try it.
+        credentials = self._loader.refused_credentials(asked[0][1]) if asked else None
+        for (spelling, load, flight), denial in held:
+            refusal = denial or credentials
+            if refusal is not None:
+                with collected.answer(spelling):
+                    self._loader.hold_back(load, flight, _for_itself(refusal.again(), load.grant.name))
+        return asked if credentials is None else []
 
     def _give_up(self, group: list[Led], error: BaseException) -> None:
         for _, load, flight in group:
             if not flight.done.is_set():
-                self._cache.land(load.key, flight, secret=None, error=error)
+                self._loader.give_up(load, flight, error)
                 self._loader.count(load, None, error)
 
     def prefetch(self, *patterns: str, concurrency: int = CONCURRENCY, progress: Progress | None = None) -> Batch:
@@ -242,6 +251,21 @@ class BatchReader(Reader):
             with collected.answer(name):
                 collected.found[name] = self.refresh(name)
         return collected.batch(permitted)
+
+
+def _usable(answer: ReadManyResult) -> dict[SecretName, ReadResult | StrongroomError]:
+    """Return what is an answer of those that a backend gave: a plugin may have filled in anything."""
+    parts = [part for part in (answer.found, answer.errors) if isinstance(part, dict)]
+    kinds = (ReadResult, StrongroomError)
+    return {name: one for part in parts for name, one in part.items() if isinstance(one, kinds)}
+
+
+def _for_itself(outcome: Outcome, name: SecretName) -> Outcome:
+    """Return an outcome for one name; an error that speaks of another one may be that one's, too."""
+    if isinstance(outcome, StrongroomError) and outcome.name not in {None, name}:
+        outcome = outcome.again()
+        outcome.name = name
+    return outcome
 
 
 def _unanswered(backend: str, name: SecretName) -> StrongroomError:

@@ -18,7 +18,7 @@ from strongroom.contracts.cache import CachePolicy, Lifetime, Previous, StoreReq
 from strongroom.errors import PluginError, SecretNotFoundError, StrongroomError
 from strongroom.eviction import Candidate, Sieve
 from strongroom.model import Secret, SecretName
-from strongroom.pauses import Pauses
+from strongroom.pauses import Pauses, refresh_of
 
 Key = Hashable
 Loaded = TypeVar("Loaded")
@@ -100,7 +100,7 @@ class CacheStats(Record):
     errors: int
     """Ended in an error other than 'not found'."""
     loads: int
-    """Calls to a backend that the reads caused; not above misses and errors."""
+    """Calls to a backend that the reads caused, also in vain; not above misses, stale hits and errors."""
     refreshes: int
     """Calls to a backend that nobody waited for, to have an answer anew before or after it expired."""
     failed_refreshes: int
@@ -396,12 +396,16 @@ class Cache:
                 self._index(key)
         return len(expired)
 
-    def join(self, key: Key) -> tuple[Flight[Secret], bool]:
+    def join(self, key: Key, own: Flight[Secret] | None = None) -> tuple[Flight[Secret], bool]:
         """Return the load under way for a key, and whether the caller must do it.
 
         A flight whose leader has died without an answer is taken over.
+
+        Args:
+            key: What is wanted.
+            own: What to put there if nothing is under way. Whoever has it can land it even if this is interrupted.
         """
-        own: Flight[Secret] = Flight()
+        own = own or Flight()
         with self._lock:
             flight = self._flights.get(key)
             if flight is not None and flight.may_be_joined():
@@ -462,11 +466,6 @@ class Cache:
             for cell in dead[1:]:
                 dead[0].add(cell)
                 self._cells.remove(cell)
-
-
-def refresh_of(key: Key) -> Hashable:
-    """Return what a failed refresh in the background is remembered by: it holds up no reader."""
-    return ("refresh", key)
 
 
 def _previous(entry: Entry | None) -> Previous | None:

@@ -39,8 +39,8 @@ def run_all(jobs: Iterable[Callable[[], object]], *, threads: int) -> None:
             failures.append(error)
             waiting.clear()
 
-    helpers = _started(help_out, min(threads, len(waiting)) - 1)
     try:
+        helpers = _started(help_out, min(threads, len(waiting)) - 1)
         work()
     except BaseException:
         # Whoever is interrupted does not wait for a backend that may be stuck.

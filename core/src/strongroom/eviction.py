@@ -98,9 +98,13 @@ class Sieve(Generic[Entry]):
         """Move the hand to the entry that is to leave.
 
         Returns:
-            Its key; ``None`` if the queue knows of none, since a handler came in between.
+            Its key; ``None`` if it has found none: a handler came in between, or all were read again at once.
         """
-        while (place := self._next()) is not None:
+        # Each place is passed so often at most, unless it is read meanwhile: and readers must not keep this going.
+        for _ in range((MOST_SPARED + 2) * sum(map(len, self._queues))):
+            place = self._next()
+            if place is None:
+                break
             entry = self._at(place)
             if entry is None:
                 continue

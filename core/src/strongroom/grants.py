@@ -1,7 +1,12 @@
-"""What a principal has been found allowed to read, with all that reading it again needs."""
+"""The rules in force, and what a principal has been found allowed to read by them."""
 
 from __future__ import annotations
 
+import itertools
+import threading
+import weakref
+
+from collections.abc import Callable
 from typing import Final
 
 from strongroom.anomaly import Watch
@@ -9,6 +14,7 @@ from strongroom.cache import Entry
 from strongroom.contracts.audit import Reading
 from strongroom.contracts.cache import Lifetime
 from strongroom.model import Principal, SecretName
+from strongroom.policy import Policy
 from strongroom.resilience import GuardedBackend
 
 NO_ENTRY: Final = Entry(0.0, Lifetime(fresh_until=float("-inf")), secret=None, error=None)
@@ -60,3 +66,63 @@ class Memo(dict[str, Grant]):
     """What a principal has been found allowed to read, by the spelling that was used."""
 
     __slots__ = ("__weakref__",)
+
+
+class Decisions:
+    """The rules in force, and the memos of what has been decided by them.
+
+    Args:
+        policy: The rules at first.
+        reread: Returns them anew, from where they came; the same ones unless given.
+
+    Attributes:
+        policy: The rules in force. A decision made by others is not to be remembered.
+    """
+
+    def __init__(self, policy: Policy, reread: Callable[[], Policy] | None = None) -> None:
+        self.policy = policy
+        self._reread = reread or (lambda: policy)
+        self._turns = itertools.count(1)
+        self._turn = 0
+        # Held by those who read: a principal that nobody acts as any more costs nothing.
+        self._memos: weakref.WeakValueDictionary[tuple[Principal, ...], Memo] = weakref.WeakValueDictionary()
+        self._lock = threading.RLock()
+
+    def memo(self, chain: tuple[Principal, ...]) -> Memo:
+        """Return the memo of what a principal has been found allowed to read.
+
+        Args:
+            chain: The principal, and those whose rights limit it.
+        """
+        with self._lock:
+            memo = self._memos.get(chain)
+            if memo is None:
+                memo = self._memos[chain] = Memo()
+            return memo
+
+    def reload(self) -> None:
+        """Read the rules anew, and decide by them from now on.
+
+        Raises:
+            ConfigurationError: They cannot be read or are not usable; nothing has changed.
+        """
+        turn = next(self._turns)
+        policy = self._reread()
+        with self._lock:
+            # Whoever began later, in another thread or a signal's handler, has read what is newer.
+            if turn > self._turn:
+                self._turn = turn
+                self.policy = policy
+                self.forget()
+
+    def forget(self) -> None:
+        """Forget every decision that was made."""
+        with self._lock:
+            memos = list(self._memos.values())
+        for memo in memos:
+            memo.clear()
+
+    def after_fork(self) -> None:
+        """Start with a new lock in a forked child, and with nothing decided."""
+        self._lock = threading.RLock()
+        self.forget()

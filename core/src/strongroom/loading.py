@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from strongroom.cache import Entry, Flight, Key, refresh_of
+from strongroom.cache import Entry, Flight, Key
 from strongroom.contracts.anomaly import Access
 from strongroom.contracts.backend import ReadRequest, ReadResult
 from strongroom.errors import (
@@ -17,6 +17,7 @@ from strongroom.errors import (
 )
 from strongroom.grants import Grant
 from strongroom.model import Freshness, Secret
+from strongroom.pauses import credentials_of, refresh_of
 from strongroom.wiring import Parts
 
 
@@ -74,25 +75,35 @@ class Loader:
         """Get a secret from its backend, once for all who want it at the same time."""
         started = self._clock()
         while True:
-            flight, leading = self.join(load)
-            load.flight = flight
-            if leading:
-                return self.lead(load, flight)
+            own: Flight[Secret] = Flight()
+            try:
+                flight, leading = self.join(load, own)
+                load.flight = flight
+                if leading:
+                    return self.lead(load, flight)
+            except BaseException as error:
+                self.give_up(load, own, error)
+                raise
             while not flight.done.wait(1.0) and flight.leader.is_alive():
                 pass
             if flight.has_answer():
                 return self.follow(load, flight, started)
             # The leader's thread ended without an answer, by a KeyboardInterrupt say: somebody else leads.
 
-    def join(self, load: Load) -> tuple[Flight[Secret], bool]:
-        """Return the load under way for a read, and whether the caller must do it."""
-        flight, leading = self._cache.join(load.key)
+    def join(self, load: Load, own: Flight[Secret]) -> tuple[Flight[Secret], bool]:
+        """Return the load under way for a read, and whether the caller must do it; then it is the caller's own one."""
+        flight, leading = self._cache.join(load.key, own)
         entry = self._entries.get(load.key) if leading and not load.refresh else None
         if entry is None or self._clock() >= entry.fresh_until:
             return flight, leading
         # It has come between the caller's look at the cache and now.
         self._cache.land(load.key, flight, secret=entry.secret, error=entry.error)
         return flight, False
+
+    def give_up(self, load: Load, flight: Flight[Secret], error: BaseException) -> None:
+        """Land a flight that was interrupted before it landed by itself: nobody is to wait for it for ever."""
+        if not flight.done.is_set():
+            self._cache.land(load.key, flight, secret=None, error=error)
 
     def lead(self, load: Load, flight: Flight[Secret]) -> Secret:
         """Ask the backend, as the one who does so for all that wait for the flight."""
@@ -122,13 +133,15 @@ class Loader:
 
     def denial(self, load: Load) -> StrongroomError | None:
         """Return why the backend need not be asked for this secret: it has denied it a moment ago."""
-        denied = None if load.refresh and load.is_read else self._pauses.enter(load.key)
+        if (load.refresh and load.is_read) or self._pauses.holding(credentials_of(load.grant.origin)):
+            return None  # nor is the turn to try it taken where it will not be asked anyway
+        denied = self._pauses.enter(load.key)
         return denied.again() if denied is not None else None
 
     def refused_credentials(self, load: Load) -> StrongroomError | None:
         """Return why a secret's backend need not be asked at all: it has refused our credentials a moment ago."""
         origin = load.grant.origin
-        if (load.refresh and load.is_read) or self._pauses.enter(origin) is None:
+        if (load.refresh and load.is_read) or self._pauses.enter(credentials_of(origin)) is None:
             return None
         # Not the old error itself: it may speak of another name.
         return AuthenticationError(
@@ -163,9 +176,10 @@ class Loader:
             StrongroomError: It failed.
         """
         entry = self._entries.get(load.key)
-        held = self._pauses.holding(load.key) or self._pauses.holding(load.grant.origin)
-        if held is not None and entry is not None:
-            entry.in_refresh(held.until)
+        held = self._pauses.holding(load.key) or self._pauses.holding(credentials_of(load.grant.origin))
+        if held is not None:
+            if entry is not None:
+                entry.in_refresh(held.until)
             return
         flight, leading = self._cache.join(load.key)
         if not leading:
@@ -229,7 +243,7 @@ class Loader:
         self._record_call(load, started, version=result.version, request_id=result.request_id)
         kept = secret.with_changes(freshness=Freshness.CACHED)
         self._cache.store(load.key, grant.name, flight, secret=kept, error=None)
-        self._pauses.end(load.key, refresh_of(load.key), grant.origin)
+        self._pauses.end(load.key, refresh_of(load.key), credentials_of(grant.origin))
         self._parts.start_sweeper()
         return secret
 
@@ -246,11 +260,11 @@ class Loader:
         self._record_call(load, started, result=error.code)
         if isinstance(error, SecretNotFoundError):
             self._cache.store(load.key, grant.name, flight, secret=None, error=error)
-            self._pauses.end(load.key, refresh_of(load.key), grant.origin)
+            self._pauses.end(load.key, refresh_of(load.key), credentials_of(grant.origin))
         elif isinstance(error, AccessDeniedError):
             self._note_denial(load, entry, error)
         elif isinstance(error, AuthenticationError):
-            self._pauses.failed(grant.origin, error)
+            self._pauses.failed(credentials_of(grant.origin), error)
         raise error
 
     def _note_denial(self, load: Load, entry: Entry | None, error: AccessDeniedError) -> None:

@@ -272,7 +272,7 @@ class SecretManager(BatchReader):
             ConfigurationError: The configuration cannot be read or is not usable;
                 the policies stay as they were.
         """
-        self._parts.reload_policy()
+        self._parts.decisions.reload()
 
     def maintenance(self, backend: str | None = None) -> AuditedMaintenance:
         """Return what verifies, backs up and re-keys a backend that keeps its own file.

@@ -88,3 +88,16 @@ class Pauses:
     def clear(self) -> None:
         """Forget every failure."""
         self._pauses.clear()
+
+
+# Reads are remembered by a name, or by a name and a version. What follows must be neither.
+
+
+def refresh_of(key: Hashable) -> Hashable:
+    """Return what a failed refresh in the background is remembered by: it holds up no reader."""
+    return ("refresh", key, None)
+
+
+def credentials_of(backend: str) -> Hashable:
+    """Return what credentials that a backend has refused are remembered by: a secret may be called as it is."""
+    return ("credentials", backend, None)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from strongroom import acting
 from strongroom.access import Gate
-from strongroom.cache import Entry, Key, refresh_of
+from strongroom.cache import Entry, Key
 from strongroom.contracts.anomaly import Access
 from strongroom.contracts.backend import ListRequest, VersionsRequest
 from strongroom.errors import (
@@ -19,6 +19,7 @@ from strongroom.errors import (
 from strongroom.grants import Grant
 from strongroom.loading import Load, Loader
 from strongroom.model import Freshness, Principal, PrincipalSource, Secret, SecretName, SecretVersion
+from strongroom.pauses import refresh_of
 from strongroom.policy import Action
 from strongroom.wiring import Parts
 
@@ -39,7 +40,7 @@ class Identity:
 
     def __init__(self, parts: Parts, principal: Principal, base: Gate | None = None) -> None:
         self.gate = Gate(parts, principal, base)
-        self.grants = parts.grants(self.gate.chain)
+        self.grants = parts.decisions.memo(self.gate.chain)
 
 
 class Reader:
@@ -224,7 +225,7 @@ class Reader:
         """Lead a name that is new to this principal through name check and policy, and open its backend."""
         identity = self._identity
         # Before the decision: if the policies are read anew meanwhile, it is not remembered.
-        policy = self._parts.policy
+        policy = self._parts.decisions.policy
         name, ruling = identity.gate.admit(Action.READ, spelling)
         with identity.gate.recording_refusal(Action.READ, name):
             return self._parts.remember(identity.grants, identity.gate.chain, spelling, name, ruling, policy=policy)

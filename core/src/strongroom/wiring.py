@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 import time
@@ -23,7 +22,7 @@ from strongroom.contracts.backend import Backend, Capability
 from strongroom.discovery import Catalogue, Kind
 from strongroom.errors import ClosedError, PluginError, StrongroomError
 from strongroom.events import Subscriptions
-from strongroom.grants import Grant, Memo
+from strongroom.grants import Decisions, Grant, Memo
 from strongroom.model import Principal, SecretName
 from strongroom.policy import Policy, Ruling, matches
 from strongroom.resilience import GuardedBackend
@@ -61,10 +60,7 @@ class Parts:
         sinks: tuple[AuditSink, ...] = (),
     ) -> None:
         self.configuration = configuration
-        self._reread = reread or (lambda: configuration)
-        self.policy = configuration.policy
-        self._turns = itertools.count(1)
-        self._policy_turn = 0
+        self.decisions = Decisions(configuration.policy, (lambda: reread().policy) if reread else None)
         self.clock = clock
         self.wall_clock = wall_clock
         self.subscriptions = Subscriptions()
@@ -75,10 +71,6 @@ class Parts:
         self._backends: dict[str, GuardedBackend] = {}
         # Reentrant, since opening a backend may start a process, and forks take this lock.
         self._lock = threading.RLock()
-        # Held by those who read: a principal that nobody acts as any more costs nothing.
-        self._memos: weakref.WeakValueDictionary[tuple[Principal, ...], Memo] = weakref.WeakValueDictionary()
-        # Another lock, since that one may be held for as long as a backend takes to open.
-        self._memo_lock = threading.RLock()
         self.background = Background()
         self._sweeper: threading.Thread | None = None
         self._fork_locks = lifecycle.ForkLocks()
@@ -230,18 +222,6 @@ class Parts:
                 found.append(backend)
         return list(dict.fromkeys(found))
 
-    def grants(self, chain: tuple[Principal, ...]) -> Memo:
-        """Return the memo of what a principal has been found allowed to read.
-
-        Args:
-            chain: The principal, and those whose rights limit it.
-        """
-        with self._memo_lock:
-            memo = self._memos.get(chain)
-            if memo is None:
-                memo = self._memos[chain] = Memo()
-            return memo
-
     def remember(
         self,
         memo: Memo,
@@ -276,36 +256,11 @@ class Parts:
         )
         # What compares in its own way must not be found by a plain name that it takes for its own.
         memo[spelling if type(spelling).__eq__ is str.__eq__ else str.__str__(spelling)] = grant
-        if self.closed or policy is not self.policy:
+        if self.closed or policy is not self.decisions.policy:
             # Meanwhile the memo has been emptied, and what was decided before must not be in it.
             memo.clear()
             self.ensure_open()
         return grant
-
-    def reload_policy(self) -> None:
-        """Read the policies anew, and decide by them from now on.
-
-        Raises:
-            ConfigurationError: The configuration cannot be read or is not usable; nothing has changed.
-        """
-        turn = next(self._turns)
-        policy = self._reread().policy
-        with self._memo_lock:
-            # Whoever began later, in another thread or a signal's handler, has read what is newer.
-            if turn > self._policy_turn:
-                self._policy_turn = turn
-                self.replace_policy(policy)
-
-    def replace_policy(self, policy: Policy) -> None:
-        """Decide by other rules from now on, and forget every decision that was made."""
-        self.policy = policy
-        self._forget_decisions()
-
-    def _forget_decisions(self) -> None:
-        with self._memo_lock:
-            memos = list(self._memos.values())
-        for memo in memos:
-            memo.clear()
 
     def start_sweeper(self) -> None:
         """Have expired entries removed from memory from now on, by a daemon thread."""
@@ -336,11 +291,10 @@ class Parts:
     def after_fork_in_child(self) -> None:
         """Start with new locks, threads and connections, and an empty cache."""
         self._lock = threading.RLock()
-        self._memo_lock = threading.RLock()
         self._fork_locks = lifecycle.ForkLocks()
         self._sweeper = None
         backends = [backend.after_fork for backend in self._backends.values()]
-        self._forget_decisions()
+        self.decisions.after_fork()
         kept = [one.after_fork for one in (self.memory, self.alerts) if one is not None]
         lifecycle.all_of([self.cache.after_fork, self.background.after_fork, self.anomaly.after_fork, *kept, *backends])
 
@@ -369,7 +323,7 @@ class Parts:
             self._close_audit()
             return
         self.background.close()
-        self._forget_decisions()
+        self.decisions.forget()
         self.cache.clear()
         backends = [one.close for one in self._backends.values()]
         told = [] if self.alerts is None else [self.alerts.close]
