@@ -233,7 +233,7 @@ def test_rights_that_are_taken_away_are_gone_within_the_block_too(open_manager: 
     with acting_as("api"):
         assert may_read(manager) == "abc"
         policy = manager._parts.decisions.policy
-        manager._parts.replace_policy(type(policy)(policy.rules[:1]))
+        manager._parts.decisions.replace(type(policy)(policy.rules[:1]))
         assert may_read(manager) == ""
-        manager._parts.replace_policy(policy)
+        manager._parts.decisions.replace(policy)
         assert may_read(manager) == "abc"

@@ -279,9 +279,8 @@ class AsyncSecretManager:
         self._threads.ensure_open()
         subscriber: _Subscriber[SecretUpdated] = _Subscriber(callback, asyncio.get_running_loop())
         outcome, records = self._reader.attempt(partial(self._manager.on_update, name, subscriber))
-        for record in records:
-            # Of a refusal, which the caller need not wait for.
-            self._threads.submit(record)
+        # Of a refusal, which the caller need not wait for.
+        self._reader.leave(records)
         subscriber.end = outcome()
         return subscriber.end
 

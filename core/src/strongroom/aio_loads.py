@@ -12,6 +12,7 @@ from typing import Any
 
 from strongroom.aio_threads import Threads, post
 from strongroom.cache import Flight
+from strongroom.errors import ClosedError, StrongroomError
 from strongroom.loading import Load
 from strongroom.model import Secret
 from strongroom.reading import Reader
@@ -52,10 +53,11 @@ class SharedLoads:
         group = _Group(waiters, self._threads.hold())
         try:
             self._threads.submit(partial(self._lead, group, place))
-        except BaseException as error:
+        # They get it, whatever it is: each of them waits, or is about to.
+        except BaseException as error:  # noqa: BLE001  # see above
             group.held.set_result(None)
             _tell(waiters, error)
-            raise
+            return
         self._threads.under_way[place] = group
 
     def _may_be_joined(self, group: _Group) -> bool:
@@ -71,10 +73,7 @@ class SharedLoads:
         group.begun = True
         first = group.first
         first.run(partial(self._fetch, first.load))
-        if not post(first.loop, partial(self._landed, group, place)):
-            # The loop is closed, so nobody waits any more; what was asked for is recorded all the same.
-            self._follow(group.joined, first.load.flight)
-            group.held.set_result(None)
+        post(first.loop, _Landing(partial(self._landed, group, place), partial(self._lost, group, place)))
 
     def _fetch(self, load: Load) -> Secret:
         # It may have been fetched by somebody else while this waited for a thread.
@@ -83,8 +82,7 @@ class SharedLoads:
 
     def _landed(self, group: _Group, place: Any) -> None:
         """Give the first one its answer, and have the others' recorded; on the loop."""
-        if self._threads.under_way.get(place) is group:
-            del self._threads.under_way[place]
+        self._over(group, place)
         group.first.deliver()
         flight = group.first.load.flight
         try:
@@ -93,10 +91,24 @@ class SharedLoads:
             elif waiting := [waiter for waiter in group.joined if not waiter.future.done()]:
                 # The first one was interrupted: somebody else leads.
                 self._enter(waiting)
-        except RuntimeError as error:
+        except (RuntimeError, ClosedError) as error:
             _tell(group.joined, error)
         finally:
             group.held.set_result(None)
+
+    def _lost(self, group: _Group, place: Any) -> None:
+        """Have recorded what was asked for, although the loop has been closed and nobody waits any more."""
+        self._over(group, place)
+        try:
+            self._threads.submit(partial(self._follow, group.joined, group.first.load.flight))
+        except (RuntimeError, ClosedError):
+            pass  # the process ends, too, or has no thread to spare; none of them got a value
+        finally:
+            group.held.set_result(None)
+
+    def _over(self, group: _Group, place: Any) -> None:
+        if self._threads.under_way.get(place) is group:
+            del self._threads.under_way[place]
 
     def _follow(self, waiters: list[_Waiter], flight: Flight[Secret] | None) -> None:
         """Let others take over what a load has brought, and record that each did; in a thread."""
@@ -152,7 +164,29 @@ class _Waiter:
             self.future.set_result(self.secret)
 
 
+class _Landing:
+    """What a loop is to call when a load has landed; a loop that is closed forgets it instead, then or earlier.
+
+    Args:
+        call: What it calls.
+        otherwise: What is done if it never does.
+    """
+
+    def __init__(self, call: Callable[[], object], otherwise: Callable[[], object]) -> None:
+        self._call: Callable[[], object] | None = call
+        self._otherwise = otherwise
+
+    def __call__(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call()
+
+    def __del__(self) -> None:
+        if self._call is not None:
+            self._otherwise()
+
+
 def _tell(waiters: list[_Waiter], error: BaseException) -> None:
     for waiter in waiters:
-        waiter.error = error
+        waiter.error = error.again() if isinstance(error, StrongroomError) else error
         waiter.deliver()

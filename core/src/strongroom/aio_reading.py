@@ -8,6 +8,7 @@ does not answer is fetched by one thread for all tasks of a loop that want it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import NoReturn, TypeVar
 
@@ -17,7 +18,7 @@ from strongroom.audit import postponed
 from strongroom.batch import Batch, BatchReader, Collected, Progress
 from strongroom.contracts.audit import Reading
 from strongroom.crew import run_all
-from strongroom.errors import AuditError, InvalidNameError, StrongroomError
+from strongroom.errors import AuditError, ClosedError, InvalidNameError, StrongroomError
 from strongroom.grants import Grant
 from strongroom.loading import Load, Loader
 from strongroom.model import Secret, SecretName
@@ -84,7 +85,8 @@ class LoopReader(BatchReader):
 
     def _take(self, reading: Reading, version: str | None, now: float) -> None:
         if self._buffer.takes_without_waiting(now):
-            self._buffer.add(reading, version, now)
+            # Not `add`, which would look again, and write if a sink has failed in another thread since.
+            self._buffer.add_late(reading, version, now)
             return
         if postponed.records is not None:
             self._take_late(partial(self._add_in_a_thread, reading, version), reading, version, now)
@@ -98,7 +100,7 @@ class LoopReader(BatchReader):
 
     def _take_other(self, reading: Reading, version: str | None, now: float, source: str, result: str) -> None:
         if self._buffer.takes_without_waiting(now):
-            self._buffer.add_other(reading, version, now, source, result)
+            self._buffer.add_late(reading, version, now, source, result)
             return
         add = partial(self._buffer.add_other, reading, version, now, source, result)
         self._take_late(add, reading, version, now, source, result)
@@ -248,7 +250,12 @@ class LoopReader(BatchReader):
         """Do on the loop what does not wait, and have a thread record it before its outcome is known to anybody."""
         outcome, records = self.attempt(call, flushed=flushed)
         if records:
-            await self._threads.start(partial(_do_all, records))
+            try:
+                recorded = self._threads.start(partial(_do_all, records))
+            except (RuntimeError, ClosedError):
+                _do_all(records)  # there is no thread for it: rather the loop waits than that it is not recorded
+            else:
+                await recorded
         return outcome()
 
     def attempt(self, call: Callable[[], Result], *, flushed: bool = False) -> tuple[Callable[[], Result], _Records]:
@@ -270,12 +277,26 @@ class LoopReader(BatchReader):
             return partial(_raise, error), records
         except BaseException:
             # Nobody goes on from here, but what has been seen is recorded.
-            if records:
-                self._threads.submit(partial(_do_all, records))
+            self.leave(records)
             raise
         finally:
             postponed.records = before
         return lambda: result, records
+
+
+    def leave(self, records: list[Callable[[], object]]) -> None:
+        """Have recorded what nobody waits for.
+
+        Args:
+            records: As :meth:`attempt` returns them.
+        """
+        if not records:
+            return
+        try:
+            self._threads.submit(partial(_do_all, records))
+        except (RuntimeError, ClosedError):
+            with suppress(StrongroomError):
+                _do_all(records)
 
 
 def _raise(error: Exception) -> NoReturn:

@@ -132,6 +132,7 @@ class Threads:
         place = (asyncio.get_running_loop(), what)
         shared: asyncio.Future[object] | None = self.under_way.get(place)
         if shared is None or shared.done():
+            self._forget_closed_loops()
             shared = self.under_way[place] = self.start(call)
             shared.add_done_callback(partial(self._over, place))
         # Not awaited itself: a task that is cancelled must not cancel it for the others.
@@ -144,6 +145,11 @@ class Threads:
         shared.exception()  # all who wanted it may have been cancelled, and that is no reason for a complaint
         if self.under_way.get(place) is shared:
             del self.under_way[place]
+
+    def _forget_closed_loops(self) -> None:
+        for place in list(self.under_way):
+            if place[0].is_closed():
+                self.under_way.pop(place, None)
 
     def drain(self, seconds: float) -> None:
         """Wait until nothing is under way any more, but not for longer than that."""

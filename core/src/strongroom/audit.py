@@ -12,9 +12,9 @@ import threading
 import time
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 from strongroom.audit_buffer import HitBuffer, host_name, program_name
 from strongroom.audit_sinks import LOCK_SECONDS as LOCK_SECONDS
@@ -50,6 +50,29 @@ class _Postponed(threading.local):
 
 
 postponed: Final = _Postponed()
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def recorded_at_once(operation: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Let an operation record by itself what it does, also within another one of its thread that puts records aside.
+
+    A signal's handler or a detector may read while an event loop is at a read of its
+    own: what that one has put aside is not for the other to add to.
+    """
+
+    @wraps(operation)
+    def alone(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        if postponed.records is None:
+            return operation(*args, **kwargs)
+        before, postponed.records = postponed.records, None
+        try:
+            return operation(*args, **kwargs)
+        finally:
+            postponed.records = before
+
+    return alone
 
 
 class AuditStage:

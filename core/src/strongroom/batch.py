@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from strongroom._record import Record
 from strongroom.access import printable
+from strongroom.audit import recorded_at_once
 from strongroom.cache import Flight
 from strongroom.contracts.backend import Capability, ReadManyRequest, ReadManyResult, ReadResult
 from strongroom.errors import BackendError, BatchError, StrongroomError
@@ -83,6 +84,7 @@ class Collected:
 class BatchReader(Reader):
     """Reads secrets as one principal, one by one and several at once."""
 
+    @recorded_at_once
     def get_many(
         self,
         names: Iterable[str],
@@ -221,6 +223,7 @@ class BatchReader(Reader):
                 self._loader.give_up(load, flight, error)
                 self._loader.count(load, None, error)
 
+    @recorded_at_once
     def prefetch(self, *patterns: str, concurrency: int = CONCURRENCY, progress: Progress | None = None) -> Batch:
         """Read into the cache every secret whose name matches, where this principal may.
 

@@ -112,8 +112,12 @@ class Decisions:
             # Whoever began later, in another thread or a signal's handler, has read what is newer.
             if turn > self._turn:
                 self._turn = turn
-                self.policy = policy
-                self.forget()
+                self.replace(policy)
+
+    def replace(self, policy: Policy) -> None:
+        """Decide by other rules from now on, and forget every decision that was made."""
+        self.policy = policy
+        self.forget()
 
     def forget(self) -> None:
         """Forget every decision that was made."""

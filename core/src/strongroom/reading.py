@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from strongroom import acting
 from strongroom.access import Gate
+from strongroom.audit import recorded_at_once
 from strongroom.cache import Entry, Key
 from strongroom.contracts.anomaly import Access
 from strongroom.contracts.backend import ListRequest, VersionsRequest
@@ -121,8 +122,12 @@ class Reader:
                             raise
                     entry.visited = True
                     return secret if field is None else secret.field(field)
-        secret = self._read(self._grant(name), version)
+        secret = self._read_slowly(name, version)
         return secret if field is None else secret.field(field)
+
+    @recorded_at_once
+    def _read_slowly(self, name: str, version: str | None) -> Secret:
+        return self._read(self._grant(name), version)
 
     def _read(self, grant: Grant, version: str | None) -> Secret:
         """Lead a read through all stages: detectors, cache, backend."""
@@ -230,6 +235,7 @@ class Reader:
         with identity.gate.recording_refusal(Action.READ, name):
             return self._parts.remember(identity.grants, identity.gate.chain, spelling, name, ruling, policy=policy)
 
+    @recorded_at_once
     def refresh(self, name: str) -> Secret:
         """Fetch a secret from its backend at once, whatever the cache holds.
 
@@ -246,6 +252,7 @@ class Reader:
         self._cache.abandon(grant.name)
         return self._loader.load(Load(grant, None, access, refresh=True))
 
+    @recorded_at_once
     def invalidate(self, name: str | None = None) -> None:
         """Forget what is cached, 'not found' included, so that the next read asks the backend.
 
@@ -264,6 +271,7 @@ class Reader:
             if self._gate.permits(Action.READ, known):
                 self._cache.drop(known)
 
+    @recorded_at_once
     def list(self, prefix: str = "") -> list[SecretName]:
         """Return the names below a prefix that this principal may list, sorted.
 
@@ -293,6 +301,7 @@ class Reader:
             return self._gate.canonical(Action.LIST, prefix)
         return self._gate.canonical(Action.LIST, prefix.removesuffix("/")) if prefix else ""
 
+    @recorded_at_once
     def versions(self, name: str) -> tuple[SecretVersion, ...]:
         """Return the versions of a secret that its backend keeps, oldest first.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from strongroom._record import Record
 from strongroom.access import Gate
+from strongroom.audit import recorded_at_once
 from strongroom.contracts.backend import Capability, DeleteRequest, ReadRequest, WriteRequest
 from strongroom.errors import AuditError, ClosedError, InvalidValueError, StrongroomError
 from strongroom.events import SecretUpdated
@@ -52,6 +53,7 @@ class Writer:
         self._drop = drop
         self._clock = parts.clock
 
+    @recorded_at_once
     def set(self, name: str, value: SecretValue | InvalidValueError, *, expect_version: str | Absent | None) -> Written:
         """Create or update a secret; see :meth:`SecretManager.set`.
 
@@ -65,6 +67,7 @@ class Writer:
                 raise value
         return self._write("set", action, WriteRequest(name=canonical, value=value, expect_version=expected))
 
+    @recorded_at_once
     def check_set(self, name: str, value: SecretValue, *, expect_version: str | Absent | None) -> SecretName:
         """Refuse what ``set`` would refuse; see :meth:`SecretManager.check_set`."""
         canonical, expected = self._writable(name, expect_version)
@@ -147,6 +150,7 @@ class Writer:
     def _notify(self, name: SecretName, change: str, version: str | None) -> tuple[str, ...]:
         return self._parts.subscriptions.notify(SecretUpdated(name=name, change=change, version=version)).failed
 
+    @recorded_at_once
     def delete(self, name: str) -> Deleted:
         """Delete a secret; see :meth:`SecretManager.delete`."""
         canonical = self._gate.check(Action.DELETE, name)
@@ -164,6 +168,7 @@ class Writer:
             subscribers_failed=failed,
         )
 
+    @recorded_at_once
     def rotate(
         self,
         name: str,
