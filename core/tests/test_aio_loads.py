@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -15,7 +17,7 @@ import pytest
 import strongroom
 
 from strongroom import AsyncSecretManager, Secret, SecretManager
-from strongroom.errors import AuditError, BackendUnavailableError, SecretNotFoundError, StrongroomError
+from strongroom.errors import AuditError, BackendUnavailableError, ClosedError, SecretNotFoundError, StrongroomError
 
 NAME = "db/password"
 TASKS = 1000
@@ -424,3 +426,115 @@ class TestSeveralLoops:
         assert [len(found) for found in results] == [50, 50]
         assert not [error for found in results for error in found if isinstance(error, StrongroomError)]
         assert hooked.reads == [NAME]
+
+
+class TestLoopsThatEnd:
+    """What was asked for on a loop that has been closed since."""
+
+    def test_one_that_is_closed_before_it_hears_of_the_answer_costs_no_record(
+        self, manager: Any, hooked: Any, gate: Any, sink: Any
+    ) -> None:
+        aio = AsyncSecretManager(manager)
+        landed = threading.Event()
+        loop = asyncio.new_event_loop()
+
+        async def main() -> None:
+            hooked.on_read = lambda _: gate.hold()
+            waiting = [asyncio.create_task(aio.get(NAME)) for _ in range(3)]
+            await asyncio.to_thread(gate.wait_for_arrival)
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+        loop.run_until_complete(main())
+        post = loop.call_soon_threadsafe
+
+        def note(*call: Any) -> Any:
+            try:
+                return post(*call)
+            finally:
+                landed.set()
+
+        loop.call_soon_threadsafe = note  # type: ignore[method-assign]
+        gate.open()
+        assert landed.wait(10)
+        loop.close()
+        assert sink.wait_for(lambda events: sum(event.event == "get" for event in events) == 3)
+        asyncio.run(aio.aclose())
+        assert not aio._threads._jobs
+
+    def test_one_that_is_closed_meanwhile_is_not_held(self, manager: Any, hooked: Any, gate: Any, sink: Any) -> None:
+        hooked.on_read = lambda _: gate.hold()
+        aio = AsyncSecretManager(manager)
+
+        async def main() -> weakref.ref[Any]:
+            asyncio.create_task(aio.get(NAME))  # noqa: RUF006  # it is given up with the loop
+            await asyncio.to_thread(gate.wait_for_arrival)
+            return weakref.ref(asyncio.get_running_loop())
+
+        loop = asyncio.run(main())
+        gate.open()
+        asyncio.run(aio.aclose())
+        gc.collect()
+        assert loop() is None
+
+    def test_what_only_its_tasks_wanted_once_is_forgotten_with_it(self, manager: Any, gate: Any) -> None:
+        aio = AsyncSecretManager(manager)
+
+        async def give_up() -> None:
+            asyncio.create_task(aio._threads.once("this", gate.hold))  # noqa: RUF006  # as above
+            await asyncio.to_thread(gate.wait_for_arrival)
+
+        asyncio.run(give_up())
+        gate.open()
+        asyncio.run(aio._threads.once("that", lambda: None))
+        assert not aio._threads.under_way
+
+
+class TestWithoutAThread:
+    """Where no thread can be had for a load."""
+
+    def test_each_task_is_told_and_the_loop_has_no_complaint(
+        self, manager: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        complaints: list[Any] = []
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise RuntimeError("can't start new thread")
+
+        async def main() -> list[Any]:
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+            aio = AsyncSecretManager(manager)
+            await warm_up(aio)
+            with monkeypatch.context() as patch:
+                patch.setattr(aio._threads, "submit", refuse)
+                failed = await get_all(aio, NAME, 3)
+            gc.collect()
+            await asyncio.sleep(0)
+            assert (await aio.get(NAME)).reveal_text() == "s3cret"
+            await aio.aclose()
+            return failed
+
+        assert [type(error) for error in asyncio.run(main())] == [RuntimeError] * 3
+        assert complaints == []
+
+    def test_those_who_wait_are_told_at_the_end_of_the_interpreter(
+        self, manager: Any, hooked: Any, gate: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: Any, **__: Any) -> None:
+            raise ClosedError("the interpreter is about to end")
+
+        async def main() -> list[Any]:
+            aio = AsyncSecretManager(manager)
+            await warm_up(aio)
+            hooked.on_read = lambda _: gate.hold()
+            waiting = asyncio.ensure_future(get_all(aio, NAME, 3))
+            await asyncio.to_thread(gate.wait_for_arrival)
+            with monkeypatch.context() as patch:
+                patch.setattr(aio._threads, "submit", refuse)
+                gate.open()
+                return await asyncio.wait_for(waiting, 10)
+
+        answers = asyncio.run(main())
+        assert [type(answer) for answer in answers] == [Secret, ClosedError, ClosedError]
+        assert answers[1] is not answers[2]

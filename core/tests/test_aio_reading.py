@@ -402,6 +402,84 @@ class TestRefusals:
         asyncio.run(main(open_manager(backends={"memory": hooked}, **WATCHED)))
         assert [event.key for event in sink.named("get") if event.source == "backend"] == ["db/user", NAME]
 
+    @pytest.mark.parametrize(
+        "read",
+        [
+            lambda manager: manager.get(NAME),
+            lambda manager: manager.get_many([NAME]),
+            lambda manager: manager.refresh(NAME),
+        ],
+    )
+    def test_what_is_read_within_a_read_is_recorded_before_it_is_returned(
+        self, read: Callable[[Any], object], open_manager: Any, hooked: Any, watched: Any, sink: Any
+    ) -> None:
+        """By a signal's handler or a detector, which may come in the middle of what the loop does."""
+        judge = watched.judge
+        seen: list[list[str]] = []
+
+        async def main(manager: SecretManager) -> None:
+            def read_and_judge(access: Any) -> Any:
+                if access.name == "db/user":
+                    read(manager)
+                    seen.append([event.key for event in sink.named("get")])
+                return judge(access)
+
+            async with AsyncSecretManager(manager) as aio:
+                await aio.get("db/user")
+                watched.judge = read_and_judge
+                await aio.get("db/user")
+
+        asyncio.run(main(open_manager(backends={"memory": hooked}, **WATCHED)))
+        assert seen == [["db/user", NAME]]
+
+    def test_a_refusal_is_recorded_although_there_is_no_thread_for_it(
+        self, open_manager: Any, hooked: Any, rule: Any, sink: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        manager = open_manager(backends={"memory": hooked}, policies=[rule("tester", "read", names="db/user")])
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise RuntimeError("can't start new thread")
+
+        async def main() -> None:
+            async with AsyncSecretManager(manager) as aio:
+                await aio.get("db/user")
+                with monkeypatch.context() as patch:
+                    patch.setattr(aio._threads, "submit", refuse)
+                    with pytest.raises(AccessDeniedError):
+                        await aio.get(NAME)
+                    with pytest.raises(InvalidNameError):
+                        aio.on_update("db/**/", print)
+
+        asyncio.run(main())
+        assert [event.result for event in sink.named("get")] == ["ok", "denied", "invalid_name"]
+
+    def test_a_sink_that_fails_just_before_a_hit_is_taken_does_not_hold_up_the_loop(
+        self, manager: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def main() -> None:
+            async with AsyncSecretManager(manager) as aio:
+                await cached(aio)
+                buffer, here = manager._parts.audit.buffer, threading.get_ident()
+                looks, flush = buffer.takes_without_waiting, buffer._flush
+                flushed_by: list[int] = []
+
+                def look(now: float) -> bool:
+                    takes = looks(now)
+                    buffer.due = float("-inf")  # as another thread notes it
+                    return takes
+
+                def note() -> None:
+                    flushed_by.append(threading.get_ident())
+                    flush()
+
+                monkeypatch.setattr(buffer, "takes_without_waiting", look)
+                monkeypatch.setattr(buffer, "_flush", note)
+                assert looks(aio._reader._clock())
+                at_once(aio.get(NAME))
+                assert here not in flushed_by
+
+        asyncio.run(main())
+
     def test_a_name_that_is_not_there_is_answered_from_the_cache(
         self, manager: Any, hooked: Any, submissions: Submissions
     ) -> None:

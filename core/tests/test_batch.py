@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from strongroom.builtin.memory import MemoryBackend
-from strongroom.contracts import Backend, ReadRequest, ReadResult
-from strongroom.errors import BackendUnavailableError
-from strongroom.model import Freshness
+from strongroom.builtin.settings import MemorySettings
+from strongroom.contracts import Backend, ReadManyRequest, ReadManyResult, ReadRequest, ReadResult
+from strongroom.errors import BackendError, BackendUnavailableError, SecretNotFoundError
+from strongroom.model import Freshness, SecretValue
 from strongroom.testing import in_threads
 
 NAMES = [f"n/{number}" for number in range(25)]
@@ -46,9 +47,6 @@ class Single(MemoryBackend):
 
 @pytest.fixture
 def single() -> Single:
-    from strongroom.builtin.settings import MemorySettings
-    from strongroom.model import SecretValue
-
     return Single(MemorySettings(seed={name: SecretValue("v") for name in NAMES}))
 
 
@@ -162,3 +160,42 @@ def test_helping_threads_act_as_who_asks(open_manager: Any, single: Single, sink
     assert list(batch.found) == ["n/1", "n/2"]
     assert {error.code for error in batch.errors.values()} == {"denied"}
     assert {event.principal for event in sink.named("get")} == {"app"}
+
+
+class Answering(MemoryBackend):
+    """A backend that answers for several names with what a test has prepared."""
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__(settings)
+        self.found: Any = {}
+        self.errors: Any = {}
+
+    def read_many(self, request: ReadManyRequest) -> ReadManyResult:
+        return ReadManyResult(found=self.found, errors=self.errors)
+
+
+@pytest.fixture
+def answering() -> Answering:
+    return Answering(MemorySettings(seed={"n/1": SecretValue("v"), "n/2": SecretValue("w")}))
+
+
+@pytest.mark.parametrize("found", [{}, None, 3, {"n/1": None, "n/2": "text"}, {"n/3": None}])
+def test_what_is_no_answer_is_an_error_of_each_name(found: Any, open_manager: Any, answering: Answering) -> None:
+    answering.found = found
+    manager = open_manager(backends={"memory": answering})
+    batch = manager.get_many(["n/1", "n/2"])
+    assert {name: type(error) for name, error in batch.errors.items()} == {"n/1": BackendError, "n/2": BackendError}
+    assert manager.get("n/1").reveal_text() == "v"
+
+
+def test_answers_that_nobody_asked_for_are_not_kept(open_manager: Any, answering: Answering) -> None:
+    answering.found = {name: ReadResult(value=SecretValue("x"), version="1") for name in ("n/1", "n/2", "n/3")}
+    manager = open_manager(backends={"memory": answering})
+    assert list(manager.get_many(["n/1"]).found) == ["n/1"]
+    assert manager.get("n/2").reveal_text() == "w"
+
+
+def test_one_error_for_several_names_is_one_of_each(open_manager: Any, answering: Answering) -> None:
+    answering.errors = dict.fromkeys(("n/1", "n/2"), SecretNotFoundError("it is gone"))
+    batch = open_manager(backends={"memory": answering}).get_many(["n/1", "n/2"])
+    assert {name: error.name for name, error in batch.errors.items()} == {"n/1": "n/1", "n/2": "n/2"}

@@ -90,3 +90,29 @@ def test_where_no_thread_can_be_started_the_caller_does_it_all(monkeypatch: pyte
     jobs: list[Callable[[], object]] = [partial(done.append, number) for number in range(5)]
     run_all(jobs, threads=8)
     assert done == list(range(5))
+
+
+def test_an_interrupt_while_threads_are_started_begins_no_further_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, go_on, done = threading.Event(), threading.Event(), list[int]()
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if started.is_set():
+            raise KeyboardInterrupt
+        start(thread)
+        assert started.wait(10)
+
+    def job(number: int) -> None:
+        done.append(number)
+        started.set()
+        assert go_on.wait(10)
+
+    before = set(threading.enumerate())
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_all((partial(job, number) for number in range(10)), threads=3)
+    helpers = set(threading.enumerate()) - before
+    go_on.set()
+    for helper in helpers:
+        helper.join(10)
+    assert done == [0]

@@ -151,3 +151,18 @@ def test_places_of_removed_entries_do_not_pile_up(steps: list[tuple[str, int]]) 
             small.entries.pop(key, None)
         assert len(small.entries) <= 4
         assert sum(map(len, small.sieve._queues)) <= 2 * 4 + 17
+
+
+class Popular(Candidate):
+    """An entry that is read again as soon as the hand has passed it."""
+
+    visited = property(lambda _: True, lambda *_: None)  # type: ignore[assignment]  # it replaces a slot
+
+
+def test_readers_cannot_keep_the_hand_going_for_ever() -> None:
+    small = Small(3)
+    for key in "abc":
+        small.sieve.insert(key, Popular())
+    assert small.sieve.choose() is None
+    small.sieve.insert("d", Candidate())
+    assert small.sieve.choose() == "d"

@@ -274,7 +274,7 @@ class TestRecords:
         manager.flush()
         assert [event.timestamp for event in sink.named("get")] == ["1969-12-31T23:59:58.250000+00:00"] * 2
 
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes can fork")
     @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
     def test_a_hit_is_recorded_by_a_child_that_was_forked_in_its_middle(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

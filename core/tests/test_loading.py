@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import linecache
+import sys
 import time
 
 from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -18,6 +22,7 @@ from strongroom.errors import (
     SecretNotFoundError,
     StrongroomError,
 )
+from strongroom.loading import Load
 from strongroom.model import Freshness, SecretName
 from strongroom.testing import FakeClock, in_threads
 
@@ -366,6 +371,75 @@ class TestRefusals:
         clock.advance(1)
         assert manager.get("a").reveal_text() == "1"
 
+    def test_a_denied_name_is_asked_for_at_growing_intervals(
+        self, open_manager: Any, hooked: Any, clock: FakeClock
+    ) -> None:
+        fail(hooked, AccessDeniedError("not for you"))
+        manager = open_manager(backends={"memory": hooked})
+        asked: list[int] = []
+        for second in range(16):
+            before = len(hooked.reads)
+            with pytest.raises(AccessDeniedError):
+                manager.get(NAME)
+            asked += [second] * (len(hooked.reads) - before)
+            clock.advance(1)
+        assert asked == [0, 1, 3, 7, 15]
+
+    def test_a_secret_that_is_called_as_its_backend_is_held_back_alone(
+        self, open_manager: Any, make_hooked: Any
+    ) -> None:
+        backend = make_hooked({"memory": "1", "b": "2"})
+        fail(backend, AccessDeniedError("not for you"))
+        manager = open_manager(backends={"memory": backend})
+        with pytest.raises(AccessDeniedError):
+            manager.get("memory")
+        backend.on_read = None
+        assert manager.get("b").reveal_text() == "2"
+
+    @pytest.mark.parametrize("read", [lambda manager: manager.get("a"), lambda manager: manager.get_many(["a"])])
+    def test_what_is_held_back_does_not_take_the_turn_to_try_the_backend(
+        self, read: Callable[[Any], object], open_manager: Any, make_hooked: Any, clock: FakeClock
+    ) -> None:
+        backend = make_hooked({"a": "1", "b": "2"})
+        manager = open_manager(backends={"memory": backend})
+        fail(backend, AccessDeniedError("not for you"))
+        for _ in range(3):
+            manager.get_many(["a"])
+            clock.advance(2)
+        manager.get_many(["a"])
+        fail(backend, AuthenticationError("a new key is needed"))
+        manager.get_many(["b"])
+        backend.on_read = None
+        clock.advance(1)
+        with suppress(AccessDeniedError):
+            read(manager)
+        assert manager.get("b").reveal_text() == "2"
+
+    def test_refused_credentials_do_not_take_the_turn_to_try_a_denied_name(
+        self, open_manager: Any, make_hooked: Any, clock: FakeClock
+    ) -> None:
+        backend = make_hooked({"a": "1", "b": "2"})
+        manager = open_manager(backends={"memory": backend})
+        fail(backend, AccessDeniedError("not for you"))
+        manager.get_many(["a"])
+        clock.advance(0.5)
+        fail(backend, AuthenticationError("a new key is needed"))
+        manager.get_many(["b"])
+        clock.advance(0.7)
+        manager.get_many(["a"])
+        backend.on_read = None
+        clock.advance(0.3)
+        assert manager.get("a").reveal_text() == "1"
+
+    def test_a_refresh_that_is_held_back_is_no_failed_call(self, open_manager: Any, hooked: Any) -> None:
+        manager = open_manager(backends={"memory": hooked})
+        fail(hooked, AuthenticationError("a new key is needed"))
+        manager.get_many([NAME])
+        # As in the background, for an entry that has been dropped since.
+        manager._loader.fetch_anew(Load(manager._grant(NAME), None, None, refresh=True, is_read=False))
+        stats = manager.stats()
+        assert (stats.refreshes, stats.failed_refreshes) == (0, 0)
+
     @pytest.mark.parametrize("change", [lambda manager: manager.invalidate("a"), lambda manager: manager.set("a", "1")])
     def test_a_change_ends_the_pause_of_a_denied_name(self, change: Any, open_manager: Any, make_hooked: Any) -> None:
         backend = make_hooked({"a": "1"})
@@ -403,3 +477,52 @@ class TestRefusals:
         with pytest.raises(AuthenticationError):
             manager.get("db/user")
         assert manager.get(NAME).freshness is Freshness.CACHED
+
+
+class Interrupt:
+    """Ends a thread's work at the n-th line of these modules, as a signal's handler may."""
+
+    MODULES = ("loading.py", "cache.py", "batch.py", "crew.py")
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+
+    @property
+    def has_come(self) -> bool:
+        return self._left == 0
+
+    def __call__(self, frame: FrameType, _event: str, _argument: Any) -> Any:
+        return self._line if frame.f_code.co_filename.endswith(self.MODULES) else None
+
+    def _line(self, frame: FrameType, event: str, _argument: Any) -> Any:
+        # The interpreter itself looks for signals neither before a lock is taken nor before it is given back.
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        if event == "line" and not line.lstrip().startswith("with "):
+            self._left -= 1
+            if self.has_come:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return self._line
+
+
+@pytest.mark.parametrize("read", [lambda manager: manager.get("a"), lambda manager: manager.get_many(["a", "b"])])
+def test_an_interrupt_at_any_moment_leaves_nobody_waiting(
+    read: Callable[[Any], object], open_manager: Any, make_hooked: Any
+) -> None:
+    tracer = sys.gettrace()
+    for at in range(1, 1000):
+        manager = open_manager(backends={"memory": make_hooked({"a": "1", "b": "2"})})
+        interrupt = Interrupt(at)
+        sys.settrace(interrupt)
+        try:
+            read(manager)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(tracer)
+        if not interrupt.has_come:
+            break
+        # In another thread: one that was interrupted waits for nothing of its own.
+        answer = in_threads(1, lambda _: [manager.get(name).reveal_text() for name in ("a", "b")])  # noqa: B023  # done at once
+        assert answer == [["1", "2"]]
+    assert at > 50

@@ -98,6 +98,8 @@ class SharedLoads:
 
     def _lost(self, group: _Group, place: Any) -> None:
         """Have recorded what was asked for, although the loop has been closed and nobody waits any more."""
+        if not self._threads.holds(group.held):
+            return  # this is a forked child, and the load is the parent's
         self._over(group, place)
         try:
             self._threads.submit(partial(self._follow, group.joined, group.first.load.flight))

@@ -283,7 +283,6 @@ class LoopReader(BatchReader):
             postponed.records = before
         return lambda: result, records
 
-
     def leave(self, records: list[Callable[[], object]]) -> None:
         """Have recorded what nobody waits for.
 

@@ -104,6 +104,10 @@ class Threads:
         self._note(job)
         return job
 
+    def holds(self, job: Future[Any]) -> bool:
+        """Tell whether that counts as work under way in this process."""
+        return job in self._jobs
+
     def _note(self, job: Future[Any]) -> None:
         jobs = self._jobs
         jobs.add(job)

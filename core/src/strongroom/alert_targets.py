@@ -102,12 +102,17 @@ class CommandTarget(Target):
         self._hidden = hidden
         self._known: Collection[str] | None = None
         self._running: Popen[bytes] | None = None
+        self._cancelled = False
 
     def deliver(self, alert: Alert) -> None:
         """Run the program to its end."""
         from subprocess import TimeoutExpired
 
+        self._cancelled = False
         process = self._running = self._started()
+        if self._cancelled:
+            # While it was being started, when nobody knew yet what to kill.
+            _kill(process)
         try:
             process.communicate(body_of(alert), timeout=self._seconds)
         except TimeoutExpired:
@@ -157,7 +162,8 @@ class CommandTarget(Target):
             return  # it is waited for when the next one is started
 
     def cancel(self) -> None:
-        """Kill the program, if it is running."""
+        """Kill the program, if it is running or being started."""
+        self._cancelled = True
         process = self._running
         if process is not None and process.returncode is None:
             _kill(process)

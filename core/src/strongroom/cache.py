@@ -335,14 +335,20 @@ class Cache:
         if self._forget(key):
             self._evictions += 1
 
-    def drop(self, name: SecretName) -> None:
-        """Forget every answer about a name, older versions too; a load under way will not be kept either."""
+    def drop(self, name: SecretName, *, denied: bool = False) -> None:
+        """Forget every answer about a name, older versions too; a load under way will not be kept either.
+
+        Args:
+            name: The name.
+            denied: Whether that is because the backend denies it; else it may be different now, and pauses end.
+        """
         with self._lock:
             # The keys stay noted until the next sweep: if a signal's handler ends this, the next call finds them.
             for key in (name, *self._versions.get(name, ())):
                 self._obsolete(key)
                 self._forget(key)
-                self.pauses.end(key, refresh_of(key))
+                if not denied:
+                    self.pauses.end(key, refresh_of(key))
 
     def abandon(self, key: Key) -> None:
         """Let the next read start a load of its own, and keep what is there until that one ends."""

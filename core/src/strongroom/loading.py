@@ -270,7 +270,7 @@ class Loader:
     def _note_denial(self, load: Load, entry: Entry | None, error: AccessDeniedError) -> None:
         # What the backend has denied must not come back as a stale answer in a later outage.
         if load.is_read:
-            self._cache.drop(load.grant.name)
+            self._cache.drop(load.grant.name, denied=True)
         elif entry is not None:
             entry.not_beyond_its_life()
         self._pauses.failed(load.key, error)
