@@ -402,15 +402,14 @@ class TestRefusals:
     ) -> None:
         backend = make_hooked({"a": "1", "b": "2"})
         manager = open_manager(backends={"memory": backend})
-        fail(backend, AccessDeniedError("not for you"))
-        for _ in range(3):
-            manager.get_many(["a"])
-            clock.advance(2)
-        manager.get_many(["a"])
         fail(backend, AuthenticationError("a new key is needed"))
         manager.get_many(["b"])
+        clock.advance(0.5)
+        fail(backend, AccessDeniedError("not for you"))
+        with pytest.raises(AccessDeniedError):
+            manager.refresh("a")
         backend.on_read = None
-        clock.advance(1)
+        clock.advance(0.5)
         with suppress(AccessDeniedError):
             read(manager)
         assert manager.get("b").reveal_text() == "2"

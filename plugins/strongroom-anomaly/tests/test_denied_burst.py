@@ -41,6 +41,15 @@ def test_slow_probing_is_odd(detector: DeniedBurstDetector) -> None:
     assert odd(detector, tries(7, gap=1200))
 
 
+def test_tries_by_one_process_after_the_other_are_odd(detector: DeniedBurstDetector) -> None:
+    found = []
+    for request in tries(4):
+        found += decisions(detector, [request])
+        before, detector = detector, DeniedBurstDetector(DeniedBurstSettings())
+        detector.restore(before.dump())
+    assert found == [ALLOW] * 3 + [ALERT]
+
+
 def test_asking_for_the_same_again_and_again_is_not(detector: DeniedBurstDetector) -> None:
     steps = [
         access(at(hours=hour, seconds=30 * turn), f"closed/{turn % 3}", allowed=False)

@@ -136,6 +136,16 @@ def test_a_slow_search_across_restarts_is_odd(detector: EnumerationDetector) -> 
     assert found
 
 
+def test_a_fast_search_by_one_process_after_the_other_is_told_once(detector: EnumerationDetector) -> None:
+    """As by a loop in a shell, where each call of the command is a process of its own."""
+    found = []
+    for request in search(12):
+        found += decisions(detector, [request])
+        before, detector = detector, EnumerationDetector(EnumerationSettings())
+        detector.restore(before.dump())
+    assert found == [ALLOW] * 9 + [ALERT] + [ALLOW] * 2
+
+
 def test_the_least_recent_principal_is_forgotten_beyond_the_limit() -> None:
     detector = EnumerationDetector(EnumerationSettings(max_tracked=2, learn_for=0.0, distinct=2))
     decisions(detector, [access(at(), "a", "one"), access(at(), "a", "two"), access(at(), "a", "three")])

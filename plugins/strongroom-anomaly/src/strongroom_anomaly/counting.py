@@ -126,7 +126,7 @@ class Window:
             ValueError: It is no such thing.
         """
         counts = [whole(part, 0, 1_000_000) for part in row[1:]]
-        if len(counts) != len(self._counts):
+        if not row or len(counts) != len(self._counts):
             return
         self._last, self._counts, self.total = whole(row[0]), counts, sum(counts)
 
@@ -152,6 +152,18 @@ class Told:
             return False
         self._count = count
         return True
+
+    def dump(self) -> int:
+        """Return what ``load`` takes."""
+        return self._count
+
+    def load(self, count: object) -> None:
+        """Take up what was dumped.
+
+        Raises:
+            ValueError: It is no such thing.
+        """
+        self._count = whole(count, 0, 1_000_000)
 
 
 class Age:

@@ -140,7 +140,15 @@ class DeniedBurstDetector(StatefulDetector):
 
     def _rows(self) -> dict[str, list[Row]]:
         rows: list[Row] = [
-            [known, pack_keys(denials.names), pack_keys(denials.denied), denials.today.dump(), denials.per_day.dump()]
+            [
+                known,
+                pack_keys(denials.names),
+                pack_keys(denials.denied),
+                denials.today.dump(),
+                denials.per_day.dump(),
+                denials.lately.dump(),
+                denials.all_lately.dump(),
+            ]
             for known, denials in self._principals.items()
         ]
         return {"principals": rows}
@@ -149,12 +157,14 @@ class DeniedBurstDetector(StatefulDetector):
         return {"principals": self._load}
 
     def _load(self, row: Row) -> None:
-        known, names, denied, today, per_day = row
+        known, names, denied, today, per_day, lately, all_lately = row
         denials = self._principals.use(key(known))
         for name in unpack_keys(names):
             if name not in denials.names:
                 self._known.add(denials, name, self._principals)
         denials.denied = Names.fromkeys(unpack_keys(denied)[-MOST_DENIED:])
-        if today:
-            denials.today.load(today)
+        denials.today.load(today)
         denials.per_day.load(per_day)
+        # The short windows, too: each call of the command is a process of its own.
+        denials.lately.load(lately)
+        denials.all_lately.load(all_lately)

@@ -20,6 +20,7 @@ from strongroom_anomaly.known_names import KnownNames, Names
 from strongroom_anomaly.settings import EnumerationSettings
 from strongroom_anomaly.stored import Row, key, pack_keys, unpack_keys
 
+_LIMITS: Final = ("distinct", "per_day")
 MOST_MISSING: Final = 256
 """How many missing names are remembered of a principal: it asks for these each time that it starts, say."""
 
@@ -37,7 +38,7 @@ class Reader:
         self.missing_lately = Window(window)
         self.today = day_window()
         self.per_day = PerDay()
-        self.told = {"distinct": Told(), "per_day": Told()}
+        self.told = {setting: Told() for setting in _LIMITS}
 
 
 class EnumerationDetector(StatefulDetector):
@@ -163,6 +164,9 @@ class EnumerationDetector(StatefulDetector):
                 reader.age.dump(),
                 reader.today.dump(),
                 reader.per_day.dump(),
+                reader.lately.dump(),
+                reader.missing_lately.dump(),
+                [reader.told[setting].dump() for setting in _LIMITS],
             ]
             for known, reader in self._readers.items()
         ]
@@ -172,13 +176,17 @@ class EnumerationDetector(StatefulDetector):
         return {"principals": self._load}
 
     def _load(self, row: Row) -> None:
-        known, names, missing, age, today, per_day = row
+        known, names, missing, age, today, per_day, lately, missing_lately, told = row
         reader = self._readers.use(key(known))
         for name in unpack_keys(names):
             if name not in reader.names:
                 self._known.add(reader, name, self._readers)
         reader.missing = Names.fromkeys(unpack_keys(missing)[-MOST_MISSING:])
         reader.age.load(age)
-        if today:
-            reader.today.load(today)
+        reader.today.load(today)
         reader.per_day.load(per_day)
+        # The short windows, too: each call of the command is a process of its own.
+        reader.lately.load(lately)
+        reader.missing_lately.load(missing_lately)
+        for setting, count in zip(_LIMITS, told, strict=True):
+            reader.told[setting].load(count)
