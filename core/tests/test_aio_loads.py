@@ -291,6 +291,10 @@ class TestFreshness:
             async with AsyncSecretManager(manager) as aio:
                 early = [asyncio.create_task(aio.get(NAME)) for _ in range(2)]
                 await asyncio.to_thread(gate.wait_for_arrival)
+                # The other one may be slower to come to the load.
+                await eventually(
+                    lambda: [len(getattr(one, "joined", ())) for one in aio._threads.under_way.values()] == [1]
+                )
                 await aio.set(NAME, "next")
                 late = await asyncio.wait_for(aio.get(NAME), 10)
                 gate.open()
