@@ -86,8 +86,9 @@ class TestOneFlight:
 
     def test_each_task_has_an_audit_event_of_its_own(self, manager: Any, hooked: Any, sink: Any, gate: Any) -> None:
         async def main() -> None:
-            hooked.on_read = lambda _: gate.hold()
             async with AsyncSecretManager(manager) as aio:
+                await aio.versions(NAME)  # from now on the backend is open, so no task has to go to a thread first
+                hooked.on_read = lambda _: gate.hold()
                 waiting = asyncio.ensure_future(get_all(aio, NAME, 50))
                 await asyncio.to_thread(gate.wait_for_arrival)
                 gate.open()
@@ -443,6 +444,7 @@ class TestLoopsThatEnd:
         loop = asyncio.new_event_loop()
 
         async def main() -> None:
+            await aio.versions(NAME)  # from now on the backend is open, so no task has to go to a thread first
             hooked.on_read = lambda _: gate.hold()
             waiting = [asyncio.create_task(aio.get(NAME)) for _ in range(3)]
             await asyncio.to_thread(gate.wait_for_arrival)
