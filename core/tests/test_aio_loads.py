@@ -104,7 +104,12 @@ class TestOneFlight:
         events = sink.named("get")
         assert len(events) == 50
         assert len({event.id for event in events}) == 50
-        assert Counter((event.result, event.source) for event in events) == {("ok", "backend"): 50}
+        assert {event.result for event in events} == {"ok"}
+        # Who came while the load had begun and nobody knew yet which one it was has looked into the cache instead.
+        sources = Counter(event.source for event in events)
+        assert sources["backend"] >= 1
+        assert sources["backend"] + sources["cache"] == 50
+        assert hooked.reads == [NAME]
         stats = manager.stats()
         assert (stats.reads, stats.misses, stats.loads) == (50, 50, 1)
 
