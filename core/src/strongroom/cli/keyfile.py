@@ -141,8 +141,9 @@ class KeyFile:
         if not os.path.lexists(old):
             try:
                 os.link(self.path, old)
+            # The second is what the standard library raises where a platform has no hard links at all.
             except (OSError, NotImplementedError):
-                # A file system without hard links: a copy does as well.
+                # Without hard links a copy does as well.
                 with open(self.path, "rb") as file:
                     write_private(old, file.read(), replace=False)
         return old

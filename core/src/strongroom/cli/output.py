@@ -98,6 +98,7 @@ def _publish(draft: str, path: str) -> None:
         os.link(draft, path, follow_symlinks=False)
     except FileExistsError:
         raise
+    # The second is what the standard library raises where a platform cannot do it without following links.
     except (OSError, NotImplementedError):
         # A file system without hard links can only replace, so the name is taken first.
         os.close(_open_draft(path))

@@ -30,6 +30,7 @@ class AnomalyDetectorContract:
     @pytest.fixture
     def detector(self) -> AnomalyDetector:
         """Return the detector under test; every author overrides this."""
+        # Not an abstract method, which would keep pytest from making the class: it tells an author what is missing.
         raise NotImplementedError(f"{type(self).__name__} must override the fixture `detector`")
 
     @pytest.fixture

@@ -58,12 +58,14 @@ class AuditSinkContract:
     @pytest.fixture
     def sink(self) -> AuditSink:
         """Return the sink under test; every author overrides this."""
+        # Not an abstract method, which would keep pytest from making the class: it tells an author what is missing.
         raise NotImplementedError(f"{type(self).__name__} must override the fixture `sink`")
 
     @pytest.fixture
     def recorded(self, sink: AuditSink) -> Recorded:
         """Return a function that reads back what was recorded; override it unless the sink is a trail."""
         if not isinstance(sink, Trail):
+            # As above: only the author knows how to read back from a sink that keeps no trail.
             raise NotImplementedError(
                 f"{type(self).__name__} must override the fixture `recorded`: "
                 "a function without arguments that returns the recorded events, oldest first"
@@ -73,6 +75,7 @@ class AuditSinkContract:
     @pytest.fixture
     def failing(self) -> AuditSink:
         """Return a sink that cannot record; override it to have that checked."""
+        # Not every author can make the sink fail; the other checks need no such sink.
         pytest.skip("the test class does not override the fixture `failing`")
 
     def test_an_event_is_recorded_as_it_is(self, sink: AuditSink, recorded: Recorded) -> None:

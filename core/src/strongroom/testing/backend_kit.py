@@ -46,12 +46,14 @@ class BackendKit:
     @pytest.fixture
     def backend(self) -> Backend:
         """Return the backend under test; every author overrides this."""
+        # Not an abstract method, which would keep pytest from making the class: it tells an author what is missing.
         raise NotImplementedError(f"{type(self).__name__} must override the fixture `backend`")
 
     @pytest.fixture
     def seed(self, backend: Backend) -> Seed:
         """Return a function that puts a secret there; override it for a backend that cannot write."""
         if Capability.WRITE not in self.capabilities:
+            # As above: only the author knows how to put a secret into a store that strongroom cannot write to.
             raise NotImplementedError(
                 f"{type(self).__name__} does not state WRITE, so it must override the fixture `seed`: "
                 "a function of name and content that puts a secret there by other means"
@@ -95,16 +97,19 @@ class BackendKit:
         """Skip a check that needs more than the backend declares."""
         for capability in capabilities:
             if capability not in self.capabilities:
+                # What a backend does not offer there is nothing to check of.
                 pytest.skip(f"the backend does not declare {capability.name}")
 
     def need_missing(self, capability: Capability) -> None:
         """Skip a check of what happens without a capability."""
         if capability in self.capabilities:
+            # What is refused without the capability is checked of those that have not got it.
             pytest.skip(f"the backend declares {capability.name}")
 
     def need_binary(self) -> None:
         """Skip a check that needs bytes that are not text."""
         if not self.holds_binary:
+            # Environment variables, say, hold text only, and refusing bytes is checked elsewhere.
             pytest.skip("the test class states holds_binary = False")
 
 

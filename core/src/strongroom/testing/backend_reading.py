@@ -89,6 +89,7 @@ class ReadingChecks(BackendKit):
     def test_an_empty_text_is_a_value(self, backend: Backend, seed: Seed, folder: str) -> None:
         """Empty is not missing: it comes back as an empty text."""
         if not backend.accepts_empty:
+            # Refusing an empty value is checked where writing is.
             pytest.skip("the backend states accepts_empty = False")
         name = seed(f"{folder}/empty", "")
         value = read(backend, name).value

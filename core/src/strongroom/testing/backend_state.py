@@ -34,6 +34,7 @@ class StateChecks(BackendKit):
     def states(self, backend: Backend) -> StateStore:
         """Return the backend under test as a keeper of states."""
         if not keeps_states(backend):
+            # The interface is optional.
             pytest.skip("the backend is no StateStore")
         return backend
 

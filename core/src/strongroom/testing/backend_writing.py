@@ -121,6 +121,7 @@ class WritingChecks(BackendKit):
         """Where empty cannot be held, nothing turns it silently into something else."""
         self.need(Capability.WRITE)
         if guard.accepts_empty:
+            # That it comes back is checked where reading is.
             pytest.skip("the backend holds empty values")
         with pytest.raises(InvalidValueError):
             write(guard, f"{folder}/a", "")
@@ -142,5 +143,6 @@ class WritingChecks(BackendKit):
 def _limit_of(backend: Backend) -> int:
     limit = backend.max_value_bytes
     if limit is None or limit > SANE_LIMIT:
+        # To reach a limit of megabytes would take a test longer than it tells.
         pytest.skip("the backend states no limit that a test could reach")
     return limit

@@ -20,6 +20,7 @@ class CachePolicyContract:
     @pytest.fixture
     def policy(self) -> CachePolicy:
         """Return the policy under test; every author overrides this."""
+        # Not an abstract method, which would keep pytest from making the class: it tells an author what is missing.
         raise NotImplementedError(f"{type(self).__name__} must override the fixture `policy`")
 
     @pytest.mark.parametrize("found", [True, False], ids=["found", "not found"])
