@@ -45,6 +45,23 @@ async def opened(manager: AsyncSecretManager) -> None:
     await manager.versions(NAME)
 
 
+async def joined(manager: AsyncSecretManager, hooked: Any, gate: Any, count: int) -> list[asyncio.Task[Any]]:
+    """Return tasks of which each has joined the load of the name, which is held at the gate; there is one thread."""
+    before = type(gate)()
+    hooked.on_read = lambda request: (gate if request.name == NAME else before).hold()
+    await opened(manager)
+    occupied = asyncio.ensure_future(manager.get("db/user"))
+    await asyncio.to_thread(before.wait_for_arrival)
+    # No thread is free, so the load cannot begin before all of them have joined it.
+    waiting = [asyncio.create_task(manager.get(NAME)) for _ in range(count)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    before.open()
+    await occupied
+    await asyncio.to_thread(gate.wait_for_arrival)
+    return waiting
+
+
 async def get_all(manager: AsyncSecretManager, name: str, count: int = TASKS) -> list[Any]:
     return await asyncio.gather(*(manager.get(name) for _ in range(count)), return_exceptions=True)
 
@@ -274,18 +291,15 @@ class TestCancellation:
         assert hooked.reads == [NAME]
 
     def test_a_loop_that_ends_meanwhile_costs_no_record(self, manager: Any, hooked: Any, gate: Any, sink: Any) -> None:
-        hooked.on_read = lambda _: gate.hold()
-        aio = AsyncSecretManager(manager)
+        aio = AsyncSecretManager(manager, max_threads=1)
 
         async def main() -> None:
-            await opened(aio)
-            waiting = [asyncio.create_task(aio.get(NAME)) for _ in range(3)]
-            await asyncio.to_thread(gate.wait_for_arrival)
+            waiting = await joined(aio, hooked, gate, 3)
             del waiting
 
         asyncio.run(main())
         gate.open()
-        assert sink.wait_for(lambda events: sum(event.event == "get" for event in events) == 3)
+        assert sink.wait_for(lambda events: sum(event.event == "get" and event.key == NAME for event in events) == 3)
 
 
 class TestFreshness:
@@ -452,15 +466,12 @@ class TestLoopsThatEnd:
     def test_one_that_is_closed_before_it_hears_of_the_answer_costs_no_record(
         self, manager: Any, hooked: Any, gate: Any, sink: Any
     ) -> None:
-        aio = AsyncSecretManager(manager)
+        aio = AsyncSecretManager(manager, max_threads=1)
         landed = threading.Event()
         loop = asyncio.new_event_loop()
 
         async def main() -> None:
-            await opened(aio)
-            hooked.on_read = lambda _: gate.hold()
-            waiting = [asyncio.create_task(aio.get(NAME)) for _ in range(3)]
-            await asyncio.to_thread(gate.wait_for_arrival)
+            waiting = await joined(aio, hooked, gate, 3)
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
@@ -478,7 +489,7 @@ class TestLoopsThatEnd:
         gate.open()
         assert landed.wait(10)
         loop.close()
-        assert sink.wait_for(lambda events: sum(event.event == "get" for event in events) == 3)
+        assert sink.wait_for(lambda events: sum(event.event == "get" and event.key == NAME for event in events) == 3)
         asyncio.run(aio.aclose())
         assert not aio._threads._jobs
 
