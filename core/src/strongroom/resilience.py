@@ -8,7 +8,7 @@ backend raises into the documented family of errors, the cause kept.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from strongroom.contracts.backend import (
     Backend,
@@ -26,8 +26,28 @@ from strongroom.contracts.backend import (
     WriteRequest,
     WriteResult,
 )
+from strongroom.contracts.encrypting import Encrypting
 from strongroom.contracts.health import Health, HealthState
+from strongroom.contracts.leasing import (
+    Leasing,
+    RenewLeaseRequest,
+    RenewLeaseResult,
+    RevokeLeaseRequest,
+    RevokeLeaseResult,
+)
 from strongroom.contracts.maintenance import Maintenance
+from strongroom.contracts.recovery import (
+    AnnotateRequest,
+    AnnotateResult,
+    DescribeRequest,
+    DescribeResult,
+    Describing,
+    DestroyRequest,
+    DestroyResult,
+    Recoverable,
+    UndeleteRequest,
+    UndeleteResult,
+)
 from strongroom.contracts.state import LoadStateRequest, LoadStateResult, SaveStateRequest, StateStore
 from strongroom.errors import (
     BackendError,
@@ -36,10 +56,20 @@ from strongroom.errors import (
     UnsupportedOperationError,
     ValueTooLargeError,
 )
+from strongroom.model import SecretName
 from strongroom.telemetry import Telemetry
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
+Optional = TypeVar("Optional")
+"""One of the interfaces that a backend may implement besides its own."""
+
+_MAINTAIN: Final = "name a local store with --backend; any other is maintained where it runs"
+_KEEP_STATES: Final = 'name a backend that does under `state`, such as one of type = "local"'
+_LEASE: Final = "route the name to a backend that makes credentials, such as a Vault"
+_ENCRYPT: Final = "route the key's name to a backend that has, such as a Vault or a local store"
+_RECOVER: Final = "route the name to a backend that keeps deleted versions, such as a Vault with KV version 2"
+_DESCRIBE: Final = "route the name to a backend that does, such as a Vault with KV version 2"
 
 
 class GuardedBackend(Backend):
@@ -65,12 +95,18 @@ class GuardedBackend(Backend):
         self.wrapped = backend
         self.name = name
         self.type = type
-        self.capabilities = capabilities
+        self._declared = capabilities
         self.address = backend.address
         self.max_value_bytes = backend.max_value_bytes
         self.accepts_empty = backend.accepts_empty
         self.batch_size = backend.batch_size
         self._telemetry = telemetry or Telemetry()
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:  # type: ignore[override]  # here it is always known
+        """What the backend can do: what its specification declares, less what this one lacks."""
+        own = self.wrapped.capabilities
+        return self._declared if own is None else self._declared & own
 
     def read(self, request: ReadRequest) -> ReadResult:
         """Read one secret; see :meth:`Backend.read`.
@@ -168,13 +204,7 @@ class GuardedBackend(Backend):
         Raises:
             UnsupportedOperationError: The backend keeps no file of its own.
         """
-        if not isinstance(self.wrapped, Maintenance):
-            raise UnsupportedOperationError(
-                f"{self.name} (type {self.type}) keeps no file of its own to {operation}",
-                backend=self.name,
-                hint="name a local store with --backend; any other is maintained where it runs",
-            )
-        return self._call(operation, act, self.wrapped)
+        return self._call(operation, act, self._offering(Maintenance, f"no file of its own to {operation}", _MAINTAIN))
 
     def save_state(self, request: SaveStateRequest) -> None:
         """Keep a state of the core's; see :meth:`StateStore.save_state`.
@@ -182,7 +212,7 @@ class GuardedBackend(Backend):
         Raises:
             UnsupportedOperationError: The backend keeps no states.
         """
-        self._call("save_state", self._state_store().save_state, request)
+        self._call("save_state", self._offering(StateStore, "no states", _KEEP_STATES).save_state, request)
 
     def load_state(self, request: LoadStateRequest) -> LoadStateResult:
         """Return a state of the core's; see :meth:`StateStore.load_state`.
@@ -190,14 +220,84 @@ class GuardedBackend(Backend):
         Raises:
             UnsupportedOperationError: The backend keeps no states.
         """
-        return self._call("load_state", self._state_store().load_state, request, gives=LoadStateResult)
+        store = self._offering(StateStore, "no states", _KEEP_STATES)
+        return self._call("load_state", store.load_state, request, gives=LoadStateResult)
 
-    def _state_store(self) -> StateStore:
-        if not isinstance(self.wrapped, StateStore):
+    def is_leased(self, name: SecretName) -> bool:
+        """Tell whether a read of this name makes a credential that lives for a while."""
+        return isinstance(self.wrapped, Leasing) and self.wrapped.is_leased(name)
+
+    def refuse_leased(self, name: SecretName, operation: str) -> None:
+        """Refuse an operation that has no meaning for a credential which each read makes anew.
+
+        Args:
+            name: The secret's name.
+            operation: What is refused, such as ``writing``.
+
+        Raises:
+            UnsupportedOperationError: The name is a leased one.
+        """
+        if self.is_leased(name):
             raise UnsupportedOperationError(
-                f"{self.name} (type {self.type}) keeps no states",
+                f"{name} is a credential that {self.name} makes when it is read, so {operation} it is not possible",
+                name=name,
                 backend=self.name,
-                hint='name a backend that does under `state`, such as one of type = "local"',
+                hint="read it; `invalidate` gives it up, and the next read makes another",
+            )
+
+    def renew_lease(self, request: RenewLeaseRequest) -> RenewLeaseResult:
+        """Let a lease live longer; see :meth:`Leasing.renew_lease`."""
+        leasing = self._offering(Leasing, "no leases", _LEASE)
+        return self._call("renew_lease", leasing.renew_lease, request, request.name, gives=RenewLeaseResult)
+
+    def revoke_lease(self, request: RevokeLeaseRequest) -> RevokeLeaseResult:
+        """End a lease; see :meth:`Leasing.revoke_lease`."""
+        leasing = self._offering(Leasing, "no leases", _LEASE)
+        return self._call("revoke_lease", leasing.revoke_lease, request, request.name, gives=RevokeLeaseResult)
+
+    def crypt(self, operation: str, request: Any, *, gives: type[Result]) -> Result:
+        """Encrypt, sign or the like; see :class:`Encrypting`.
+
+        Args:
+            operation: The name of its method.
+            request: What that takes.
+            gives: What it returns.
+
+        Raises:
+            UnsupportedOperationError: The backend has no named keys.
+        """
+        function = getattr(self._offering(Encrypting, "no named keys", _ENCRYPT), operation)
+        result: Result = self._call(operation, function, request, request.key, gives=gives)
+        return result
+
+    def undelete(self, request: UndeleteRequest) -> UndeleteResult:
+        """Bring a deleted version back; see :meth:`Recoverable.undelete`."""
+        part = self._offering(Recoverable, "nothing that was deleted", _RECOVER)
+        return self._call("undelete", part.undelete, request, request.name, gives=UndeleteResult)
+
+    def destroy(self, request: DestroyRequest) -> DestroyResult:
+        """Remove versions for good; see :meth:`Recoverable.destroy`."""
+        part = self._offering(Recoverable, "nothing that was deleted", _RECOVER)
+        return self._call("destroy", part.destroy, request, request.name, gives=DestroyResult)
+
+    def describe(self, request: DescribeRequest) -> DescribeResult:
+        """Return what is noted about a secret; see :meth:`Describing.describe`."""
+        part = self._offering(Describing, "no notes about secrets", _DESCRIBE)
+        return self._call("describe", part.describe, request, request.name, gives=DescribeResult)
+
+    def annotate(self, request: AnnotateRequest) -> AnnotateResult:
+        """Replace the notes about a secret; see :meth:`Describing.annotate`."""
+        part = self._offering(Describing, "no notes about secrets", _DESCRIBE)
+        return self._call("annotate", part.annotate, request, request.name, gives=AnnotateResult)
+
+    def offers(self, interface: type[Any]) -> bool:
+        """Tell whether the backend implements one of the optional interfaces."""
+        return isinstance(self.wrapped, interface)
+
+    def _offering(self, interface: type[Optional], lacks: str, hint: str) -> Optional:
+        if not isinstance(self.wrapped, interface):
+            raise UnsupportedOperationError(
+                f"{self.name} (type {self.type}) keeps {lacks}", backend=self.name, hint=hint
             )
         return self.wrapped
 

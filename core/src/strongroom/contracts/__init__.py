@@ -53,9 +53,29 @@ if TYPE_CHECKING:
     from strongroom.contracts.cache import Lifetime as Lifetime
     from strongroom.contracts.cache import Previous as Previous
     from strongroom.contracts.cache import StoreRequest as StoreRequest
+    from strongroom.contracts.encrypting import DataKeyRequest as DataKeyRequest
+    from strongroom.contracts.encrypting import DataKeyResult as DataKeyResult
+    from strongroom.contracts.encrypting import DecryptRequest as DecryptRequest
+    from strongroom.contracts.encrypting import DecryptResult as DecryptResult
+    from strongroom.contracts.encrypting import Encrypting as Encrypting
+    from strongroom.contracts.encrypting import EncryptRequest as EncryptRequest
+    from strongroom.contracts.encrypting import EncryptResult as EncryptResult
+    from strongroom.contracts.encrypting import RewrapRequest as RewrapRequest
+    from strongroom.contracts.encrypting import RotateKeyRequest as RotateKeyRequest
+    from strongroom.contracts.encrypting import RotateKeyResult as RotateKeyResult
+    from strongroom.contracts.encrypting import SignRequest as SignRequest
+    from strongroom.contracts.encrypting import SignResult as SignResult
+    from strongroom.contracts.encrypting import VerifySignatureRequest as VerifySignatureRequest
+    from strongroom.contracts.encrypting import VerifySignatureResult as VerifySignatureResult
     from strongroom.contracts.health import Health as Health
     from strongroom.contracts.health import HealthState as HealthState
     from strongroom.contracts.keys import KeySource as KeySource
+    from strongroom.contracts.leasing import Lease as Lease
+    from strongroom.contracts.leasing import Leasing as Leasing
+    from strongroom.contracts.leasing import RenewLeaseRequest as RenewLeaseRequest
+    from strongroom.contracts.leasing import RenewLeaseResult as RenewLeaseResult
+    from strongroom.contracts.leasing import RevokeLeaseRequest as RevokeLeaseRequest
+    from strongroom.contracts.leasing import RevokeLeaseResult as RevokeLeaseResult
     from strongroom.contracts.maintenance import BackupRequest as BackupRequest
     from strongroom.contracts.maintenance import BackupResult as BackupResult
     from strongroom.contracts.maintenance import Maintenance as Maintenance
@@ -68,6 +88,16 @@ if TYPE_CHECKING:
     from strongroom.contracts.patterns import matches as matches
     from strongroom.contracts.patterns import most_specific_first as most_specific_first
     from strongroom.contracts.patterns import name_pattern as name_pattern
+    from strongroom.contracts.recovery import AnnotateRequest as AnnotateRequest
+    from strongroom.contracts.recovery import AnnotateResult as AnnotateResult
+    from strongroom.contracts.recovery import DescribeRequest as DescribeRequest
+    from strongroom.contracts.recovery import DescribeResult as DescribeResult
+    from strongroom.contracts.recovery import Describing as Describing
+    from strongroom.contracts.recovery import DestroyRequest as DestroyRequest
+    from strongroom.contracts.recovery import DestroyResult as DestroyResult
+    from strongroom.contracts.recovery import Recoverable as Recoverable
+    from strongroom.contracts.recovery import UndeleteRequest as UndeleteRequest
+    from strongroom.contracts.recovery import UndeleteResult as UndeleteResult
     from strongroom.contracts.settings import FilePath as FilePath
     from strongroom.contracts.settings import Seconds as Seconds
     from strongroom.contracts.settings import SettingsCheck as SettingsCheck
@@ -88,10 +118,20 @@ __getattr__ = importer(
             "ReadManyResult ReadRequest ReadResult VersionsRequest VersionsResult WriteRequest WriteResult"
         ),
         "cache": "CachePolicy CachePolicySpec Lifetime Previous StoreRequest",
+        "encrypting": (
+            "DataKeyRequest DataKeyResult DecryptRequest DecryptResult EncryptRequest Encrypting "
+            "EncryptResult RewrapRequest RotateKeyRequest RotateKeyResult SignRequest SignResult "
+            "VerifySignatureRequest VerifySignatureResult"
+        ),
         "health": "Health HealthState",
         "keys": "KeySource",
+        "leasing": "Lease Leasing RenewLeaseRequest RenewLeaseResult RevokeLeaseRequest RevokeLeaseResult",
         "maintenance": "BackupRequest BackupResult Maintenance RekeyRequest RekeyResult VerifyRequest VerifyResult",
         "patterns": "first_match malformed matches most_specific_first name_pattern",
+        "recovery": (
+            "AnnotateRequest AnnotateResult DescribeRequest DescribeResult Describing DestroyRequest "
+            "DestroyResult Recoverable UndeleteRequest UndeleteResult"
+        ),
         "settings": "FilePath Seconds SettingsCheck Size",
         "state": "MAX_STATE_BYTES LoadStateRequest LoadStateResult SaveStateRequest StateStore",
     },

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from strongroom._record import Record
 from strongroom.contracts.health import Health, HealthState
+from strongroom.contracts.leasing import Lease
 from strongroom.errors import StrongroomError, UnsupportedOperationError
 from strongroom.model import Absent, SecretName, SecretValue, SecretVersion
 
@@ -43,9 +44,11 @@ class ReadResult(Record):
 
     value: SecretValue
     version: str
-    """Opaque, and different for each write of the name."""
+    """Opaque, and different for each write of the name; without ``VERSIONS`` at least for each other value."""
     created: datetime | None = None
     request_id: str | None = None
+    lease: Lease | None = None
+    """For how long it lives, where the backend made it for this reader; see ``Leasing``."""
 
 
 class ReadManyRequest(Record):
@@ -98,12 +101,18 @@ class ListRequest(Record):
 
     prefix: str = ""
     """A folder without its final slash; empty for all. ``db`` means ``db/...``, not ``db`` itself."""
+    recursive: bool = True
+    """Else the names directly below are enough, and ``folders`` says what else is there. A backend to which
+    deeper names cost nothing may return them all the same."""
 
 
 class ListResult(Record):
     """All names below the prefix, however deep, sorted, without deleted ones."""
 
     names: tuple[SecretName, ...]
+    folders: tuple[SecretName, ...] = ()
+    """Folders directly below into which the backend has not looked, since it was not asked to; sorted."""
+    request_id: str | None = None
 
 
 class VersionsRequest(Record):
@@ -116,6 +125,7 @@ class VersionsResult(Record):
     """The versions that are kept, oldest first."""
 
     versions: tuple[SecretVersion, ...]
+    request_id: str | None = None
 
 
 class Backend(ABC):
@@ -134,12 +144,15 @@ class Backend(ABC):
         max_value_bytes: The most bytes a value may have; ``None`` for no limit.
         accepts_empty: Whether an empty value can be kept.
         batch_size: How many names one ``read_many`` is given at most.
+        capabilities: What this one can do, where that is less than its specification says; it may come to
+            know only when its server has been asked. ``None``: all of that.
     """
 
     address: str
     max_value_bytes: int | None = None
     accepts_empty: bool = True
     batch_size: int = 100
+    capabilities: frozenset[Capability] | None = None
 
     @abstractmethod
     def read(self, request: ReadRequest) -> ReadResult:

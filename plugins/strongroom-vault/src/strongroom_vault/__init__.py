@@ -1,0 +1,1 @@
+"""A strongroom backend for HashiCorp Vault and OpenBao."""

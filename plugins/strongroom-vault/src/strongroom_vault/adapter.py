@@ -1,0 +1,138 @@
+"""hvac's way to the server: our transport and our token under its client."""
+
+from __future__ import annotations
+
+import json
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import hvac
+
+from hvac.adapters import Adapter
+
+from strongroom_vault.replies import RefusedError, Reply
+from strongroom_vault.transport import Transport
+
+
+class Tokens(Protocol):
+    """Where the token comes from that a request shows."""
+
+    def current(self) -> str:
+        """Return a token, having logged in if need be."""
+
+    def cures(self, token: str, reply: Reply) -> bool:
+        """Tell whether a refused request may be sent once more, since there is another token now."""
+
+
+class VaultAdapter(Adapter):  # type: ignore[misc]  # hvac has no types
+    """Sends what hvac asks for.
+
+    A status of 400 and above raises :class:`RefusedError`, so that neither hvac's
+    exceptions nor their texts are seen; outages raise what the transport raises.
+
+    Args:
+        transport: The way to the server.
+        tokens: Where the token comes from; ``None`` for requests that show none.
+        namespace: The namespace, without slashes around it; empty for the root.
+        repeatable: Whether each request that is sent through this may be sent twice, even if it is a ``POST``.
+    """
+
+    def __init__(
+        self, transport: Transport, tokens: Tokens | None, *, namespace: str = "", repeatable: bool = False
+    ) -> None:
+        # Not the base's own, which would open a session of another library.
+        self.base_uri = transport.target.addresses[0]
+        self.token = None
+        self.namespace = namespace
+        self.session = transport
+        self.allow_redirects = True
+        self.strict_http = False
+        self.request_header = True
+        self.ignore_exceptions = False
+        self._kwargs: dict[str, Any] = {}
+        self._transport = transport
+        self._tokens = tokens
+        self._repeatable = repeatable
+
+    def client(self) -> hvac.Client:
+        """Return hvac's client above this."""
+        return hvac.Client(url=self.base_uri, token="", adapter=lambda **_: self)
+
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> dict[str, Any] | Reply:
+        """Send a request of hvac's.
+
+        Returns:
+            The JSON object of an answer with status 200, else the answer itself, as hvac's own adapter does.
+
+        Raises:
+            RefusedError: The status is 400 or above.
+            StrongroomError: There is no answer.
+        """
+        reply = self.send(
+            method.upper(),
+            url,
+            headers=headers,
+            content=options.get("json"),
+            parameters=options.get("params"),
+            wrap_ttl=options.get("wrap_ttl"),
+        )
+        return reply.body if reply.status == 200 else reply
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: Any = None,
+        parameters: Mapping[str, Any] | None = None,
+        wrap_ttl: str | None = None,
+        timeout: float | None = None,
+    ) -> Reply:
+        """Send a request with a token, and once more if a new token may help.
+
+        Args:
+            method: The HTTP method, in capitals.
+            url: From ``/v1/`` on; quoted.
+            headers: Further headers.
+            content: What to send, as JSON.
+            parameters: The query.
+            wrap_ttl: For how long the answer is to stay wrapped, such as ``60s``.
+            timeout: How many seconds it may take.
+
+        Raises:
+            RefusedError: The status is 400 or above.
+            StrongroomError: There is no answer.
+        """
+        sent = {"X-Vault-Request": "true", **(headers or {})}
+        if self.namespace:
+            sent["X-Vault-Namespace"] = self.namespace
+        if wrap_ttl:
+            sent["X-Vault-Wrap-TTL"] = str(wrap_ttl)
+        body = None if content is None else json.dumps(content).encode()
+        path = "/" + url.lstrip("/") + (f"?{urlencode(parameters)}" if parameters else "")
+        repeatable = self._repeatable or method in {"GET", "LIST", "SCAN", "HEAD"}
+        while True:
+            token = self._tokens.current() if self._tokens is not None else None
+            if token is not None:
+                sent["X-Vault-Token"] = token
+            reply = self._transport.send(method, path, headers=sent, body=body, repeatable=repeatable, timeout=timeout)
+            if reply.status < 400:
+                return reply
+            if token is None or self._tokens is None or not self._tokens.cures(token, reply):
+                raise RefusedError(reply)
+
+    def login(self, url: str, use_token: bool = True, **options: Any) -> dict[str, Any] | Reply:
+        """Send a login; whoever asked for it takes the token out of the answer."""
+        return self.request("post", url, **options)
+
+    def get_login_token(self, response: dict[str, Any]) -> str:
+        """Return the token of a login's answer."""
+        return str(response["auth"]["client_token"])
+
+    def close(self) -> None:
+        """Do nothing: whoever made the transport closes it."""
