@@ -12,7 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "core/src/strongroom"
-BASES = {"SecretManager": ("reading", "Reader")}
+BASES = {"SecretManager": (("reading", "Reader"), ("batch", "BatchReader"), ("keys", "KeyUser"))}
+"""The classes whose methods are shown as a class's own: they are its bases, in modules of their own for their size."""
 
 Definition = ast.ClassDef | ast.FunctionDef
 
@@ -52,9 +53,9 @@ def text_of(statement: ast.stmt | None) -> str:
 
 
 def methods(node: ast.ClassDef) -> list[ast.FunctionDef]:
-    """Return the public methods, those of a documented base first."""
-    base = found(*BASES[node.name]) if node.name in BASES else None
-    inherited = methods(base) if isinstance(base, ast.ClassDef) else []
+    """Return the public methods, those of documented bases first."""
+    bases = [found(*base) for base in BASES.get(node.name, ())]
+    inherited = [method for base in bases if isinstance(base, ast.ClassDef) for method in methods(base)]
     own = [item for item in node.body if isinstance(item, ast.FunctionDef)]
     return inherited + [item for item in own if not item.name.startswith("_") and ast.get_docstring(item)]
 

@@ -48,9 +48,12 @@ API = (
     ("What a read gives", (("model", "Secret"), ("model", "SecretValue"), ("model", "ValueType"))),
     ("", (("model", "SecretName"), ("model", "Freshness"), ("batch", "Batch"), ("model", "SecretVersion"))),
     ("What a change gives", (("writing", "Written"), ("writing", "Deleted"), ("events", "SecretUpdated"))),
+    ("Deleted versions, notes, folders", (("recovery", "Undeleted"), ("recovery", "Destroyed"))),
+    ("", (("recovery", "Description"), ("browsing", "Folder"))),
+    ("Named keys", (("encryption", "DataKey"), ("encryption", "RotatedKey"))),
     ("Alerts", (("anomaly", "Alert"), ("contracts/anomaly", "Access"))),
     ("State", (("cache", "CacheStats"), ("manager", "ManagerHealth"), ("manager", "PartHealth"))),
-    ("", (("contracts/health", "Health"), ("contracts/health", "HealthState"))),
+    ("", (("contracts/health", "Health"), ("contracts/health", "HealthState"), ("held", "LeaseStatus"))),
     ("Errors", (("errors", "StrongroomError"),)),
 )
 CONTRACTS = (
@@ -62,6 +65,9 @@ CONTRACTS = (
     ("Keys and settings", "contracts/keys"),
     ("Backends that keep a file of their own", "contracts/maintenance"),
     ("Backends that keep what detectors have learned", "contracts/state"),
+    ("Backends that keep deleted versions, or notes", "contracts/recovery"),
+    ("Backends that make credentials", "contracts/leasing"),
+    ("Backends that encrypt and sign", "contracts/encrypting"),
 )
 # The pages
 
@@ -297,6 +303,11 @@ WORDS = {
     "dict[str, SecretValue]": "table of references",
     "dict[str, Seconds]": "table of durations",
     "tuple[str, ...]": "list of texts",
+    "str | tuple[str, ...]": "text, or list of texts",
+    "int | str": "whole number, or text",
+    "AuthSettings": "table",
+    "TLSSettings": "table",
+    "dict[str, Any]": "table",
 }
 
 
@@ -320,6 +331,8 @@ def shown_default(item: ast.AnnAssign, kind: str) -> str:
     """Return a setting's default as a configuration would write it."""
     if item.value is None:
         return "required"
+    if WORDS[kind] == "table":
+        return "not set"
     value = eval(ast.unparse(item.value), {"__builtins__": {}})  # noqa: S307  # a product of numbers in our source
     if value in (None, (), "", {}):
         return "not set"
@@ -327,6 +340,8 @@ def shown_default(item: ast.AnnAssign, kind: str) -> str:
         return f'`"{value:g}s"`' if value else "`0`"
     if kind == "Size" and value % (1 << 20) == 0:
         return f'`"{value >> 20}MiB"`'
+    if kind == "Size" and value % (1 << 10) == 0:
+        return f'`"{value >> 10}KiB"`'
     return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
 
 

@@ -51,6 +51,10 @@ OPERATIONS: dict[str, Callable[[SecretManager, str], object]] = {
     "delete": lambda manager, name: manager.delete(name),
     "rotate": lambda manager, name: manager.rotate(name),
     "versions": lambda manager, name: manager.versions(name),
+    "undelete": lambda manager, name: manager.undelete(name),
+    "destroy": lambda manager, name: manager.destroy(name),
+    "describe": lambda manager, name: manager.describe(name),
+    "annotate": lambda manager, name: manager.annotate(name, {}),
     "refresh": lambda manager, name: manager.refresh(name),
     "prefetch": lambda manager, name: manager.prefetch(name),
     "on_update": lambda manager, name: manager.on_update(name, print),
@@ -77,7 +81,7 @@ def test_a_bad_name_is_refused_before_the_backend_and_recorded(
 
 
 @pytest.mark.parametrize("name", [7, None, b"db", ["db/password"], {"a": 1}, ("db", "x")], ids=repr)
-@pytest.mark.parametrize("operation", [*OPERATIONS, "invalidate", "get_many", "list"])
+@pytest.mark.parametrize("operation", [*OPERATIONS, "invalidate", "get_many", "list", "browse"])
 def test_what_is_no_text_is_no_name_and_recorded_by_its_type(
     operation: str, name: Any, open_manager: Any, sink: Any, backend: FaultyBackend
 ) -> None:
@@ -163,6 +167,11 @@ def strongroom_backends():
         ("check_set", "set"),
         ("delete", "delete"),
         ("rotate", "rotate"),
+        ("undelete", "undelete"),
+        ("destroy", "destroy"),
+        ("describe", "describe"),
+        ("annotate", "annotate"),
+        ("browse", "list"),
     ],
 )
 def test_an_access_whose_backend_cannot_be_opened_is_recorded(
@@ -173,6 +182,7 @@ def test_an_access_whose_backend_cannot_be_opened_is_recorded(
         "get_many": lambda manager, name: manager.get_many([name], strict=True),
         "prefetch": lambda manager, name: next(iter_errors(manager.prefetch(name))),
         "list": lambda manager, name: manager.list(),
+        "browse": lambda manager, name: manager.browse(),
         "check_set": lambda manager, name: manager.check_set(name, SecretValue("v")),
     }
     with strongroom.open({"audit": "none", "backends": {"b": {"type": "shut"}}}, sinks=(sink,)) as manager:

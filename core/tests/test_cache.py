@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from strongroom.builtin.policies import TtlPolicy
 from strongroom.builtin.settings import TtlSettings
-from strongroom.cache import Cache, Flight, Tally
+from strongroom.cache import Cache
 from strongroom.contracts import CachePolicy, Lifetime, Previous, StoreRequest
+from strongroom.counting import Tally
 from strongroom.errors import PluginError, SecretNotFoundError
+from strongroom.flights import Flight
 from strongroom.model import Secret, SecretName, SecretValue
 from strongroom.testing import FakeClock, in_forked_child, in_threads
 

@@ -183,7 +183,7 @@ def test_a_backend_s_missing_answer_in_a_batch_is_an_error_of_that_name(open_man
 
 def test_an_operation_that_a_backend_lacks_is_refused(open_manager: Any, backend: FaultyBackend) -> None:
     manager = open_manager(backends={"memory": backend})
-    manager._parts.backend("memory").capabilities = frozenset()
+    backend.capabilities = frozenset()
     for operation in (manager.list, lambda: manager.versions(NAME), lambda: manager.set(NAME, "v")):
         with pytest.raises(UnsupportedOperationError):
             operation()

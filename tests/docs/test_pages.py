@@ -9,7 +9,8 @@ import pytest
 
 from _workspace import ROOT
 from commandline import clean_environment
-from pages import RUN, Block, PageError, Session, blocks, commands, matches, problems, starts_empty
+from openbao import Server, development_server
+from pages import RUN, Block, PageError, Session, blocks, commands, matches, needs_server, problems, starts_empty
 from sources import tracked_files
 
 PAGES = [
@@ -27,13 +28,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def session(folder: Path, home: Path) -> Iterator[Callable[[str], Session]]:
-    """Make the session of a page by its name; all are closed when the test ends."""
+def session(folder: Path, home: Path) -> Iterator[Callable[..., Session]]:
+    """Make the session of a page by its name, with further variables; all are closed when the test ends."""
     opened: list[Session] = []
     environment = clean_environment(home, COLUMNS="120")
 
-    def start(name: str) -> Session:
-        opened.append(Session(folder, environment, name))
+    def start(name: str, **more: str) -> Session:
+        opened.append(Session(folder, environment | more, name))
         return opened[-1]
 
     yield start
@@ -41,9 +42,18 @@ def session(folder: Path, home: Path) -> Iterator[Callable[[str], Session]]:
         each.close()
 
 
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """An OpenBao of the page's own."""
+    home = tmp_path / "openbao"
+    home.mkdir()
+    with development_server(home) as started:
+        yield started
+
+
 @each_page
 def test_the_examples_of_a_page_work(
-    page: Path, folder: Path, session: Callable[[str], Session], request: pytest.FixtureRequest
+    page: Path, folder: Path, session: Callable[..., Session], request: pytest.FixtureRequest
 ) -> None:
     """All of a page in one test: its examples build on each other."""
     text = page.read_text()
@@ -53,7 +63,9 @@ def test_the_examples_of_a_page_work(
         folder.mkdir()
     else:
         shutil.copytree(request.getfixturevalue("ready_store"), folder)
-    reader = session(str(page.relative_to(ROOT)))
+    server = request.getfixturevalue("server") if needs_server(text) else None
+    variables = {"BAO_ADDR": server.address, "BAO_TOKEN": server.token} if server else {}
+    reader = session(str(page.relative_to(ROOT)), **variables)
     for block in blocks(text):
         reader.run(block)
 
@@ -71,7 +83,7 @@ class TestRunner:
     """The runner itself: one that accepts anything would prove nothing."""
 
     @pytest.fixture
-    def reader(self, folder: Path, session: Callable[[str], Session]) -> Session:
+    def reader(self, folder: Path, session: Callable[..., Session]) -> Session:
         folder.mkdir()
         return session("page.md")
 
@@ -149,6 +161,11 @@ def test_a_remark_belongs_to_the_block_right_after_it() -> None:
     first, second = blocks(page)
     assert (first.remark, first.text, first.line) == ("not run", "takes a cloud account", 3)
     assert second.remark == ""
+
+
+def test_a_page_may_ask_for_a_server() -> None:
+    assert needs_server("# Title\n\n<!-- page: OpenBao -->\n")
+    assert not needs_server("# Title\n\n<!-- page: empty folder -->\n")
 
 
 def test_a_remark_before_other_text_is_no_remark() -> None:

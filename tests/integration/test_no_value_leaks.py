@@ -248,6 +248,10 @@ def test_a_secret_refuses_to_be_pickled_without_showing_itself(
         ("local", "verify", "--json"),
         ("get", NAME, "--field", "user"),
         ("delete", NAME, "--json"),
+        ("undelete", NAME, "--json"),
+        ("destroy", NAME, "--yes", "--json"),
+        ("metadata", NAME, "--json"),
+        ("list", "--folders", "--json"),
     ],
     ids=" ".join,
 )

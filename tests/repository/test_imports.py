@@ -22,25 +22,27 @@ ROWS = (
     {"policy", "dotenv"},
     {"config", "rendering"},
     {"telemetry", "lifecycle", "acting", "background", "credentials", "crew", "memory"},
-    {"audit_sinks", "eviction", "pauses"},
+    {"audit_sinks", "counting", "eviction", "flights", "pauses"},
     {"audit_buffer"},
     {"cache", "audit", "anomaly", "resilience", "rotation", "events", "dotenv"},
     {"alert_targets", "state", "grants"},
-    {"alerts"},
+    {"alerts", "held"},
+    {"leases"},
     {"wiring", "replay"},
     {"access", "maintenance"},
-    {"loading", "writing"},
+    {"loading", "changing", "browsing"},
+    {"writing", "recovery", "encryption"},
     {"reading"},
-    {"batch"},
+    {"batch", "keys"},
     {"manager", "aio_threads"},
-    {"aio_loads"},
+    {"aio_loads", "aio_keys"},
     {"aio_reading"},
     {"aio"},
     {"cli"},
 )
 RANK = {module: rank for rank, row in enumerate(ROWS) for module in row}
 
-OPEN_TO_PLUGINS = {"model", "contracts", "errors", "hookspecs", "testing"}
+OPEN_TO_PLUGINS = {"model", "contracts", "errors", "hookspecs", "telemetry", "testing"}
 
 
 def core_modules() -> list[Path]:

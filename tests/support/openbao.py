@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -41,10 +42,19 @@ def free_port() -> int:
 class Server:
     """A running server, and plain requests to it that pass no code of ours."""
 
-    def __init__(self, address: str, token: str = ROOT_TOKEN, process: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        token: str = ROOT_TOKEN,
+        process: subprocess.Popen[bytes] | None = None,
+        *,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self.address = address
         self.token = token
         self.process = process
+        self.context = context
+        """Whom to trust, if it speaks TLS."""
 
     def call(
         self, method: str, path: str, body: Any = None, *, token: str | None = None, **headers: str
@@ -57,7 +67,7 @@ class Server:
             data=None if body is None else json.dumps(body).encode(),
         )
         try:
-            with urllib.request.urlopen(request, timeout=TIME_LIMIT) as answer:
+            with urllib.request.urlopen(request, timeout=TIME_LIMIT, context=self.context) as answer:
                 content = answer.read()
                 return answer.status, json.loads(content) if content else None
         except urllib.error.HTTPError as error:

@@ -58,12 +58,21 @@ def blocks(page: str) -> Iterator[Block]:
             remark, text = (found["key"], found["text"] or "") if found else ("", "")
 
 
+def asks_for(page: str, what: str) -> bool:
+    """Whether the page has a remark that asks for something, such as an empty folder."""
+    return any(
+        (found := REMARK.match(line)) and found["key"] == "page" and found["text"] == what for line in page.splitlines()
+    )
+
+
 def starts_empty(page: str) -> bool:
     """Whether the page asks for an empty folder instead of a ready store."""
-    return any(
-        (found := REMARK.match(line)) and found["key"] == "page" and found["text"] == "empty folder"
-        for line in page.splitlines()
-    )
+    return asks_for(page, "empty folder")
+
+
+def needs_server(page: str) -> bool:
+    """Whether the page asks for an OpenBao of its own, whose address and root token are in the environment."""
+    return asks_for(page, "OpenBao")
 
 
 def problems(page: str) -> list[str]:

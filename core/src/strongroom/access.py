@@ -31,6 +31,17 @@ class Gate:
         self.root: Principal | None = base.chain[-1] if base is not None else None
         """Who took on the principal, if somebody did; if one view was made from another, the first of all."""
         self._parts = parts
+        self._refusal = ""
+
+    def recording_as(self, event: str) -> Gate:
+        """Return a gate that decides alike, and calls by this name what it refuses.
+
+        Args:
+            event: What the event is called; for an action that several operations need.
+        """
+        gate = Gate(self._parts, self.principal, self.base)
+        gate._refusal = event
+        return gate
 
     @property
     def chain(self) -> tuple[Principal, ...]:
@@ -116,6 +127,17 @@ class Gate:
         """Tell whether the principal has a right, without anybody noticing the question."""
         return self.ruling(action, name).allowed
 
+    def permits_below(self, action: Action, folder: str) -> bool:
+        """Tell whether the principal has a right to anything that a folder may hold; nobody notices the question."""
+        now = self._parts.wall_clock() / 1e9
+        if not self._parts.decisions.policy.reaches_below(self.principal.name, action, folder, now=now):
+            return False
+        return (
+            self.base is None
+            or self.base.permits(Action.IMPERSONATE, self.principal.name)
+            or self.base.permits_below(action, folder)
+        )
+
     def ruling(self, action: Action, name: str) -> Ruling:
         """Return the decision on this principal, limited by the base unless that may act as this one."""
         now = self._parts.wall_clock() / 1e9
@@ -156,9 +178,8 @@ class Gate:
             error: Why.
         """
         rule = getattr(error, "rule", None)
-        self._parts.audit.record(
-            self.event(_EVENTS.get(action, action.value), key=key, result=error.code, rule=rule, backend=error.backend)
-        )
+        event = self._refusal or _EVENTS.get(action, action.value)
+        self._parts.audit.record(self.event(event, key=key, result=error.code, rule=rule, backend=error.backend))
 
     @contextmanager
     def recording_refusal(self, action: Action, name: SecretName) -> Iterator[None]:
@@ -174,6 +195,25 @@ class Gate:
             error.name = error.name or name
             self.refused(action, name, error)
             raise
+
+    @contextmanager
+    def recording_look(self, event: str, key: str, **fields: Any) -> Iterator[dict[str, Any]]:
+        """Record a look at metadata, whether it succeeds or fails.
+
+        Args:
+            event: What the event is called.
+            key: The canonical name, or a folder.
+            **fields: What is known of it already; the ``with`` block may add to what it is given.
+        """
+        audit, clock = self._parts.audit, self._parts.clock
+        started = clock()
+        facts: dict[str, Any] = {"key": key, **fields}
+        try:
+            yield facts
+        except StrongroomError as error:
+            audit.record(self.event(event, result=error.code, **facts))
+            raise
+        audit.record(self.event(event, duration=clock() - started, **facts))
 
     def event(self, event: str, **fields: Any) -> AuditEvent:
         """Make an event of this principal's; see :meth:`AuditStage.event`."""

@@ -14,8 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from strongroom import manager as _manager
+from strongroom.aio_keys import AsyncKeyUser
 from strongroom.aio_reading import HandOver, LoopReader
-from strongroom.aio_threads import CHANGES, CLOSING, MAX_THREADS, READS, Threads, post
+from strongroom.aio_threads import CHANGES, CLOSING, MAX_THREADS, Threads, post
 from strongroom.anomaly import Alert
 from strongroom.batch import CONCURRENCY, Batch, Progress
 from strongroom.cache import CacheStats
@@ -29,6 +30,9 @@ from strongroom.rotation import DEFAULT_BYTES, Encoding
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
+    from strongroom.browsing import Folder
+    from strongroom.held import LeaseStatus
+    from strongroom.recovery import Description, Destroyed, Undeleted
     from strongroom.writing import Deleted, Written
 
 Result = TypeVar("Result")
@@ -126,7 +130,7 @@ class Opening:
         return self._opened
 
 
-class AsyncSecretManager:
+class AsyncSecretManager(AsyncKeyUser):
     """Reads and changes secrets as one principal, for asyncio. Made by :func:`open_async`, or around a manager.
 
     Each operation is the :class:`~strongroom.SecretManager`'s own: same arguments,
@@ -207,6 +211,10 @@ class AsyncSecretManager:
         """Return the names below a prefix; see :meth:`SecretManager.list`."""
         return await self._in_a_thread(partial(self._manager.list, prefix))
 
+    async def browse(self, prefix: str = "") -> Folder:
+        """Return what is directly below a prefix; see :meth:`SecretManager.browse`."""
+        return await self._in_a_thread(partial(self._manager.browse, prefix))
+
     async def versions(self, name: str) -> tuple[SecretVersion, ...]:
         """Return the versions of a secret that its backend keeps; see :meth:`SecretManager.versions`."""
         return await self._in_a_thread(partial(self._manager.versions, name))
@@ -258,6 +266,22 @@ class AsyncSecretManager:
         """Replace a secret's value by a random one; see :meth:`SecretManager.rotate`."""
         change = partial(self._manager.rotate, name, size=size, encoding=encoding, expect_version=expect_version)
         return await self._in_a_thread(change, lane=CHANGES)
+
+    async def undelete(self, name: str, *, version: str | None = None) -> Undeleted:
+        """Bring a deleted version back; see :meth:`SecretManager.undelete`."""
+        return await self._in_a_thread(partial(self._manager.undelete, name, version=version), lane=CHANGES)
+
+    async def destroy(self, name: str, versions: Iterable[str] | None = None) -> Destroyed:
+        """Remove a secret or versions of it for good; see :meth:`SecretManager.destroy`."""
+        return await self._in_a_thread(partial(self._manager.destroy, name, versions), lane=CHANGES)
+
+    async def describe(self, name: str) -> Description:
+        """Return what is known of a secret beside its value; see :meth:`SecretManager.describe`."""
+        return await self._in_a_thread(partial(self._manager.describe, name))
+
+    async def annotate(self, name: str, metadata: Mapping[str, str]) -> None:
+        """Replace what users have noted about a secret; see :meth:`SecretManager.annotate`."""
+        await self._in_a_thread(partial(self._manager.annotate, name, metadata), lane=CHANGES)
 
     def on_update(self, name: str, callback: Callable[[SecretUpdated], object]) -> Callable[[], None]:
         """Have a function called on the running loop after a secret changes; see :meth:`SecretManager.on_update`.
@@ -318,6 +342,14 @@ class AsyncSecretManager:
         """Read the policies anew; see :meth:`SecretManager.reload`."""
         await self._in_a_thread(self._manager.reload)
 
+    async def leases(self) -> tuple[LeaseStatus, ...]:
+        """Return the leased credentials that this process keeps alive; see :meth:`SecretManager.leases`."""
+        return await self._in_a_thread(self._manager.leases)
+
+    async def release_leases(self) -> None:
+        """Leave the leased credentials to whoever has got them; see :meth:`SecretManager.release_leases`."""
+        await self._in_a_thread(self._manager.release_leases)
+
     async def stats(self) -> CacheStats:
         """Return how the cache has served; see :meth:`SecretManager.stats`."""
         return await self._in_a_thread(self._manager.stats)
@@ -353,10 +385,6 @@ class AsyncSecretManager:
             closes()
         finally:
             self._threads.close()
-
-    def _in_a_thread(self, call: Callable[[], Result], *, lane: str = READS) -> asyncio.Future[Result]:
-        self._threads.ensure_open()
-        return self._threads.start(call, lane=lane)
 
 
 def _on_this_loop(progress: Progress | None) -> Progress | None:

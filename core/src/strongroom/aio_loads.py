@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any
 
 from strongroom.aio_threads import Threads, post
-from strongroom.cache import Flight
 from strongroom.errors import ClosedError, StrongroomError
+from strongroom.flights import Flight
 from strongroom.loading import Load
 from strongroom.model import Secret
 from strongroom.reading import Reader

@@ -12,9 +12,9 @@ from typing import Final, TypeVar
 from strongroom._record import Record
 from strongroom.access import printable
 from strongroom.audit import recorded_at_once
-from strongroom.cache import Flight
 from strongroom.contracts.backend import Capability, ReadManyRequest, ReadManyResult, ReadResult
 from strongroom.errors import BackendError, BatchError, StrongroomError
+from strongroom.flights import Flight
 from strongroom.loading import Load
 from strongroom.model import Secret, SecretName
 from strongroom.policy import Action, matches
@@ -109,15 +109,25 @@ class BatchReader(Reader):
             BatchError: ``strict`` is set and at least one name failed; the message
                 names those, ``errors`` holds the reason of each.
         """
+        return self._fetch(self._look_up(names, progress), strict=strict, concurrency=concurrency)
+
+    def _fetch(
+        self, looked_up: tuple[list[str], Collected, list[Wanted]], *, strict: bool = False, concurrency: int
+    ) -> Batch:
         # Imported here: most programs read one by one.
         from strongroom.crew import run_all
 
-        asked, collected, missing = self._look_up(names, progress)
+        asked, collected, missing = looked_up
         run_all(self._jobs(missing, collected), threads=concurrency)
         return collected.batch(asked, strict=strict)
 
-    def _look_up(self, names: Iterable[str], progress: Progress | None) -> tuple[list[str], Collected, list[Wanted]]:
-        """Lead names through policy, detectors and cache; return all, what that gave, and what is to be fetched."""
+    def _look_up(
+        self, names: Iterable[str], progress: Progress | None, *, ahead: bool = False
+    ) -> tuple[list[str], Collected, list[Wanted]]:
+        """Lead names through policy, detectors and cache; return all, what that gave, and what is to be fetched.
+
+        If they are read ahead of their use, what is leased is refused.
+        """
         self._gate.ensure_open()
         # What is no text has no answer under its own name.
         asked = [(name if isinstance(name, str) else printable(name), name) for name in _once_each(names)]
@@ -126,6 +136,9 @@ class BatchReader(Reader):
         for spelling, name in asked:
             with collected.answer(spelling):
                 grant = self._grant(name)
+                if ahead:
+                    with self._gate.recording_refusal(Action.READ, grant.name):
+                        grant.backend.refuse_leased(grant.name, "prefetching")
                 load = Load(grant, None, self._gate.judge(Action.READ, grant.name))
                 secret = self._from_cache(grant, grant.name, load.access, None)
                 if secret is not None:
@@ -227,6 +240,9 @@ class BatchReader(Reader):
     def prefetch(self, *patterns: str, concurrency: int = CONCURRENCY, progress: Progress | None = None) -> Batch:
         """Read into the cache every secret whose name matches, where this principal may.
 
+        Leased credentials are left out: whoever needs one reads it. One that is asked for
+        by its name has an ``UnsupportedOperationError`` among the errors.
+
         Args:
             patterns: Names, or patterns such as ``db/*`` and ``db/**``.
             concurrency: How many calls to backends are made at the same time, at most.
@@ -241,12 +257,15 @@ class BatchReader(Reader):
             self._gate.check_pattern(Action.READ, pattern)
             folder = "/".join(pattern.split("*", 1)[0].split("/")[:-1])
             names += [name for name in self.list(folder) if matches(pattern, name)] if "*" in pattern else [pattern]
-        return self.get_many(names, concurrency=concurrency, progress=progress)
+        return self._fetch(self._look_up(names, progress, ahead=True), concurrency=concurrency)
 
     def refresh_all(self) -> Batch:
-        """Fetch every cached secret anew that this principal may read, with an error for each that could not be."""
+        """Fetch every cached secret anew that this principal may read, with an error for each that could not be.
+
+        Leased credentials are left out.
+        """
         self._gate.ensure_open()
-        cached = [key for key in self._cache.kept() if isinstance(key, str)]
+        cached = [key for key in self._cache.kept() if isinstance(key, str) and not self._parts.is_leased(key)]
         # What others have read here is none of this principal's business, and asking is no attempt to read it.
         permitted = [key for key in cached if self._gate.permits(Action.READ, key)]
         collected = Collected(len(permitted), None)

@@ -7,21 +7,21 @@ eviction needs of a hit is a flag.
 
 from __future__ import annotations
 
-import itertools
 import threading
 
 from collections.abc import Callable, Hashable
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 from strongroom._record import Record
 from strongroom.contracts.cache import CachePolicy, Lifetime, Previous, StoreRequest
-from strongroom.errors import PluginError, SecretNotFoundError, StrongroomError
+from strongroom.counting import Cell, Counters, Tally
+from strongroom.errors import PluginError, SecretNotFoundError
 from strongroom.eviction import Candidate, Sieve
+from strongroom.flights import Flight
 from strongroom.model import Secret, SecretName
 from strongroom.pauses import Pauses, refresh_of
 
 Key = Hashable
-Loaded = TypeVar("Loaded")
 
 NEVER: Final = float("-inf")
 BUCKETS: Final = (1.0, 10.0, 60.0, 300.0, 3600.0, float("inf"))
@@ -36,11 +36,13 @@ class Entry(Candidate):
 
     Attributes:
         quiet_until: Up to here a hit needs nothing but the secret; beyond it, look at the other times.
+        on_leaving: Called when an entry is dropped or replaced that is kept beside the others; else ``None``.
     """
 
     __slots__ = (
         "error",
         "fresh_until",
+        "on_leaving",
         "quiet_until",
         "revalidate_until",
         "secret",
@@ -61,6 +63,7 @@ class Entry(Candidate):
         self.quiet_until = (
             self.fresh_until if lifetime.refresh_at is None else min(self.fresh_until, lifetime.refresh_at)
         )
+        self.on_leaving: Callable[[], object] | None = None
 
     def end(self) -> None:
         """Serve no more, and let go of the value."""
@@ -121,98 +124,6 @@ class CacheStats(Record):
         return served / self.reads if self.reads else 0.0
 
 
-class Tally:
-    """Counts in steps that no other thread can cut in two; much cheaper than a lock.
-
-    Attributes:
-        step: Counts one, and returns a number that no other step returns.
-    """
-
-    def __init__(self) -> None:
-        # Both are functions of C, which the interpreter does not leave in between.
-        self.step: Callable[[], int] = itertools.count().__next__
-        self._looks: Callable[[], int] = itertools.count().__next__
-        self._from = 0
-
-    def value(self) -> int:
-        """Return how many steps there were since it was made or reset; looking is a step, which is taken off."""
-        looks = self._looks()
-        return self.step() - looks - self._from
-
-    def reset(self) -> None:
-        """Count from 0 again; numbers are not repeated."""
-        self._from += self.value()
-
-
-_COUNTS: Final = ("errors", "failed_refreshes", "hits", "loads", "misses", "negative", "refreshes", "stale")
-
-
-class _Cell:
-    """Counts of one thread; only that thread adds to them."""
-
-    __slots__ = (*_COUNTS, "owner")
-
-    def __init__(self) -> None:
-        self.owner = threading.current_thread()
-        self.hits = self.misses = self.negative = self.stale = self.errors = self.loads = 0
-        self.refreshes = self.failed_refreshes = 0
-
-    def add(self, other: _Cell) -> None:
-        for kind in _COUNTS:
-            setattr(self, kind, getattr(self, kind) + getattr(other, kind))
-
-
-class Counters(threading.local):
-    """Counts by thread, so that counting takes no lock and loses nothing."""
-
-    def __init__(self, cells: list[_Cell]) -> None:
-        self.cell = _Cell()
-        cells.append(self.cell)
-
-
-class Landing:
-    """Tells waiting threads that something is done; other than an ``Event`` it stands a signal's handler that reads."""
-
-    def __init__(self) -> None:
-        # Its lock is reentrant; an Event's is not.
-        self._cond = threading.Condition()
-        self._done = False
-
-    def is_set(self) -> bool:
-        """Tell whether it is done."""
-        return self._done
-
-    def set(self) -> None:
-        """Say that it is done."""
-        with self._cond:
-            self._done = True
-            self._cond.notify_all()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait until it is done, or the time is over; tell whether it is done."""
-        with self._cond:
-            return self._cond.wait_for(self.is_set, seconds)
-
-
-class Flight(Generic[Loaded]):
-    """One load under way, shared by everybody who wants the same secret."""
-
-    def __init__(self) -> None:
-        self.done = Landing()
-        self.obsolete = False
-        self.result: Loaded | None = None
-        self.error: BaseException | None = None
-        self.leader = threading.current_thread()
-
-    def may_be_joined(self) -> bool:
-        """Tell whether waiting for it can end: it has, or another thread is at it that still lives."""
-        return self.done.is_set() or (self.leader.is_alive() and self.leader is not threading.current_thread())
-
-    def has_answer(self) -> bool:
-        """Tell whether it has brought an answer, be it one of our errors; else the leader was interrupted."""
-        return self.result is not None or isinstance(self.error, StrongroomError)
-
-
 class Cache:
     """Keeps answers by key.
 
@@ -236,7 +147,7 @@ class Cache:
         self.hits = Tally()
         """The plain hits: those that returned a value which needed nothing else."""
         self._random = random
-        self._cells: list[_Cell] = []
+        self._cells: list[Cell] = []
         self._start_afresh()
 
     def _start_afresh(self) -> None:
@@ -249,6 +160,8 @@ class Cache:
         self._flights: dict[Key, Flight[Secret]] = {}
         # The keys of older versions by name, so that dropping a name need not look at every entry.
         self._versions: dict[Hashable, set[Key]] = {}
+        # Those that are kept beside the others: they have no place in the queue, and do not count.
+        self._pinned: dict[Key, Entry] = {}
         self._sieve.clear()
         self.pauses.clear()
         self._evictions = 0
@@ -294,6 +207,58 @@ class Cache:
                 # A signal's handler has changed the secret since.
                 self._forget(key)
 
+    def pin(
+        self, key: Key, flight: Flight[Secret], secret: Secret, *, until: float, on_leaving: Callable[[], object]
+    ) -> Entry | None:
+        """Keep a load's answer beside the others up to a certain time, unless something newer has come since.
+
+        No policy is asked, it does not count as one of the entries, and none leaves for it.
+
+        Args:
+            key: Its key.
+            flight: The load.
+            secret: The answer.
+            until: Up to when it serves; not even an outage makes that longer.
+            on_leaving: Called when it is dropped or replaced, with the cache's lock held.
+
+        Returns:
+            The entry; ``None`` if it is not kept.
+        """
+        entry = Entry(self.clock(), Lifetime(fresh_until=until), secret=secret, error=None)
+        entry.on_leaving = on_leaving
+        with self._lock:
+            if flight.obsolete:
+                return None
+            self._end_replaced(key)
+            self._pinned[key] = self.entries[key] = entry
+            if flight.obsolete:
+                # A signal's handler has dropped it since.
+                self._forget(key)
+                return None
+        return entry
+
+    def prolong(self, key: Key, entry: Entry, until: float) -> None:
+        """Let an entry that is kept beside the others serve up to another time, if it is still there."""
+        with self._lock:
+            if self.entries.get(key) is entry:
+                entry.fresh_until = entry.revalidate_until = entry.stale_until = entry.quiet_until = until
+
+    def release(self, key: Key, entry: Entry) -> None:
+        """Forget an entry, if it is still the one that is kept."""
+        with self._lock:
+            if self.entries.get(key) is entry:
+                self._forget(key)
+
+    def keeps_beside(self, key: Key) -> bool:
+        """Tell whether a key's answer is kept beside the others, and serves."""
+        entry = self._pinned.get(key)
+        return entry is not None and self.clock() < entry.fresh_until
+
+    def under_way(self) -> list[tuple[Key, Flight[Secret]]]:
+        """Return the loads under way now."""
+        with self._lock:
+            return list(self._flights.items())
+
     def _forget(self, key: Key) -> bool:
         entry = self.entries.get(key)
         if entry is None:
@@ -303,7 +268,17 @@ class Cache:
         left = self.entries.pop(key, None)
         if left is not None and left is not entry:
             left.end()  # which such a handler has stored
+            self._left(key, left)
+        self._left(key, entry)
         return True
+
+    def _left(self, key: Key, entry: Entry) -> None:
+        """Tell whoever looks after an entry that was kept beside the others."""
+        left, entry.on_leaving = entry.on_leaving, None
+        if left is not None:
+            if self._pinned.get(key) is entry:
+                self._pinned.pop(key, None)
+            left()
 
     def _lifetime(self, request: StoreRequest) -> Lifetime:
         try:
@@ -318,20 +293,24 @@ class Cache:
             ) from error
 
     def _insert(self, key: Key, entry: Entry) -> None:
-        if key not in self.entries:
-            while len(self.entries) >= self.max_entries:
+        if key not in self.entries or key in self._pinned:
+            while len(self.entries) - len(self._pinned) >= self.max_entries:
                 self._evict_one()
+        self._end_replaced(key)
+        self._sieve.insert(key, entry)
+
+    def _end_replaced(self, key: Key) -> None:
         replaced = self.entries.get(key)
         if replaced is not None:
             # First, as in `_forget`. Who looks for it now waits for the load that brings the new one.
             replaced.end()
-        self._sieve.insert(key, entry)
+            self._left(key, replaced)
 
     def _evict_one(self) -> None:
         key = self._sieve.choose()
         if key is None:
             # A signal's handler came in between. The oldest goes.
-            key = next(iter(list(self.entries)), None)
+            key = next((one for one in list(self.entries) if one not in self._pinned), None)
         if self._forget(key):
             self._evictions += 1
 
@@ -440,7 +419,7 @@ class Cache:
     def stats(self) -> CacheStats:
         """Return the counts since the manager was opened, and the entries as they are now."""
         now = self.clock()
-        total = _Cell()
+        total = Cell()
         with self._lock:
             for cell in list(self._cells):
                 total.add(cell)

@@ -16,13 +16,18 @@ SUBSCRIBER_SECONDS: Final = 5.0
 
 
 class SecretUpdated(Record):
-    """A secret changed through this manager. It holds no value: read the secret if you need it."""
+    """A secret changed through this manager, or a leased credential did by itself.
+
+    It holds no value: read the secret if you need it.
+    """
 
     name: SecretName
     change: str
-    """``set``, ``rotate`` or ``delete``."""
+    """``set``, ``rotate``, ``delete``, ``undelete`` or ``destroy``; of a leased credential ``replace`` when there is
+    another one, and ``expire`` when it has ended, or was given up, and there is no other one yet."""
     version: str | None
-    """The new version; ``None`` after a delete."""
+    """The new version, or the one that was brought back; ``None`` after a delete, after versions were destroyed,
+    and when a leased credential is gone."""
 
 
 Callback = Callable[[SecretUpdated], object]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from strongroom.cache import Entry, Flight, Key
+from strongroom.cache import Entry, Key
 from strongroom.contracts.anomaly import Access
 from strongroom.contracts.backend import ReadRequest, ReadResult
+from strongroom.contracts.leasing import Lease
 from strongroom.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -15,6 +17,7 @@ from strongroom.errors import (
     SecretNotFoundError,
     StrongroomError,
 )
+from strongroom.flights import Flight
 from strongroom.grants import Grant
 from strongroom.model import Freshness, Secret
 from strongroom.pauses import credentials_of, refresh_of
@@ -202,6 +205,9 @@ class Loader:
         secret: Secret | None = None
         failure: BaseException | None = None
         try:
+            if isinstance(outcome, ReadResult) and outcome.lease is not None:
+                secret = self._keep_leased(load, flight, outcome, outcome.lease, started)
+                return secret
             # Closed meanwhile: the answer may come from a backend that has already let go of everything.
             self._parts.ensure_open()
             if isinstance(outcome, ReadResult):
@@ -231,6 +237,58 @@ class Loader:
             self._parts.anomaly.observe(load.access, getattr(failure, "code", "ok"))
 
     def _keep(self, load: Load, flight: Flight[Secret], result: ReadResult, started: float) -> Secret:
+        secret = self._recorded(load, result, started)
+        kept = secret.with_changes(freshness=Freshness.CACHED)
+        self._cache.store(load.key, load.grant.name, flight, secret=kept, error=None)
+        self._answered(load)
+        return secret
+
+    def _keep_leased(
+        self, load: Load, flight: Flight[Secret], result: ReadResult, lease: Lease, started: float
+    ) -> Secret:
+        """Keep a credential that was made for this process, for as long as it lives."""
+        # Imported here: most programs have none.
+        from strongroom.held import Held
+
+        leases = self._parts.leases
+        fetch = partial(self.replace_leased, load.grant, load.version)
+        held = Held(load.grant, load.key, lease, result.version, started=started, fetch=fetch)
+        # First: from now on it is not lost track of, whatever fails.
+        leases.take(held)
+        try:
+            held.ensure_alive(self._clock())
+            secret = self._recorded(load, result, started)
+        except BaseException:
+            leases.give_back(held)
+            raise
+        kept = secret.with_changes(freshness=Freshness.CACHED)
+        entry = self._cache.pin(load.key, flight, kept, until=held.ends, on_leaving=partial(leases.left, held))
+        leases.serve(held, entry, wanted=load.is_read)
+        self._answered(load)
+        return secret
+
+    def replace_leased(self, grant: Grant, version: str | None) -> None:
+        """Have a backend make another credential, unless it is making one already; till then the old one serves.
+
+        Args:
+            grant: The right by which the old one was read first.
+            version: As in the read that brought it.
+
+        Raises:
+            StrongroomError: It has made none.
+        """
+        load = Load(grant, version, None, refresh=True, is_read=False)
+        flight, leading = self._cache.join(load.key)
+        if not leading:
+            return
+        try:
+            self.lead(load, flight)
+        except StrongroomError:
+            self._cache.counters.cell.failed_refreshes += 1
+            raise
+
+    def _recorded(self, load: Load, result: ReadResult, started: float) -> Secret:
+        """Return the secret that a backend has answered with, once that is recorded."""
         grant = load.grant
         secret = Secret(
             grant.name,
@@ -241,11 +299,11 @@ class Loader:
             retrieved=self._now(),
         )
         self._record_call(load, started, version=result.version, request_id=result.request_id)
-        kept = secret.with_changes(freshness=Freshness.CACHED)
-        self._cache.store(load.key, grant.name, flight, secret=kept, error=None)
-        self._pauses.end(load.key, refresh_of(load.key), credentials_of(grant.origin))
-        self._parts.start_sweeper()
         return secret
+
+    def _answered(self, load: Load) -> None:
+        self._pauses.end(load.key, refresh_of(load.key), credentials_of(load.grant.origin))
+        self._parts.start_sweeper()
 
     def _without_answer(self, load: Load, flight: Flight[Secret], error: StrongroomError, started: float) -> Secret:
         """Remember that there is no such secret, or serve a stale one in an outage, or raise."""
@@ -259,7 +317,9 @@ class Loader:
         error.name = error.name or grant.name
         self._record_call(load, started, result=error.code)
         if isinstance(error, SecretNotFoundError):
-            self._cache.store(load.key, grant.name, flight, secret=None, error=error)
+            # A credential that lives goes on serving: there will only be no other.
+            if not self._cache.keeps_beside(load.key):
+                self._cache.store(load.key, grant.name, flight, secret=None, error=error)
             self._pauses.end(load.key, refresh_of(load.key), credentials_of(grant.origin))
         elif isinstance(error, AccessDeniedError):
             self._note_denial(load, entry, error)

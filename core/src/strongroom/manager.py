@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from strongroom._record import Record
@@ -24,6 +24,7 @@ from strongroom.contracts.backend import Backend
 from strongroom.contracts.health import Health, HealthState
 from strongroom.errors import StrongroomError
 from strongroom.events import Callback, SecretUpdated
+from strongroom.keys import KeyUser
 from strongroom.model import (
     Absent,
     Principal,
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from strongroom.anomaly import Alert
+    from strongroom.held import LeaseStatus
     from strongroom.maintenance import AuditedMaintenance
+    from strongroom.recovery import Curator, Description, Destroyed, Undeleted
     from strongroom.writing import Deleted, Writer, Written
 
 
@@ -104,7 +107,7 @@ def open(  # noqa: A001  # the public name is strongroom.open
     return SecretManager(parts, configuration.principal)
 
 
-class SecretManager(BatchReader):
+class SecretManager(BatchReader, KeyUser):
     """Reads and changes secrets as one principal. Made by :func:`open`.
 
     It is safe to use from several threads and across a fork.
@@ -116,6 +119,13 @@ class SecretManager(BatchReader):
         from strongroom.writing import Writer
 
         return Writer(self._parts, self._gate, self._cache.drop)
+
+    @property
+    def _curator(self) -> Curator:
+        # Imported here: hardly a program brings secrets back or destroys them.
+        from strongroom.recovery import Curator
+
+        return Curator(self._parts, self._gate, self._cache.drop)
 
     def __enter__(self) -> Self:
         return self
@@ -204,8 +214,81 @@ class SecretManager(BatchReader):
         """
         return self._writer.rotate(name, size=size, encoding=encoding, expect_version=expect_version)
 
+    def undelete(self, name: str, *, version: str | None = None) -> Undeleted:
+        """Bring a deleted version back, where the backend keeps it; one that is not deleted stays as it is.
+
+        It takes the right to update.
+
+        Args:
+            name: The secret's name.
+            version: Which one; the newest unless given.
+
+        Raises:
+            InvalidNameError: The name is not one that a secret can have, or the version is no text.
+            AccessDeniedError: This principal may not update it.
+            SecretNotFoundError: There is no such secret or version.
+            SecretDeletedError: It is destroyed (code ``destroyed``), and nothing brings it back.
+            UnsupportedOperationError: The backend keeps nothing that was deleted, or the name is a leased one.
+            AuditError: It could not be recorded; ``applied`` tells whether it was brought back.
+        """
+        return self._curator.undelete(name, version=version)
+
+    def destroy(self, name: str, versions: Iterable[str] | None = None) -> Destroyed:
+        """Remove a secret, or some of its versions, so that nobody can bring them back.
+
+        It takes the right to delete. What is not there is no error, but a version that was never made is.
+
+        Args:
+            name: The secret's name.
+            versions: Which ones; the secret as a whole, with all that is noted about it, unless given.
+
+        Raises:
+            InvalidNameError: The name is not one that a secret can have, or the versions are no texts, or none.
+            AccessDeniedError: This principal may not delete it.
+            SecretNotFoundError: It has not got one of these versions.
+            UnsupportedOperationError: The backend cannot destroy, or the name is a leased one.
+            AuditError: It could not be recorded; ``applied`` tells whether it was destroyed.
+        """
+        return self._curator.destroy(name, versions=versions)
+
+    def describe(self, name: str) -> Description:
+        """Return what is known of a secret beside its value: what users have noted, times, the newest version.
+
+        It takes the right to read.
+
+        Args:
+            name: The secret's name.
+
+        Raises:
+            InvalidNameError: The name is not one that a secret can have.
+            AccessDeniedError: This principal may not read it.
+            SecretNotFoundError: There is no such secret.
+            UnsupportedOperationError: The backend keeps no notes about secrets, or the name is a leased one.
+        """
+        return self._curator.describe(name)
+
+    def annotate(self, name: str, metadata: Mapping[str, str]) -> None:
+        """Replace what users have noted about a secret.
+
+        It takes the right to update. Notes are no secrets: whoever may look at the secret's metadata in the
+        backend sees them.
+
+        Args:
+            name: The secret's name; it must exist.
+            metadata: All that is to be noted, texts by name; empty to note nothing.
+
+        Raises:
+            InvalidNameError: The name is not one that a secret can have.
+            InvalidValueError: The notes are not texts by name, or the backend cannot hold them.
+            AccessDeniedError: This principal may not update it.
+            SecretNotFoundError: There is no such secret.
+            UnsupportedOperationError: The backend keeps no notes about secrets, or the name is a leased one.
+            AuditError: It could not be recorded; ``applied`` tells whether it was noted.
+        """
+        self._curator.annotate(name, metadata)
+
     def on_update(self, name: str, callback: Callback) -> Callable[[], None]:
-        """Have a function called after a secret is set, rotated or deleted through this manager.
+        """Have a function called after a secret is changed through this manager, by a set, a rotation or a delete say.
 
         Each subscriber has five seconds; one that raises or hangs does not stop
         the others, and the change's result names it. It is not told of secrets
@@ -295,6 +378,25 @@ class SecretManager(BatchReader):
         gate = self._gate
         return AuditedMaintenance(self._parts, gate.principal, backend, base=gate.root)
 
+    def leases(self) -> tuple[LeaseStatus, ...]:
+        """Return the leased credentials that this process keeps alive, and those that it has replaced, without values.
+
+        What this principal may not read is left out.
+        """
+        held = self._parts.leases.status() if self._parts.has_leases else []
+        return tuple(one for one in held if self._gate.permits(Action.READ, one.name))
+
+    def release_leases(self) -> None:
+        """Leave the leased credentials that have been read to whoever has got them.
+
+        They are neither renewed nor revoked from now on, not even when the manager is
+        closed, and end by themselves. That is for a program that reads a credential and
+        hands it over to another one, as ``strongroom run`` does; each is recorded as ``release``.
+        What this principal may not read is left out.
+        """
+        if self._parts.has_leases:
+            self._parts.leases.release(lambda name: self._gate.permits(Action.READ, name))
+
     def stats(self) -> CacheStats:
         """Return how the cache has served since the manager was opened."""
         return self._cache.stats()
@@ -326,6 +428,9 @@ class SecretManager(BatchReader):
 
     def close(self) -> None:
         """Record what waits, and close every backend and sink; twice is no error.
+
+        Leased credentials that this process has got are revoked first, for ten seconds at most;
+        the trail says of which that failed.
 
         Raises:
             AuditError: A required sink could not record it. Everything else is closed

@@ -442,7 +442,8 @@ class AuditEvent(Record):
     timestamp: str
     """UTC in ISO 8601 with microseconds and offset."""
     event: str
-    """``get``, ``set``, ``delete``, ``rotate``, ``list``, ``refresh``, ``opened``, ``closed``, ``gap`` and the like."""
+    """``get``, ``set``, ``delete``, ``rotate``, ``list``, ``refresh``, ``renew``, ``revoke``, ``release``, ``opened``,
+    ``closed``, ``gap`` and the like."""
     phase: str = "outcome"
     """``attempt`` or ``outcome``."""
     key: str | None = None

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from strongroom._record import Record
-from strongroom.contracts.patterns import glob_matches
+from strongroom.contracts.patterns import glob_matches, matches_all_below, matches_some_below
 from strongroom.contracts.patterns import matches as matches
 from strongroom.contracts.patterns import name_pattern as name_pattern
 from strongroom.errors import AccessDeniedError, ConfigurationError
 
 
 class Action(enum.Enum):
-    """What somebody may do to a secret."""
+    """What somebody may do to a secret, or with a key."""
 
     READ = "read"
     LIST = "list"
@@ -29,6 +29,11 @@ class Action(enum.Enum):
     UPDATE = "update"
     ROTATE = "rotate"
     DELETE = "delete"
+    ENCRYPT = "encrypt"
+    """Encrypt, re-wrap and make data keys; ``names`` then match keys, as for the next three."""
+    DECRYPT = "decrypt"
+    SIGN = "sign"
+    VERIFY = "verify"
     IMPERSONATE = "impersonate"
     """Act as another principal with that one's rights; ``names`` then match principals."""
 
@@ -155,6 +160,28 @@ class Policy:
             return Ruling(allowed=False, rule="default deny")
         # Rules only ever expire, so nothing changes before the deciding one does.
         return Ruling(allowed=deciding.allow, rule=deciding.id, until=deciding.expires)
+
+    def reaches_below(self, principal: str, action: Action, folder: str, *, now: float) -> bool:
+        """Tell whether the principal may do this to any name below a folder, whether there is one or not.
+
+        Rules that deny count if a single pattern of theirs takes in the whole folder.
+
+        Args:
+            principal: The principal's name.
+            action: What is asked for.
+            folder: The folder's canonical name.
+            now: For which time to decide, in seconds since 1970 UTC.
+        """
+        if not self.enforced:
+            return True
+        concerned = [
+            rule
+            for rule in self.rules
+            if action in rule.actions and principal_matches(rule.principal, principal) and not rule.expired(now)
+        ]
+        granted = any(matches_some_below(one, folder) for rule in concerned if rule.allow for one in rule.names)
+        denied = any(matches_all_below(one, folder) for rule in concerned if not rule.allow for one in rule.names)
+        return granted and not denied
 
     def applying(self, principal: str, action: Action, name: str) -> Iterator[Rule]:
         """Yield each rule that speaks of this request, expired ones too, in the order of the rules.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 
 from strongroom import acting
 from strongroom.access import Gate
@@ -23,6 +22,9 @@ from strongroom.model import Freshness, Principal, PrincipalSource, Secret, Secr
 from strongroom.pauses import refresh_of
 from strongroom.policy import Action
 from strongroom.wiring import Parts
+
+if TYPE_CHECKING:
+    from strongroom.browsing import Folder
 
 IDENTITIES: Final = 1024
 """How many principals that parts of the program act as one reader remembers."""
@@ -134,6 +136,8 @@ class Reader:
         access = self._gate.judge(Action.READ, grant.name)
         if version is not None:
             version = self._version(grant, version)
+            with self._gate.recording_refusal(Action.READ, grant.name):
+                grant.backend.refuse_leased(grant.name, "reading an older version of")
         key = grant.name if version is None else (grant.name, version)
         secret = self._from_cache(grant, key, access, version)
         return secret if secret is not None else self._loader.load(Load(grant, version, access))
@@ -239,7 +243,8 @@ class Reader:
     def refresh(self, name: str) -> Secret:
         """Fetch a secret from its backend at once, whatever the cache holds.
 
-        What is cached stays usable if the backend does not answer.
+        What is cached stays usable if the backend does not answer. For a leased name
+        the backend makes another credential; the old one lives on for a while.
 
         Args:
             name: The secret's name.
@@ -282,18 +287,48 @@ class Reader:
             InvalidNameError: The prefix is not a folder of names.
             UnsupportedOperationError: A backend that may hold such names cannot list.
         """
+        folder = self._folder_to_list(prefix)
+        names: set[SecretName] = set()
+        with self._gate.recording_look("list", f"{folder}/" if folder else "") as facts:
+            request_ids = []
+            for backend in self._parts.routed_below(folder):
+                found = self._parts.backend(backend).list(ListRequest(prefix=folder))
+                names.update(name for name in found.names if self._parts.route(name) == backend)
+                request_ids.append(found.request_id)
+            names = {name for name in names if self._gate.permits(Action.LIST, name)}
+            facts.update(count=len(names), request_id=_joined(request_ids))
+        return sorted(names)
+
+    @recorded_at_once
+    def browse(self, prefix: str = "") -> Folder:
+        """Return what is directly below a prefix: names, and folders to look into in turn.
+
+        It costs less than a full list where a backend would have to walk through all folders
+        for that. A folder is shown if this principal may list anything in it, were it there; so is one
+        in which a route begins.
+
+        Args:
+            prefix: A folder with or without its final slash; empty for the root.
+
+        Raises:
+            InvalidNameError: The prefix is not a folder of names.
+            UnsupportedOperationError: A backend that may hold such names cannot list.
+        """
+        # Imported here: most programs know the names that they read.
+        from strongroom.browsing import look_into
+
+        folder = self._folder_to_list(prefix)
+        with self._gate.recording_look("list", f"{folder}/" if folder else "", detail="one level") as facts:
+            look = look_into(self._parts, self._gate, folder)
+            facts.update(count=len(look.folder.names), request_id=_joined(look.request_ids))
+        return look.folder
+
+    def _folder_to_list(self, prefix: str) -> str:
         self._gate.ensure_open()
         folder = self._folder(prefix)
         # The root has no name; the pattern of everything stands for it.
         self._gate.judge(Action.LIST, SecretName(folder or "**"))
-        names: set[SecretName] = set()
-        with self._recorded("list", f"{folder}/" if folder else "") as facts:
-            for backend in self._parts.routed_below(folder):
-                listed = self._parts.backend(backend).list(ListRequest(prefix=folder)).names
-                names.update(name for name in listed if self._parts.route(name) == backend)
-            names = {name for name in names if self._gate.permits(Action.LIST, name)}
-            facts["count"] = len(names)
-        return sorted(names)
+        return folder
 
     def _folder(self, prefix: str) -> str:
         """Return a folder's canonical name; the root's is empty, but nothing else that is empty is the root."""
@@ -312,20 +347,13 @@ class Reader:
         """
         grant = self._admit(name)
         self._gate.judge(Action.READ, grant.name)
-        with self._recorded("versions", grant.name, backend=grant.backend.name) as facts:
-            found = grant.backend.versions(VersionsRequest(name=grant.name)).versions
-            facts["count"] = len(found)
-        return found
+        with self._gate.recording_look("versions", grant.name, backend=grant.backend.name) as facts:
+            grant.backend.refuse_leased(grant.name, "listing the versions of")
+            found = grant.backend.versions(VersionsRequest(name=grant.name))
+            facts.update(count=len(found.versions), request_id=found.request_id)
+        return found.versions
 
-    @contextmanager
-    def _recorded(self, event: str, key: str, **fields: Any) -> Iterator[dict[str, Any]]:
-        """Record a look at metadata, whether it succeeds or fails."""
-        audit = self._parts.audit
-        started = self._clock()
-        facts: dict[str, Any] = {"key": key, **fields}
-        try:
-            yield facts
-        except StrongroomError as error:
-            audit.record(self._gate.event(event, result=error.code, **facts))
-            raise
-        audit.record(self._gate.event(event, duration=self._clock() - started, **facts))
+
+def _joined(request_ids: Iterable[str | None]) -> str | None:
+    """Return the ids of several requests as one text; ``None`` if no backend has told any."""
+    return ",".join(filter(None, request_ids)) or None

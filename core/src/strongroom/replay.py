@@ -22,10 +22,21 @@ from strongroom.policy import Action
 ACTIONS: Final = {
     "get": Action.READ,
     "versions": Action.READ,
+    "describe": Action.READ,
     "set": Action.UPDATE,
+    "annotate": Action.UPDATE,
+    "undelete": Action.UPDATE,
     "delete": Action.DELETE,
+    "destroy": Action.DELETE,
     "rotate": Action.ROTATE,
     "list": Action.LIST,
+    "encrypt": Action.ENCRYPT,
+    "rewrap": Action.ENCRYPT,
+    "data_key": Action.ENCRYPT,
+    "decrypt": Action.DECRYPT,
+    "sign": Action.SIGN,
+    "verify_signature": Action.VERIFY,
+    "rotate_key": Action.ROTATE,
 }
 """The events that are accesses, and what each is an access for."""
 

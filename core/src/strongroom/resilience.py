@@ -30,6 +30,7 @@ from strongroom.contracts.encrypting import Encrypting
 from strongroom.contracts.health import Health, HealthState
 from strongroom.contracts.leasing import (
     Leasing,
+    ReleaseLeaseRequest,
     RenewLeaseRequest,
     RenewLeaseResult,
     RevokeLeaseRequest,
@@ -170,9 +171,13 @@ class GuardedBackend(Backend):
         return self._call("delete", self.wrapped.delete, request, request.name, gives=DeleteResult)
 
     def list(self, request: ListRequest) -> ListResult:
-        """List names; see :meth:`Backend.list`."""
+        """List names, without those that are leased; see :meth:`Backend.list`."""
         self._need(Capability.LIST, "listing")
-        return self._call("list", self.wrapped.list, request, gives=ListResult)
+        found = self._call("list", self.wrapped.list, request, gives=ListResult)
+        if not self.offers(Leasing):
+            return found
+        # What is stored under such a name cannot be read by it.
+        return found.replace(names=tuple(name for name in found.names if not self.is_leased(name)))
 
     def versions(self, request: VersionsRequest) -> VersionsResult:
         """List a secret's versions; see :meth:`Backend.versions`."""
@@ -255,6 +260,19 @@ class GuardedBackend(Backend):
         leasing = self._offering(Leasing, "no leases", _LEASE)
         return self._call("revoke_lease", leasing.revoke_lease, request, request.name, gives=RevokeLeaseResult)
 
+    def check_crypt(self) -> None:
+        """Refuse what needs a named key, if the backend has none.
+
+        Raises:
+            UnsupportedOperationError: The backend has no named keys.
+        """
+        self._offering(Encrypting, "no named keys", _ENCRYPT)
+
+    def release_lease(self, request: ReleaseLeaseRequest) -> None:
+        """Leave a lease to itself; see :meth:`Leasing.release_lease`."""
+        leasing = self._offering(Leasing, "no leases", _LEASE)
+        self._call("release_lease", leasing.release_lease, request, request.name)
+
     def crypt(self, operation: str, request: Any, *, gives: type[Result]) -> Result:
         """Encrypt, sign or the like; see :class:`Encrypting`.
 
@@ -270,29 +288,47 @@ class GuardedBackend(Backend):
         result: Result = self._call(operation, function, request, request.key, gives=gives)
         return result
 
+    def check_recovery(self) -> None:
+        """Refuse an undelete or destroy that the backend does not offer.
+
+        Raises:
+            UnsupportedOperationError: The backend keeps nothing that was deleted.
+        """
+        self._recovery()
+
     def undelete(self, request: UndeleteRequest) -> UndeleteResult:
         """Bring a deleted version back; see :meth:`Recoverable.undelete`."""
-        part = self._offering(Recoverable, "nothing that was deleted", _RECOVER)
-        return self._call("undelete", part.undelete, request, request.name, gives=UndeleteResult)
+        return self._call("undelete", self._recovery().undelete, request, request.name, gives=UndeleteResult)
 
     def destroy(self, request: DestroyRequest) -> DestroyResult:
         """Remove versions for good; see :meth:`Recoverable.destroy`."""
-        part = self._offering(Recoverable, "nothing that was deleted", _RECOVER)
-        return self._call("destroy", part.destroy, request, request.name, gives=DestroyResult)
+        return self._call("destroy", self._recovery().destroy, request, request.name, gives=DestroyResult)
+
+    def check_notes(self) -> None:
+        """Refuse to look at notes, or to change them, where the backend has none.
+
+        Raises:
+            UnsupportedOperationError: The backend keeps no notes about secrets.
+        """
+        self._notes()
 
     def describe(self, request: DescribeRequest) -> DescribeResult:
         """Return what is noted about a secret; see :meth:`Describing.describe`."""
-        part = self._offering(Describing, "no notes about secrets", _DESCRIBE)
-        return self._call("describe", part.describe, request, request.name, gives=DescribeResult)
+        return self._call("describe", self._notes().describe, request, request.name, gives=DescribeResult)
 
     def annotate(self, request: AnnotateRequest) -> AnnotateResult:
         """Replace the notes about a secret; see :meth:`Describing.annotate`."""
-        part = self._offering(Describing, "no notes about secrets", _DESCRIBE)
-        return self._call("annotate", part.annotate, request, request.name, gives=AnnotateResult)
+        return self._call("annotate", self._notes().annotate, request, request.name, gives=AnnotateResult)
 
     def offers(self, interface: type[Any]) -> bool:
         """Tell whether the backend implements one of the optional interfaces."""
         return isinstance(self.wrapped, interface)
+
+    def _recovery(self) -> Recoverable:
+        return self._offering(Recoverable, "nothing that was deleted", _RECOVER)
+
+    def _notes(self) -> Describing:
+        return self._offering(Describing, "no notes about secrets", _DESCRIBE)
 
     def _offering(self, interface: type[Optional], lacks: str, hint: str) -> Optional:
         if not isinstance(self.wrapped, interface):

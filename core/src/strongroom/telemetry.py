@@ -31,9 +31,31 @@ SINK_TYPE: Final = "strongroom.sink.type"
 SECRET_ID: Final = "strongroom.secret.id"
 COUNT: Final = "strongroom.count"
 ERROR_TYPE: Final = "error.type"
+RESENDS: Final = "http.request.resend_count"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
 
-ATTRIBUTES: Final = frozenset({OPERATION, BACKEND, BACKEND_TYPE, SINK_TYPE, SECRET_ID, COUNT, ERROR_TYPE})
+RETRIES: Final = "strongroom.client.retries"
+"""The counter of requests that a backend's client sent again."""
+
+ATTRIBUTES: Final = frozenset(
+    {
+        OPERATION,
+        BACKEND,
+        BACKEND_TYPE,
+        SINK_TYPE,
+        SECRET_ID,
+        COUNT,
+        ERROR_TYPE,
+        RESENDS,
+        SERVER_ADDRESS,
+        SERVER_PORT,
+    }
+)
 """Every attribute that strongroom ever sets on a span."""
+
+# Made when first needed, since the API is loaded only if somebody else has done so.
+_COUNTERS: Final[dict[str, Any]] = {}
 
 
 class Telemetry:
@@ -118,6 +140,56 @@ class Telemetry:
             record_exception=False,
             set_status_on_exception=False,
         )
+
+
+def note_exchange(*, address: str, port: int | None = None, resends: int = 0) -> None:
+    """Note on the span of the running call which server was asked, and how often again.
+
+    For a plugin whose client speaks to a server; the span is the one that the core opened around the call. Without
+    OpenTelemetry, or outside such a call, nothing happens. It never fails.
+
+    Args:
+        address: The server's host, without scheme, path or credentials; the path of a Unix socket.
+        port: Its port, if it has one.
+        resends: How many times the request was sent again.
+    """
+    api = sys.modules.get("opentelemetry.trace")
+    if api is None:
+        return
+    try:
+        span = api.get_current_span()
+        # Another's span is not ours to write on.
+        if not span.is_recording() or not str(getattr(span, "name", "")).startswith("strongroom."):
+            return
+        noted: dict[str, Any] = {SERVER_ADDRESS: address, SERVER_PORT: port, RESENDS: resends or None}
+        span.set_attributes({key: value for key, value in noted.items() if value is not None})
+    # Foreign code, as above.
+    except Exception as error:  # noqa: BLE001  # see above
+        _note(error)
+
+
+def count_resend(backend_type: str) -> None:
+    """Count a request that a client sent again, in the metric ``strongroom.client.retries``.
+
+    For a plugin, as :func:`note_exchange`: without OpenTelemetry nothing happens, and it never fails.
+
+    Args:
+        backend_type: The name that the plugin registered, such as ``vault``.
+    """
+    api = sys.modules.get("opentelemetry.metrics")
+    if api is None:
+        return
+    try:
+        counter = _COUNTERS.get(RETRIES)
+        if counter is None:
+            counter = api.get_meter("strongroom").create_counter(
+                RETRIES, unit="{retry}", description="Requests that a backend's client sent again."
+            )
+            _COUNTERS[RETRIES] = counter
+        counter.add(1, {BACKEND_TYPE: backend_type})
+    # Foreign code, as above.
+    except Exception as error:  # noqa: BLE001  # see above
+        _note(error)
 
 
 def _end(started: tuple[Any, Span] | None, error: BaseException | None) -> None:

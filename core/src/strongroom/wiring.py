@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from strongroom.alerts import Alerts
+    from strongroom.events import SecretUpdated
+    from strongroom.leases import Leases
     from strongroom.state import DetectorMemory
 
 
@@ -73,6 +75,7 @@ class Parts:
         self._lock = threading.RLock()
         self.background = Background()
         self._sweeper: threading.Thread | None = None
+        self._leases: Leases | None = None
         self._fork_locks = lifecycle.ForkLocks()
         self.closed = False
         self.cache = self._open_cache()
@@ -207,6 +210,43 @@ class Parts:
             telemetry=self.telemetry,
         )
 
+    @property
+    def has_leases(self) -> bool:
+        """Whether there has been a leased credential yet."""
+        return self._leases is not None
+
+    @property
+    def leases(self) -> Leases:
+        """What looks after leased credentials; made with the first one."""
+        if self._leases is None:
+            # Imported here: most programs have none.
+            from strongroom.leases import Leases
+
+            # A clock that a test moves on moves no thread; the test does by itself what is due.
+            real = self.clock is time.monotonic
+            made = Leases(self.cache, self.audit, self._tell, clock=self.clock, random=_random, start_thread=real)
+            with self._lock:
+                self._leases = self._leases or made
+            if self.closed:
+                self._leases.close()
+        return self._leases
+
+    def _tell(self, event: SecretUpdated) -> None:
+        # Subscribers take what time they like, and leases have none to lose.
+        self.background.submit(event, lambda: self.subscriptions.notify(event))
+
+    def is_leased(self, name: str) -> bool:
+        """Tell whether reading a name makes a credential; not before its backend has been opened."""
+        backend = self._backends.get(self.route(name))
+        return backend is not None and backend.is_leased(SecretName(name))
+
+    def _close_leases(self) -> None:
+        loads = self.cache.under_way()
+        # Of older versions there are none, so these keys are names.
+        leased = [flight for key, flight in loads if isinstance(key, SecretName) and self.is_leased(key)]
+        if leased or self.has_leases:
+            self.leases.close(leased)
+
     def route(self, name: str) -> str:
         """Return the configured name of the backend that keeps a secret: the longest prefix wins."""
         for prefix, backend in self.configuration.routes:
@@ -214,9 +254,13 @@ class Parts:
                 return backend
         return self.configuration.default_backend
 
+    def home_of(self, folder: str) -> str:
+        """Return the backend of the names below a folder (empty for the root) that no deeper route claims."""
+        return self.route(folder) if folder else self.configuration.default_backend
+
     def routed_below(self, folder: str) -> list[str]:
         """Return the backends that may hold names below a folder (empty for the root)."""
-        found = [self.route(f"{folder}/x" if folder else "x")]
+        found = [self.home_of(folder)]
         for prefix, backend in self.configuration.routes:
             if not folder or prefix == folder or prefix.startswith(folder + "/"):
                 found.append(backend)
@@ -295,7 +339,7 @@ class Parts:
         self._sweeper = None
         backends = [backend.after_fork for backend in self._backends.values()]
         self.decisions.after_fork()
-        kept = [one.after_fork for one in (self.memory, self.alerts) if one is not None]
+        kept = [one.after_fork for one in (self.memory, self.alerts, self._leases) if one is not None]
         lifecycle.all_of([self.cache.after_fork, self.background.after_fork, self.anomaly.after_fork, *kept, *backends])
 
     def before_exec(self) -> None:
@@ -324,6 +368,7 @@ class Parts:
             return
         self.background.close()
         self.decisions.forget()
+        self._close_leases()
         self.cache.clear()
         backends = [one.close for one in self._backends.values()]
         told = [] if self.alerts is None else [self.alerts.close]

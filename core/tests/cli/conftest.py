@@ -141,6 +141,9 @@ class Moody(Backend):
         if self.mood == "raises":
             raise RuntimeError(os.environ["MARKER"])
         states = {"degraded": HealthState.DEGRADED, "down": HealthState.DOWN}
+        if self.mood == "talkative":
+            facts = (("server_version", "2.7"), ("cluster", "a\x1b[2Jb"), ("retries", "0"), ("old", "no"))
+            return Health(state=HealthState.UP, facts=facts)
         return Health(state=states.get(self.mood, HealthState.UP), reason=f"it is {self.mood}", hint="be kind")
 
 

@@ -52,6 +52,19 @@ def test_a_backend_that_is_not_up_is_named_with_its_reason(
     assert MARKER not in done.stdout + done.stderr
 
 
+def test_what_a_backend_says_of_itself_is_shown(desk: Any) -> None:
+    """Without what is nothing or not so, and without what would move the cursor."""
+    desk.configure(backend("talkative") + SINK)
+    for command in ("health", "doctor"):
+        shown = desk(command).stdout
+        assert "server version 2.7, cluster a" in shown
+        assert "\x1b" not in shown
+        assert "retries" not in shown
+        assert "old" not in shown
+    facts = desk("health", "--json").json["parts"][0]["facts"]
+    assert (facts["server_version"], facts["retries"], facts["old"]) == ("2.7", "0", "no")
+
+
 def test_one_backend_that_fails_hides_no_other(desk: Any) -> None:
     desk.configure('backend = "a"\n' + backend("refuses", "a") + backend("up", "b") + SINK)
     states = {part["name"]: part["state"] for part in desk("health", "--json", MARKER=MARKER).json["parts"]}

@@ -246,6 +246,21 @@ class TestRender:
         assert 'path "kv/ci/*"' in ruled(*VAULT, "--principal", "ci-x").stdout
         assert 'path "own/ci/*"' in ruled(*VAULT, "--principal", "ci-x", "--mount", "own").stdout
 
+    def test_the_transit_engine_is_the_backend_s_or_an_option(self, ruled: Any) -> None:
+        keys = "[[policies]]\nprincipal = 'keys'\neffect = 'allow'\nactions = ['sign']\nnames = ['*']\n"
+        backend = "[backends.v]\ntype = 'vault'\ntransit = 'team/keys'\nprefix = 'x'\n"
+        ruled.configure('backend = "main"\n' + RULES + keys + backend)
+        assert 'path "team/keys/sign/+"' in ruled(*VAULT, "--principal", "keys").stdout
+        assert 'path "own/sign/+"' in ruled(*VAULT, "--principal", "keys", "--transit", "own").stdout
+        assert "are not apart" in ruled(*VAULT, "--principal", "keys", "--transit", "secret/x").stderr
+
+    def test_a_version_that_only_the_server_knows_has_to_be_given(self, ruled: Any) -> None:
+        ruled.configure('backend = "main"\n' + RULES + "[backends.v]\ntype = 'vault'\nkv_version = 'detect'\n")
+        done = ruled(*VAULT, "--principal", "ci-x")
+        assert (done.status, done.stdout) == (2, "")
+        assert "give --kv-version" in done.stderr
+        assert ruled(*VAULT, "--principal", "ci-x", "--kv-version", "2").status == 0
+
     def test_for_aws_it_is_json(self, ruled: Any) -> None:
         done = ruled(*AWS, "--principal", "ci-x", "--prefix", "prod/")
         (statement,) = json.loads(done.stdout)["Statement"]
@@ -273,6 +288,7 @@ class TestRender:
         [
             (("--for", "vault", "--region", "x"), "--region is not for vault"),
             (("--for", "aws", "--mount", "x"), "--mount is not for aws"),
+            (("--for", "aws", "--transit", "x"), "--transit is not for aws"),
             (("--for", "aws", "--account", "*"), "--region is missing"),
             (("--for", "aws", "--region", "*"), "--account is missing"),
             (("--for", "vault", "--principal", "ci-*"), "ci-* stands for several principals"),

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.contracts import first_match, malformed, matches, most_specific_first, name_pattern
+from strongroom.contracts.patterns import matches_all_below, matches_some_below
 from strongroom.errors import InvalidNameError
 
 segments = st.sampled_from(["a", "b", "*", "**"])
@@ -56,3 +57,23 @@ def test_a_malformed_pattern_is_refused() -> None:
 def test_malformed_patterns_become_sentences_and_good_ones_do_not() -> None:
     (sentence,) = malformed(["db/**", "db/pass*"])
     assert sentence == "the pattern 'db/pass*' has a segment with a wildcard and other characters"
+
+
+def below(folder: str, depth: int = 3) -> list[str]:
+    """Return names below a folder: each of three segments, in each of the next levels."""
+    level, found = [folder], []
+    for _ in range(depth):
+        level = [f"{name}/{segment}" for name in level for segment in "abc"]
+        found += level
+    return found
+
+
+@given(patterns, names)
+def test_a_pattern_matches_something_below_a_folder_if_it_matches_any_name_there(pattern: str, folder: str) -> None:
+    # A pattern has four segments at most, so if it matches anything, then also something not much deeper.
+    assert matches_some_below(pattern, folder) == any(matches(pattern, name) for name in below(folder, 5))
+
+
+@given(patterns, names)
+def test_a_pattern_matches_all_below_a_folder_if_it_matches_each_name_there(pattern: str, folder: str) -> None:
+    assert matches_all_below(pattern, folder) == all(matches(pattern, name) for name in below(folder, 5))

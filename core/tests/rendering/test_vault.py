@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -56,6 +56,15 @@ def priority(rule: str) -> tuple[int, bool, int, int, str]:
 
 
 CAPABILITIES = {Action.READ: "read", Action.CREATE: "create", Action.UPDATE: "update", Action.DELETE: "delete"}
+
+
+ON_KEYS = {
+    Action.ENCRYPT: ["encrypt/{}", "rewrap/{}", "datakey/plaintext/{}"],
+    Action.DECRYPT: ["decrypt/{}"],
+    Action.SIGN: ["sign/{}"],
+    Action.VERIFY: ["verify/{}"],
+}
+PATHS_OF_KEYS = [*ON_KEYS.items(), (Action.ROTATE, ["keys/{}/rotate"])]
 
 
 def granted(policy: str | Enforcer, action: Action, name: str, version: int) -> bool:
@@ -189,12 +198,57 @@ def test_a_rule_that_expires_is_not_granted_and_one_that_denies_stays(make_polic
     assert len(done.losses) == 1
 
 
-@pytest.mark.parametrize("target", [{"mount": "a/+"}, {"mount": "a//b"}, {"prefix": "x*"}, {"mount": "{{x}}"}])
+@pytest.mark.parametrize(
+    "target", [{"mount": "a/+"}, {"mount": "a//b"}, {"prefix": "x*"}, {"mount": "{{x}}"}, {"transit": "+"}]
+)
 def test_a_mount_or_prefix_with_wildcards_is_refused(
     make_policy: Callable[..., Policy], target: dict[str, str]
 ) -> None:
     with pytest.raises(ConfigurationError, match="is not usable"):
         render_vault(make_policy(("allow", "read", "a")), "app", VaultTarget(**target), now=NOW)  # type: ignore[arg-type]  # see above
+
+
+def test_what_is_done_with_keys_is_an_update_of_the_operation(make_policy: Callable[..., Policy]) -> None:
+    policy = make_policy(("allow", "encrypt decrypt", "*"), ("allow", "sign verify", "docs"), ("deny", "decrypt", "hr"))
+    assert rendered(policy, transit="keys/app") == "\n".join(
+        f'path "keys/app/{path}" {{\n  capabilities = ["{capability}"]\n}}\n'
+        for path, capability in [
+            ("datakey/plaintext/+", "update"),
+            ("decrypt/+", "update"),
+            ("decrypt/hr", "deny"),
+            ("encrypt/+", "update"),
+            ("rewrap/+", "update"),
+            ("sign/docs", "update"),
+            ("verify/docs", "update"),
+        ]
+    )
+
+
+def test_a_rotation_of_keys_is_said_even_where_one_of_secrets_is_lost(make_policy: Callable[..., Policy]) -> None:
+    done = render_vault(make_policy(("allow", "rotate", "**")), "app", VaultTarget(), now=NOW)
+    assert done.text == 'path "transit/keys/+/rotate" {\n  capabilities = ["update"]\n}\n'
+    assert [loss.instead for loss in done.losses] == ["rotate is not granted"]
+
+
+@pytest.mark.parametrize("name", ["app/key", "app/**/x", "a+b", "a b", "-a", "a.", "\u00e9", "{{x}}"])
+def test_a_name_that_no_key_can_have_needs_no_word_and_loses_nothing(
+    make_policy: Callable[..., Policy], name: str
+) -> None:
+    policy = make_policy(("allow", "encrypt decrypt sign verify", name), expires=LATER)
+    assert rendered(policy) == ""
+
+
+@pytest.mark.parametrize("name", ["a", "_", "A.b-c_d", "0"])
+def test_a_name_that_a_key_can_have_is_written(make_policy: Callable[..., Policy], name: str) -> None:
+    assert rendered(make_policy(("allow", "sign", name))) == (
+        f'path "transit/sign/{name}" {{\n  capabilities = ["update"]\n}}\n'
+    )
+
+
+@pytest.mark.parametrize("target", [{"transit": "secret"}, {"transit": "secret/keys"}, {"mount": "transit/kv"}])
+def test_engines_that_are_not_apart_are_refused(make_policy: Callable[..., Policy], target: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="not apart"):
+        render_vault(make_policy(("allow", "sign", "a")), "app", VaultTarget(**target), now=NOW)  # type: ignore[arg-type]  # see above
 
 
 def test_rules_that_overlap_in_too_many_ways_are_refused(make_policy: Callable[..., Policy]) -> None:
@@ -210,6 +264,7 @@ PATTERNS = st.lists(st.sampled_from([*SEGMENTS, "*"]), max_size=3).flatmap(
 )
 ANY_PATTERNS = PATTERNS | st.sampled_from(["**/a", "a/**/b", "a/**/b/**", "+/a", "a/+", "*/**/*"])
 ACTIONS = sorted(set(Action) - {Action.IMPERSONATE}, key=lambda action: action.value)
+ON_SECRETS = [action for action in ACTIONS if action not in ON_KEYS]
 
 
 def rules(patterns: st.SearchStrategy[str], *, expiring: bool) -> st.SearchStrategy[tuple[Rule, ...]]:
@@ -226,6 +281,13 @@ def rules(patterns: st.SearchStrategy[str], *, expiring: bool) -> st.SearchStrat
     return st.lists(one, max_size=5).map(tuple)
 
 
+def decided_on_keys(policy: Policy, now: float) -> Iterator[tuple[str, str, bool]]:
+    """Yield each path of a key, the key's name, and what the rules say."""
+    for (action, paths), name in itertools.product(PATHS_OF_KEYS, NAMES):
+        for path in paths:
+            yield f"transit/{path.format(name)}", name, policy.decide("app", action, name, now=now).allowed
+
+
 @settings(max_examples=150, deadline=None)
 @given(rules=rules(PATTERNS, expiring=False), version=st.sampled_from([1, 2]))
 def test_what_is_rendered_without_loss_says_exactly_what_the_rules_say(rules: tuple[Rule, ...], version: int) -> None:
@@ -235,7 +297,7 @@ def test_what_is_rendered_without_loss_says_exactly_what_the_rules_say(rules: tu
     if done.losses:
         return
     enforcer = Enforcer(done.text)
-    for action, name in itertools.product(ACTIONS, NAMES):
+    for action, name in itertools.product(ON_SECRETS, NAMES):
         expected = policy.decide("app", action, name, now=NOW).allowed
         if action is Action.ROTATE:
             # Vault takes a rotation for an update: it allows one to whoever may update.
@@ -243,6 +305,8 @@ def test_what_is_rendered_without_loss_says_exactly_what_the_rules_say(rules: tu
         assert granted(enforcer, action, name, version) is expected, (action, name)
         if action is Action.READ and version == 2:
             assert enforcer.allows("read", f"secret/data/{name}") is enforcer.allows("read", f"secret/metadata/{name}")
+    for path, name, expected in decided_on_keys(policy, NOW):
+        assert enforcer.allows("update", path) is (expected and "/" not in name), path
 
 
 @settings(max_examples=150, deadline=None)
@@ -252,7 +316,10 @@ def test_what_is_rendered_with_losses_never_allows_more_than_the_rules(rules: tu
     done = render_vault(policy, "app", VaultTarget(kv_version=version), now=NOW)
     event(f"exact: {not done.losses}")
     enforcer = Enforcer(done.text)
-    for action, name in itertools.product(ACTIONS, [*NAMES, "+/a", "a/+"]):
+    for path, _, expected in decided_on_keys(policy, NOW):
+        assert not enforcer.allows("create", path), path
+        assert expected or not enforcer.allows("update", path), path
+    for action, name in itertools.product(ON_SECRETS, [*NAMES, "+/a", "a/+"]):
         if granted(enforcer, action, name, version):
             asked = Action.UPDATE if action is Action.ROTATE else action
             assert policy.decide("app", asked, name, now=NOW).allowed, (action, name)

@@ -165,7 +165,7 @@ MISTAKES = {
             except SecretNotFoundError:
                 raise SecretDeletedError(f"{request.name} was deleted") from None
         """,
-        {"test_reading_a_missing_secret_raises"},
+        {"test_reading_a_missing_secret_raises", "test_a_destroyed_version_never_comes_back"},
     ),
     "raises a foreign error for what is missing": (
         """
@@ -182,6 +182,7 @@ MISTAKES = {
             "test_one_of_two_names_that_look_alike_is_missing",
             "test_the_longest_name_is_kept_or_refused",
             "test_a_state_is_no_secret",
+            "test_a_secret_that_is_destroyed_as_a_whole_is_gone",
         },
     ),
     "folds the case of names": (
@@ -257,7 +258,12 @@ MISTAKES = {
             self._histories.pop(request.name, None)
             return result
         """,
-        {"test_a_write_after_a_delete_makes_a_new_secret"},
+        {
+            "test_a_write_after_a_delete_makes_a_new_secret",
+            "test_a_deleted_version_can_be_destroyed",
+            "test_an_older_version_comes_back_by_its_number",
+            "test_what_was_deleted_comes_back_exactly",
+        },
     ),
     "makes the version from the content": (
         """
@@ -277,6 +283,12 @@ MISTAKES = {
             "test_a_version_expected_of_a_missing_secret_is_a_conflict",
             "test_a_secret_that_exists_is_not_absent",
             "test_a_write_after_a_delete_makes_a_new_secret",
+            "test_a_description_names_the_newest_version",
+            "test_a_destroyed_version_never_comes_back",
+            "test_undeleting_what_is_not_deleted_changes_nothing",
+            "test_an_older_version_comes_back_by_its_number",
+            "test_a_deleted_version_can_be_destroyed",
+            "test_what_was_deleted_comes_back_exactly",
         },
     ),
     "returns the current value for an unknown version": (
@@ -323,7 +335,7 @@ MISTAKES = {
             names = super().list(ListRequest()).names
             return ListResult(names=tuple(name for name in names if name.startswith(request.prefix)))
         """,
-        {"test_a_prefix_is_made_of_whole_segments"},
+        {"test_a_prefix_is_made_of_whole_segments", "test_one_level_tells_of_all_that_is_below"},
     ),
     "lists one level": (
         """
@@ -338,6 +350,8 @@ MISTAKES = {
             "test_a_listing_of_everything_holds_every_name",
             "test_listed_names_are_canonical_and_readable",
             "test_an_odd_name_is_kept_or_refused",
+            "test_one_level_tells_of_all_that_is_below",
+            "test_a_secret_that_is_destroyed_as_a_whole_is_gone",
         },
     ),
     "lists without order": (
@@ -486,6 +500,160 @@ MISTAKES = {
         """,
         {"test_no_state_in_the_backend_itself"},
     ),
+    "tells nothing of folders": (
+        """
+        def list(self, request):
+            names = super().list(request).names
+            depth = request.prefix.count("/") + 1
+            return ListResult(names=tuple(name for name in names if request.recursive or name.count("/") == depth))
+        """,
+        {"test_one_level_tells_of_all_that_is_below"},
+    ),
+    "brings nothing back": (
+        """
+        def undelete(self, request):
+            return UndeleteResult(version=str(self._histories[request.name][-1].number))
+        """,
+        {
+            "test_what_was_deleted_comes_back_exactly",
+            "test_an_older_version_comes_back_by_its_number",
+            "test_what_never_was_cannot_be_undeleted",
+            "test_a_destroyed_version_never_comes_back",
+            "test_a_deleted_version_can_be_destroyed",
+            "test_a_secret_that_is_destroyed_as_a_whole_is_gone",
+        },
+    ),
+    "brings the newest version back whatever was asked for": (
+        """
+        def undelete(self, request):
+            return super().undelete(request.replace(version=None))
+        """,
+        {
+            "test_an_older_version_comes_back_by_its_number",
+            "test_what_never_was_cannot_be_undeleted",
+            "test_a_destroyed_version_never_comes_back",
+        },
+    ),
+    "writes anew what it brings back": (
+        """
+        def undelete(self, request):
+            super().undelete(request)
+            return UndeleteResult(version=self.write(WriteRequest(name=request.name, value=SecretValue("x"))).version)
+        """,
+        {
+            "test_what_was_deleted_comes_back_exactly",
+            "test_an_older_version_comes_back_by_its_number",
+            "test_undeleting_what_is_not_deleted_changes_nothing",
+        },
+    ),
+    "only deletes what it should destroy": (
+        """
+        def destroy(self, request):
+            return DestroyResult(existed=self.delete(DeleteRequest(name=request.name)).existed)
+        """,
+        {
+            "test_a_destroyed_version_never_comes_back",
+            "test_a_deleted_version_can_be_destroyed",
+            "test_a_version_that_never_was_cannot_be_destroyed",
+            "test_a_secret_that_is_destroyed_as_a_whole_is_gone",
+        },
+    ),
+    "destroys by prefix": (
+        """
+        def destroy(self, request):
+            for name in [name for name in self._histories if name.startswith(request.name) and not request.versions]:
+                result = super().destroy(request.replace(name=name))
+            return super().destroy(request) if request.name in self._histories or request.versions else (
+                DestroyResult(existed="result" in locals())
+            )
+        """,
+        {"test_a_secret_that_is_destroyed_as_a_whole_is_gone"},
+    ),
+    "says that it destroyed what was not there": (
+        """
+        def destroy(self, request):
+            return super().destroy(request).replace(existed=True)
+        """,
+        {"test_destroying_what_is_absent_is_silent"},
+    ),
+    "passes over versions that it has not got": (
+        """
+        def destroy(self, request):
+            known = {version.version for version in self.versions(VersionsRequest(name=request.name)).versions}
+            return super().destroy(request.replace(versions=tuple(known.intersection(request.versions))))
+        """,
+        {
+            "test_a_version_that_never_was_cannot_be_destroyed",
+            "test_destroying_what_is_absent_is_silent",
+        },
+    ),
+    "folds the case of notes": (
+        """
+        def annotate(self, request):
+            kept = {name.lower(): text for name, text in request.metadata.items()}
+            return super().annotate(request.replace(metadata=kept))
+        """,
+        {"test_notes_come_back_exactly", "test_notes_leave_the_secret_as_it_is"},
+    ),
+    "leaves empty notes out": (
+        """
+        def annotate(self, request):
+            kept = {name: text for name, text in request.metadata.items() if text}
+            return super().annotate(request.replace(metadata=kept))
+        """,
+        {"test_an_empty_note_is_kept_or_refused"},
+    ),
+    "adds to notes": (
+        """
+        def annotate(self, request):
+            before = self._notes.get(request.name, {})
+            return super().annotate(request.replace(metadata=before | request.metadata))
+        """,
+        {"test_notes_replace_those_before"},
+    ),
+    "makes a version to note something": (
+        """
+        def annotate(self, request):
+            result = super().annotate(request)
+            self.write(WriteRequest(name=request.name, value=SecretValue("x")))
+            return result
+        """,
+        {"test_notes_leave_the_secret_as_it_is"},
+    ),
+    "has one set of notes": (
+        """
+        def annotate(self, request):
+            result = super().annotate(request)
+            for name in self._histories:
+                self._notes[name] = dict(request.metadata)
+            return result
+        """,
+        {"test_notes_of_one_secret_are_not_anothers"},
+    ),
+    "makes a secret to note something about it": (
+        """
+        def annotate(self, request):
+            if request.name not in self._histories:
+                self.write(WriteRequest(name=request.name, value=SecretValue("")))
+            return super().annotate(request)
+        """,
+        {"test_what_is_absent_has_no_notes_and_gets_none"},
+    ),
+    "describes another version": (
+        """
+        def describe(self, request):
+            return super().describe(request).replace(version="1")
+        """,
+        {"test_a_description_names_the_newest_version"},
+    ),
+    "has the value among its facts": (
+        """
+        def describe(self, request):
+            value = self.read(ReadRequest(name=request.name)).value.reveal_text()
+            return super().describe(request).replace(facts=(("value", value),))
+        """,
+        {"test_no_value_in_a_description"},
+    ),
 }
 
 
@@ -526,6 +694,25 @@ def test_a_capability_that_is_not_stated_must_not_work(failed_checks: Callable[.
         "test_an_expected_version_without_the_capability_is_refused",
     }
     assert failed_checks(module("    pass", tail), *quick(expected)) == expected
+
+
+@pytest.mark.parametrize("told", ["result.value.reveal_text()", "'the one'"])
+def test_without_versions_each_other_value_has_one_of_its_own(
+    failed_checks: Callable[..., set[str]], told: str
+) -> None:
+    """The same value may have the same."""
+    body = f"""
+        def read(self, request):
+            result = super().read(request)
+            return result.replace(version={told})
+
+        def write(self, request):
+            super().write(request)
+            return WriteResult(version=self.read(ReadRequest(name=request.name)).version)
+    """
+    tail = TAIL.replace("frozenset(Capability)", "frozenset({Capability.WRITE})")
+    found = failed_checks(module(body, tail), "-k", "new_version")
+    assert found == ({"test_each_write_makes_a_new_version"} if told == "'the one'" else set())
 
 
 def test_an_error_without_its_cause_is_found(failed_checks: Callable[..., set[str]]) -> None:

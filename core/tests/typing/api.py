@@ -8,6 +8,7 @@ import strongroom
 
 from strongroom import ABSENT, AsyncSecretManager, Freshness, Secret, SecretManager, SecretName
 from strongroom.contracts import Backend, BackendSpec, Capability, ReadRequest, ReadResult, Record
+from strongroom.encryption import DataKey, RotatedKey
 from strongroom.errors import (
     BackendUnavailableError,
     SecretDeletedError,
@@ -46,6 +47,24 @@ def read_several(manager: SecretManager) -> None:
     assert_type(manager.refresh_all().errors, dict[str, StrongroomError])
 
 
+def use_keys(manager: SecretManager) -> None:
+    ciphertext = manager.encrypt("orders", "number", associated_data=b"row 7")
+    assert_type(ciphertext, str)
+    assert_type(manager.decrypt("orders", ciphertext, associated_data=b"row 7"), SecretValue)
+    assert_type(manager.rewrap("orders", manager.encrypt("orders", SecretValue(b"number"))), str)
+    assert_type(manager.verify("releases", b"message", manager.sign("releases", "message")), bool)
+    assert_type(manager.data_key("orders", size=16), DataKey)
+    assert_type(manager.data_key("orders").plaintext, SecretValue)
+    assert_type(manager.rotate_key("orders"), RotatedKey)
+
+
+async def use_keys_on_a_loop(manager: AsyncSecretManager) -> None:
+    assert_type(await manager.encrypt("orders", b"number"), str)
+    assert_type(await manager.decrypt("orders", "ciphertext"), SecretValue)
+    assert_type(await manager.verify("releases", "message", "signature"), bool)
+    assert_type(await manager.rotate_key("orders"), RotatedKey)
+
+
 def look_around(manager: SecretManager) -> None:
     for name in manager.list("db/"):
         assert_type(name, SecretName)
@@ -54,6 +73,20 @@ def look_around(manager: SecretManager) -> None:
         assert_type(version.deleted, datetime | None)
     assert_type(manager.stats().hits, int)
     print(manager.health().state.value)
+
+
+def look_at_one_level(manager: SecretManager) -> None:
+    level = manager.browse("db/")
+    assert_type(level.names, tuple[SecretName, ...])
+    assert_type(level.folders, tuple[SecretName, ...])
+    assert_type(manager.describe("db/password").metadata, dict[str, str])
+
+
+def recover(manager: SecretManager) -> None:
+    assert_type(manager.undelete("db/password").version, str)
+    assert_type(manager.destroy("db/password", ["1", "2"]).existed, bool)
+    manager.destroy("db/password")
+    manager.annotate("db/password", {"owner": "shop"})
 
 
 def change(manager: SecretManager, secret: Secret) -> None:

@@ -64,6 +64,16 @@ def test_own_names_go_on_during_an_attack(detector: EnumerationDetector) -> None
     assert odd(detector, [access(at(10, seconds=201), name) for name in OWN]) == []
 
 
+@pytest.mark.parametrize("action", ["encrypt", "sign", "verify"])
+def test_using_keys_makes_no_secret_of_their_names_known(detector: EnumerationDetector, action: str) -> None:
+    assert odd(detector, [access(each.time, each.name, action=action) for each in search(200)]) == []
+    assert decisions(detector, search(10, day=10.1)) == [ALLOW] * 9 + [ALERT]
+
+
+def test_decrypting_with_many_new_keys_is_odd(detector: EnumerationDetector) -> None:
+    assert decisions(detector, search(10, action="decrypt")) == [ALLOW] * 9 + [ALERT]
+
+
 def test_names_that_were_let_through_are_learned(detector: EnumerationDetector) -> None:
     for request in search(200):
         ended(detector, request, "ok")

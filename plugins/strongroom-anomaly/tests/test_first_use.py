@@ -40,6 +40,12 @@ def test_the_second_use_is_not() -> None:
     assert odd(detector, first_uses()) == []
 
 
+def test_using_a_key_is_no_use_of_the_secret_of_that_name() -> None:
+    detector = learned(names=1)
+    assert odd(detector, [access(at(10), name, action="verify") for name in THEIRS]) == []
+    assert decisions(detector, first_uses(10.1)[:1]) == [ALERT]
+
+
 def test_own_names_are_not() -> None:
     assert odd(learned(names=1), [access(at(10), f"own/{number}") for number in range(6)]) == []
 

@@ -16,13 +16,19 @@ from typing import Any
 import pytest
 
 from strongroom.contracts import (
+    DecryptRequest,
     DeleteRequest,
+    EncryptRequest,
     KeySource,
     ListRequest,
     LoadStateRequest,
     ReadRequest,
+    RewrapRequest,
+    RotateKeyRequest,
     SaveStateRequest,
+    SignRequest,
     VerifyRequest,
+    VerifySignatureRequest,
     VersionsRequest,
     WriteRequest,
 )
@@ -73,12 +79,45 @@ def new_key() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
+class Keys:
+    """A store's named keys with shorter calls."""
+
+    def __init__(self, backend: LocalBackend) -> None:
+        self.backend = backend
+
+    def encrypt(self, key: str, content: bytes | str, associated_data: bytes = b"") -> str:
+        request = EncryptRequest(key=SecretName(key), plaintext=SecretValue(content), associated_data=associated_data)
+        return self.backend.encrypt(request).ciphertext
+
+    def decrypt(self, key: str, ciphertext: str, associated_data: bytes = b"") -> bytes:
+        request = DecryptRequest(key=SecretName(key), ciphertext=ciphertext, associated_data=associated_data)
+        return self.backend.decrypt(request).plaintext.reveal()
+
+    def rewrap(self, key: str, ciphertext: str, associated_data: bytes = b"") -> str:
+        request = RewrapRequest(key=SecretName(key), ciphertext=ciphertext, associated_data=associated_data)
+        return self.backend.rewrap(request).ciphertext
+
+    def sign(self, key: str, message: bytes) -> str:
+        return self.backend.sign(SignRequest(key=SecretName(key), message=SecretValue(message))).signature
+
+    def verify(self, key: str, message: bytes, signature: str) -> bool:
+        request = VerifySignatureRequest(key=SecretName(key), message=SecretValue(message), signature=signature)
+        return self.backend.verify_signature(request).valid
+
+    def rotate(self, key: str) -> str:
+        return self.backend.rotate_key(RotateKeyRequest(key=SecretName(key))).key_version
+
+    def problems(self) -> tuple[str, ...]:
+        return self.backend.verify(VerifyRequest()).problems
+
+
 class Opened:
     """A backend with shorter calls."""
 
     def __init__(self, backend: LocalBackend) -> None:
         self.backend = backend
         self.close = backend.close
+        self.keys = Keys(backend)
 
     def put(self, name: str, content: str | bytes, expect: Any = None) -> str:
         request = WriteRequest(name=SecretName(name), value=SecretValue(content), expect_version=expect)
@@ -120,6 +159,8 @@ class StoreFolder:
         self.folder = folder
         self.path = folder / "secrets.db"
         self.key_path = folder / "master.key"
+        self.made: dict[str, tuple[str, str]] = {}
+        """A ciphertext and a signature by each of the named keys that a fixture made."""
         self._opened: list[Opened] = []
 
     def set_key(self, text: str) -> None:
@@ -156,6 +197,19 @@ class StoreFolder:
     def database(self) -> sqlite3.Connection:
         """Open the file with plain SQLite, as somebody without the key would."""
         return sqlite3.connect(self.path, isolation_level=None)
+
+    def keyrings(self) -> dict[bytes, bytes]:
+        """Return the rows of the named keys."""
+        connection = self.database()
+        found = dict(connection.execute("SELECT lookup, sealed FROM keyring ORDER BY lookup"))
+        connection.close()
+        return found
+
+    def check_made(self, opened: Opened) -> None:
+        """Check that everything which a fixture made is still of use."""
+        for key, (ciphertext, signature) in self.made.items():
+            assert opened.keys.decrypt(key, ciphertext) == f"content of {key}".encode()
+            assert opened.keys.verify(key, b"message", signature)
 
     def edit(self, *statements: str) -> None:
         """Change the file with plain SQLite and leave everything in it."""
@@ -201,6 +255,23 @@ def passphrase_of() -> Callable[[str], KeySource]:
 def opened(store: StoreFolder) -> Opened:
     """Return an empty store, open."""
     return store.open()
+
+
+@pytest.fixture
+def keys(store: StoreFolder) -> Keys:
+    """Return the named keys of an empty store."""
+    return store.open().keys
+
+
+@pytest.fixture
+def with_keys(store: StoreFolder) -> StoreFolder:
+    """Return a closed store with a secret and two named keys, and what was made with each."""
+    opened = store.open()
+    opened.put("app/secret", "value")
+    for key in ("app/orders", "app/letters"):
+        store.made[key] = opened.keys.encrypt(key, f"content of {key}"), opened.keys.sign(key, b"message")
+    store.close()
+    return store
 
 
 def run(*processes: subprocess.Popen[str]) -> list[str]:

@@ -20,7 +20,7 @@ from strongroom_local.sealing import ORIGIN
 VECTORS = Path(__file__).parent / "vectors" / "format-1"
 DESCRIPTION = Path(__file__).parents[3] / "docs" / "local-store-format.md"
 CONTENT = json.loads((VECTORS / "content.json").read_text())
-STORES = {"store.db": "key", "passphrase.db": "passphrase", "states.db": "key"}
+STORES = {"store.db": "key", "passphrase.db": "passphrase", "states.db": "key", "keys.db": "key"}
 
 
 @pytest.fixture(params=STORES)
@@ -75,6 +75,26 @@ def test_the_vector_verifies_at_its_counter_and_can_be_written_to(vector):
     assert opened.problems(at_least=content["counter"] + 1) == ()
 
 
+def test_published_ciphertexts_and_signatures_are_of_the_vectors_keys(vector):
+    opened, content = vector
+    for key, made in content.get("keys", {}).items():
+        for one in made["ciphertexts"]:
+            data = base64.b64decode(one["associated_data"])
+            assert opened.keys.decrypt(key, one["ciphertext"], data) == base64.b64decode(one["plaintext"])
+        for one in made["signatures"]:
+            assert opened.keys.verify(key, base64.b64decode(one["message"]), one["signature"])
+    for key, lookup in content.get("key_look_up", {}).items():
+        assert opened.backend._session.keys.find_keyring(key).hex() == lookup
+
+
+def test_a_vector_takes_a_first_or_another_named_key(vector):
+    """So that a store made by an earlier release is as good as a new one."""
+    opened, content = vector
+    assert opened.keys.decrypt("app/new", opened.keys.encrypt("app/new", b"content")) == b"content"
+    assert opened.keys.rotate("app/new") == "2"
+    assert opened.problems(at_least=content["counter"] + 2) == ()
+
+
 def reader(tmp_path: Path) -> Path:
     """Take the reader out of the description."""
     program = tmp_path / "reader.py"
@@ -107,6 +127,8 @@ def test_the_reader_reads_what_this_release_writes(store, tmp_path):
     opened = store.open()
     opened.delete("app/7")
     opened.save("anomaly/0-rate", b"state")
+    opened.keys.encrypt("app/orders", b"content")
+    opened.keys.rotate("app/orders")
     store.close()
     done = read_with_reader(reader(tmp_path), store.path, store.key_path.read_text())
     assert done.returncode == 0, done.stderr
@@ -123,9 +145,12 @@ def test_the_reader_refuses_a_wrong_key_and_a_changed_row(store, tmp_path):
     assert read_with_reader(reader(tmp_path), store.path, key).returncode != 0
 
 
-def test_the_reader_refuses_a_store_that_lost_a_state(store, tmp_path):
-    store.open().save("anomaly/0-rate", b"state")
+@pytest.mark.parametrize("table", ["state", "keyring"])
+def test_the_reader_refuses_a_store_that_lost_a_state_or_a_key(store, tmp_path, table):
+    opened = store.open()
+    opened.save("anomaly/0-rate", b"state")
+    opened.keys.encrypt("app/orders", b"content")
     store.close()
     assert read_with_reader(reader(tmp_path), store.path, store.key_path.read_text()).returncode == 0
-    store.edit("DELETE FROM state")
+    store.edit(f"DELETE FROM {table}")
     assert read_with_reader(reader(tmp_path), store.path, store.key_path.read_text()).returncode != 0

@@ -8,7 +8,16 @@ import time
 
 from pathlib import Path
 
-from strongroom.contracts import KeySource, LoadStateRequest, ReadRequest, RekeyRequest, SaveStateRequest, WriteRequest
+from strongroom.contracts import (
+    EncryptRequest,
+    KeySource,
+    LoadStateRequest,
+    ReadRequest,
+    RekeyRequest,
+    RotateKeyRequest,
+    SaveStateRequest,
+    WriteRequest,
+)
 from strongroom.errors import StrongroomError
 from strongroom.model import SecretName, SecretValue
 from strongroom_local.backend import LocalBackend
@@ -75,6 +84,27 @@ def save_states(backend: LocalBackend, prefix: str, count: str) -> None:
     assert found == b"%06d" % (int(count) - 1) * 500
 
 
+def _encrypt(backend: LocalBackend, key: str, content: str) -> None:
+    request = EncryptRequest(key=SecretName(key), plaintext=SecretValue(content))
+    print(backend.encrypt(request).ciphertext, flush=True)
+
+
+def use_keys(backend: LocalBackend, prefix: str, count: str, gate: str) -> None:
+    """Wait for a file; then use keys that others make at the same moment, and print each ciphertext."""
+    print("ready", flush=True)
+    while not os.path.exists(gate):
+        time.sleep(0.001)
+    for number in range(int(count)):
+        _encrypt(backend, f"{prefix}/{number}", f"content {number}")
+
+
+def rotate_keys(backend: LocalBackend, key: str, count: str) -> None:
+    """Make a key, and version after version of it; print a ciphertext of each after it is durable."""
+    for number in range(int(count)):
+        _encrypt(backend, key, f"content {number}")
+        backend.rotate_key(RotateKeyRequest(key=SecretName(key)))
+
+
 def rekey(backend: LocalBackend, new_key: str, reencrypt: str) -> None:
     """Change the keys, and replace the key file a moment later."""
     source = FileKey(new_key)
@@ -102,7 +132,7 @@ def limited(backend: LocalBackend, limit: str, size: str) -> None:
 def main(path: str, key_path: str, command: str, *arguments: str) -> None:
     """Open the store, do what the command says, close it."""
     backend = LocalBackend.open(LocalSettings(path=path, master_key=FileKey(key_path), busy_timeout=60.0))
-    commands = (write_many, write_until, alternate, save_states, rekey, limited)
+    commands = (write_many, write_until, alternate, save_states, use_keys, rotate_keys, rekey, limited)
     {action.__name__: action for action in commands}[command](backend, *arguments)
     backend.close()
 

@@ -25,6 +25,18 @@ from strongroom.contracts.backend import (
     WriteRequest,
     WriteResult,
 )
+from strongroom.contracts.recovery import (
+    AnnotateRequest,
+    AnnotateResult,
+    DescribeRequest,
+    DescribeResult,
+    Describing,
+    DestroyRequest,
+    DestroyResult,
+    Recoverable,
+    UndeleteRequest,
+    UndeleteResult,
+)
 from strongroom.contracts.state import (
     MAX_STATE_BYTES,
     LoadStateRequest,
@@ -45,12 +57,16 @@ _ABSENT_TEXT: Final = ABSENT.value
 
 
 class _Version(Record):
-    """One version that was written; deleting takes its value away and leaves the rest as a tombstone."""
+    """One version that was written; destroying takes its value away and leaves the rest as a tombstone."""
 
     number: int
     created: datetime
     value: SecretValue | None
     deleted: datetime | None = None
+
+    @property
+    def readable(self) -> bool:
+        return self.value is not None and self.deleted is None
 
 
 # Histories are never changed but replaced as a whole, in one step. So a reader needs no
@@ -58,12 +74,13 @@ class _Version(Record):
 _History = tuple[_Version, ...]
 
 
-class MemoryBackend(Backend, StateStore):
+class MemoryBackend(Backend, StateStore, Recoverable, Describing):
     """Keeps secrets in this process, with every capability that the contract knows.
 
     A write makes version ``"1"``, ``"2"`` and so on; no number comes twice, not even
-    after a delete. A deleted secret leaves a tombstone, so that it is told apart
-    from one that never was. A forked child has a copy of its own.
+    after a delete. What is deleted can be brought back until it is destroyed; a
+    version that is destroyed leaves a tombstone, a secret that is destroyed as a whole
+    leaves nothing. A forked child has a copy of its own.
 
     Args:
         settings: What is there from the start, and the limits.
@@ -80,6 +97,9 @@ class MemoryBackend(Backend, StateStore):
         self.max_value_bytes = settings.max_value_bytes
         self._keep = settings.keep_versions
         self._histories: dict[SecretName, _History] = {}
+        self._notes: dict[SecretName, dict[str, str]] = {}
+        # Of secrets that are destroyed as a whole: the last number of each.
+        self._numbers: dict[SecretName, int] = {}
         self._states: dict[str, bytes] = {}
         self._lock = threading.Lock()
         for name, value in (settings.seed or {}).items():
@@ -117,20 +137,90 @@ class MemoryBackend(Backend, StateStore):
         with self._lock:
             history = self._histories.get(request.name, ())
             _check_expected(request, history)
-            number = history[-1].number + 1 if history else 1
+            number = (history[-1].number if history else self._numbers.get(request.name, 0)) + 1
             written = _Version(number=number, created=datetime.now(UTC), value=request.value)
             self._histories[request.name] = (*history, written)[-self._keep :]
         return WriteResult(version=str(number), created=written.created)
 
     def delete(self, request: DeleteRequest) -> DeleteResult:
-        """Delete a secret with all its versions; their numbers stay taken."""
+        """Delete a secret with all its versions, until they are brought back; their numbers stay taken."""
         with self._lock:
             history = self._histories.get(request.name, ())
             existed = _is_alive(history)
             if existed:
                 now = datetime.now(UTC)
-                self._histories[request.name] = tuple(_tombstone(version, now) for version in history)
+                self._histories[request.name] = tuple(
+                    version.replace(deleted=version.deleted or now) for version in history
+                )
         return DeleteResult(existed=existed)
+
+    def undelete(self, request: UndeleteRequest) -> UndeleteResult:
+        """Bring a deleted version back.
+
+        Raises:
+            SecretNotFoundError: There is no such name or version.
+            SecretDeletedError: It is destroyed.
+        """
+        with self._lock:
+            history = _known(request.name, self._histories.get(request.name))
+            found = _version_of(request.name, history, request.version)
+            if found.value is None:
+                raise _destroyed(request.name, found)
+            self._histories[request.name] = tuple(
+                version.replace(deleted=None) if version is found else version for version in history
+            )
+        return UndeleteResult(version=str(found.number))
+
+    def destroy(self, request: DestroyRequest) -> DestroyResult:
+        """Take the values of versions away, or everything of a secret.
+
+        Raises:
+            SecretNotFoundError: Versions are named, and the secret has not got one of them.
+        """
+        with self._lock:
+            history = self._histories.get(request.name, ())
+            if request.versions:
+                return self._destroy_versions(request, _known(request.name, history or None))
+            if history:
+                self._numbers[request.name] = history[-1].number
+            self._histories.pop(request.name, None)
+            self._notes.pop(request.name, None)
+        return DestroyResult(existed=bool(history))
+
+    def _destroy_versions(self, request: DestroyRequest, history: _History) -> DestroyResult:
+        concerned = {_version_of(request.name, history, version).number for version in request.versions}
+        existed = any(version.number in concerned and version.value is not None for version in history)
+        now = datetime.now(UTC)
+        self._histories[request.name] = tuple(
+            _tombstone(version, now) if version.number in concerned else version for version in history
+        )
+        return DestroyResult(existed=existed)
+
+    def describe(self, request: DescribeRequest) -> DescribeResult:
+        """Return what is known of a secret beside its value.
+
+        Raises:
+            SecretNotFoundError: There is no such name.
+        """
+        history = _known(request.name, self._histories.get(request.name))
+        return DescribeResult(
+            metadata=dict(self._notes.get(request.name, {})),
+            version=str(history[-1].number),
+            created=history[0].created,
+            updated=history[-1].created,
+            facts=(("versions kept", str(len(history))),),
+        )
+
+    def annotate(self, request: AnnotateRequest) -> AnnotateResult:
+        """Replace the notes about a secret.
+
+        Raises:
+            SecretNotFoundError: There is no such name.
+        """
+        with self._lock:
+            _known(request.name, self._histories.get(request.name))
+            self._notes[request.name] = dict(request.metadata)
+        return AnnotateResult()
 
     def list(self, request: ListRequest) -> ListResult:
         """Return every name below a prefix."""
@@ -173,6 +263,7 @@ class MemoryBackend(Backend, StateStore):
     def close(self) -> None:
         """Let go of every value and every state."""
         self._histories = {}
+        self._notes = {}
         self._states = {}
 
     def _check_size(self, request: WriteRequest) -> None:
@@ -188,7 +279,7 @@ class MemoryBackend(Backend, StateStore):
 
 
 def _is_alive(history: _History) -> bool:
-    return bool(history) and history[-1].value is not None
+    return bool(history) and history[-1].readable
 
 
 def _known(name: SecretName, history: _History | None) -> _History:
@@ -200,6 +291,8 @@ def _known(name: SecretName, history: _History | None) -> _History:
 def _result(name: SecretName, history: _History | None, version: str | None) -> ReadResult:
     found = _version_of(name, _known(name, history), version)
     if found.value is None:
+        raise _destroyed(name, found)
+    if found.deleted is not None:
         raise _deleted(name, found)
     return ReadResult(value=found.value, version=str(found.number), created=found.created)
 
@@ -237,9 +330,24 @@ def _tombstone(version: _Version, now: datetime) -> _Version:
 
 def _deleted(name: SecretName, version: _Version) -> SecretDeletedError:
     when = version.deleted.isoformat() if version.deleted else None
-    return SecretDeletedError(f"{name} was deleted", when=when, name=name, hint="write it again to create it anew")
+    return SecretDeletedError(f"{name} was deleted", when=when, name=name, hint="undelete it, or write it again")
+
+
+def _destroyed(name: SecretName, version: _Version) -> SecretDeletedError:
+    return SecretDeletedError(
+        f"version {version.number} of {name} was destroyed",
+        code="destroyed",
+        when=version.deleted.isoformat() if version.deleted else None,
+        name=name,
+        hint="write it again; nothing brings it back",
+    )
 
 
 def _described(version: _Version, history: _History) -> SecretVersion:
-    state = "deleted" if version.value is None else "current" if version is history[-1] else "superseded"
+    if version.value is None:
+        state = "destroyed"
+    elif version.deleted is not None:
+        state = "deleted"
+    else:
+        state = "current" if version is history[-1] else "superseded"
     return SecretVersion(version=str(version.number), created=version.created, state=state, deleted=version.deleted)

@@ -8,7 +8,7 @@ import sys
 from typing import Any, Final
 
 from strongroom.cli.command import Command, Session, add_json, print_json, table
-from strongroom.cli.parts import Part, opened_parts
+from strongroom.cli.parts import Part, opened_parts, told_facts
 from strongroom.cli.text import printable
 from strongroom.config.load import load
 from strongroom.contracts import HealthState
@@ -25,7 +25,7 @@ def _run(session: Session, options: argparse.Namespace) -> int:
         rows = [
             (_label(part), printable(part.name), part.health.state.value, printable(_explained(part))) for part in parts
         ]
-        table(rows, ("KIND", "NAME", "STATE", "REASON"))
+        table(rows, ("KIND", "NAME", "STATE", "DETAILS"))
         sys.stdout.write(f"{verdict}\n")
     return status
 
@@ -50,7 +50,8 @@ def _label(part: Part) -> str:
 
 
 def _explained(part: Part) -> str:
-    return ": ".join(filter(None, (part.health.reason, part.health.hint)))
+    """Return why a part is not up and what to do, or what it says of itself."""
+    return ": ".join(filter(None, (part.health.reason, part.health.hint))) or told_facts(part.health)
 
 
 def _described(part: Part) -> dict[str, Any]:

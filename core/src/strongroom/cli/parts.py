@@ -58,6 +58,16 @@ def opened_parts(
             _close(part)
 
 
+def told_facts(health: Health) -> str:
+    """Return what a part says of itself beside its state, in one line; what is nothing or not so is left out.
+
+    Args:
+        health: What it said.
+    """
+    told = [(name.replace("_", " "), fact) for name, fact in health.facts if fact not in {"", "0", "no"}]
+    return ", ".join(f"{name} {fact}" for name, fact in told)
+
+
 def _close(part: Part) -> None:
     try:
         if part.opened is not None:

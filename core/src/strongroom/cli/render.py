@@ -17,7 +17,10 @@ from strongroom.policy import Policy
 from strongroom.rendering.lines import place_of
 from strongroom.rendering.result import Loss, Rendered
 
-_OWN: Final = {"vault": ("mount", "kv_version"), "aws": ("region", "account", "partition")}
+_OWN: Final[dict[str, tuple[str, ...]]] = {
+    "vault": ("mount", "kv_version", "transit"),
+    "aws": ("region", "account", "partition"),
+}
 """The options that only one target has."""
 _ENDINGS: Final = {"vault": "hcl", "aws": "json"}
 

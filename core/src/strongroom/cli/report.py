@@ -13,7 +13,7 @@ from strongroom.model import AuditEvent
 
 DENIED: Final = frozenset({*AccessDeniedError.codes, *SuspiciousActivityError.codes})
 MISSING: Final = frozenset({*SecretNotFoundError.codes, *SecretDeletedError.codes})
-CHANGES: Final = frozenset({"set", "delete", "rotate"})
+CHANGES: Final = frozenset({"set", "delete", "rotate", "undelete", "destroy", "annotate", "rotate_key"})
 FIGURES: Final = ("reads", "hits", "changes", "denials", "missing", "errors", "alerts")
 
 

@@ -222,6 +222,8 @@ def fetch(manager: SecretManager, choices: Iterable[Choice]) -> dict[Choice, Sec
     with Progress("reading") as progress:
         batch = manager.get_many([choice.name for choice in chosen], progress=progress)
     raise_all(list(batch.errors.values()))
+    # They are for somebody else, who is to have them when this command has ended.
+    manager.release_leases()
     return {
         choice: batch.found[choice.name].field(choice.field) if choice.field else batch.found[choice.name]
         for choice in chosen

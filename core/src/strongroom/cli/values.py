@@ -23,6 +23,8 @@ def _configure_get(parser: argparse.ArgumentParser) -> None:
 def _get(session: Session, options: argparse.Namespace) -> int:
     with session.open() as manager:
         secret = manager.get(options.name, version=options.version, field=options.field)
+        # It is for whoever called this, who is to have it when this has ended.
+        manager.release_leases()
         if options.json:
             print_json(_described(secret) | _spelled_out(secret))
             return 0
@@ -73,7 +75,7 @@ def _set(session: Session, options: argparse.Namespace) -> int:
     path = _value_path(options)
     expected = ABSENT if options.if_absent else options.expect_version
     with session.open() as manager:
-        value = _value(_content(options.name, path), binary=options.binary, trim=options.trim_newline)
+        value = _value(content(options.name, path), binary=options.binary, trim=options.trim_newline)
         written = manager.set(options.name, value, expect_version=expected)
     _report_written(options, "stored", written)
     return 0
@@ -92,7 +94,16 @@ def _value_path(options: argparse.Namespace) -> str | None:
     )
 
 
-def _content(name: str, path: str | None) -> bytes:
+def content(name: str, path: str | None) -> bytes:
+    """Return what a file, standard input or a hidden prompt gives, byte for byte.
+
+    Args:
+        name: Whose value is asked for.
+        path: The file; ``None`` for standard input or the prompt.
+
+    Raises:
+        ConfigurationError: The file cannot be read.
+    """
     if path is not None:
         try:
             with open(path, "rb") as file:
@@ -130,16 +141,29 @@ def _report_written(options: argparse.Namespace, verb: str, written: Any) -> Non
 
 def _configure_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prefix", nargs="?", default="", metavar="PREFIX", help="a folder such as db/")
+    parser.add_argument("--folders", action="store_true", help="one level only: names, and folders with a final slash")
     add_json(parser)
 
 
 def _list(session: Session, options: argparse.Namespace) -> int:
+    if options.folders:
+        return _list_one_level(session, options)
     with session.open() as manager:
         names = manager.list(options.prefix)
     if options.json:
         print_json(names)
     else:
         sys.stdout.writelines(f"{name}\n" for name in names)
+    return 0
+
+
+def _list_one_level(session: Session, options: argparse.Namespace) -> int:
+    with session.open() as manager:
+        found = manager.browse(options.prefix)
+    if options.json:
+        print_json(found.as_dict())
+    else:
+        sys.stdout.writelines(f"{entry}\n" for entry in sorted([*found.names, *(f"{one}/" for one in found.folders)]))
     return 0
 
 
@@ -221,12 +245,13 @@ COMMANDS: Final = {
         """,
     ),
     "list": Command(
-        summary="List the names below a prefix, however deep.",
+        summary="List the names below a prefix, however deep, or one level of them.",
         configure=_configure_list,
         run=_list,
         examples="""
             strongroom list
             strongroom list db/ --json
+            strongroom list db/ --folders
         """,
     ),
     "versions": Command(

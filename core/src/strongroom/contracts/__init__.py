@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from strongroom.contracts.keys import KeySource as KeySource
     from strongroom.contracts.leasing import Lease as Lease
     from strongroom.contracts.leasing import Leasing as Leasing
+    from strongroom.contracts.leasing import ReleaseLeaseRequest as ReleaseLeaseRequest
     from strongroom.contracts.leasing import RenewLeaseRequest as RenewLeaseRequest
     from strongroom.contracts.leasing import RenewLeaseResult as RenewLeaseResult
     from strongroom.contracts.leasing import RevokeLeaseRequest as RevokeLeaseRequest
@@ -125,7 +126,9 @@ __getattr__ = importer(
         ),
         "health": "Health HealthState",
         "keys": "KeySource",
-        "leasing": "Lease Leasing RenewLeaseRequest RenewLeaseResult RevokeLeaseRequest RevokeLeaseResult",
+        "leasing": (
+            "Lease Leasing ReleaseLeaseRequest RenewLeaseRequest RenewLeaseResult RevokeLeaseRequest RevokeLeaseResult"
+        ),
         "maintenance": "BackupRequest BackupResult Maintenance RekeyRequest RekeyResult VerifyRequest VerifyResult",
         "patterns": "first_match malformed matches most_specific_first name_pattern",
         "recovery": (

@@ -18,7 +18,8 @@ class Access(Record):
 
     principal: Principal
     action: str
-    """``read``, ``list``, ``create``, ``update``, ``rotate`` or ``delete``."""
+    """``read``, ``list``, ``create``, ``update``, ``rotate`` or ``delete``; of a key ``encrypt``, ``decrypt``,
+    ``sign``, ``verify`` or ``rotate``."""
     name: SecretName
     time: datetime
     """UTC."""

@@ -38,6 +38,7 @@ class DecryptResult(Record):
     """What was encrypted: the exact bytes, whether they were text or not."""
 
     plaintext: SecretValue
+    key_version: str | None = None
     request_id: str | None = None
 
 
@@ -53,7 +54,8 @@ class SignRequest(Record):
     """Sign a message with a named key."""
 
     key: SecretName
-    message: bytes
+    message: SecretValue
+    """Its exact bytes count, text in UTF-8; it may be as private as what is encrypted."""
 
 
 class SignResult(Record):
@@ -69,7 +71,7 @@ class VerifySignatureRequest(Record):
     """Check a signature."""
 
     key: SecretName
-    message: bytes
+    message: SecretValue
     signature: str
 
 
@@ -77,6 +79,7 @@ class VerifySignatureResult(Record):
     """Whether a signature is the named key's own, for this very message."""
 
     valid: bool
+    key_version: str | None = None
     request_id: str | None = None
 
 
@@ -134,16 +137,17 @@ class Encrypting(ABC):
         """Decrypt what :meth:`encrypt` or :meth:`data_key` gave.
 
         Raises:
-            SecretNotFoundError: There is no such key, or not that version of it any more.
+            SecretNotFoundError: There is no such key, or not that version of it (code ``version_not_found``).
             InvalidValueError: It is no ciphertext of this backend's.
             TamperedError: It is not authentic: changed, of another key, or of other associated data.
         """
 
     @abstractmethod
     def rewrap(self, request: RewrapRequest) -> EncryptResult:
-        """Encrypt a ciphertext anew under the newest version of its key.
+        """Encrypt a ciphertext anew under the newest version of its key, with the same associated data.
 
         Raises:
+            UnsupportedOperationError: There is associated data, and the backend cannot re-wrap with it.
             StrongroomError: As :meth:`decrypt`.
         """
 
@@ -160,7 +164,8 @@ class Encrypting(ABC):
         """Tell whether a signature is authentic; one of another form is not, and no error.
 
         Raises:
-            SecretNotFoundError: There is no such key.
+            SecretNotFoundError: There is no such key, or its version of the signature is not used any more
+                (code ``version_not_found``).
         """
 
     @abstractmethod

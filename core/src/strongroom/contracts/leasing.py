@@ -55,6 +55,13 @@ class RevokeLeaseResult(Record):
     request_id: str | None = None
 
 
+class ReleaseLeaseRequest(Record):
+    """Leave a lease to itself: somebody else has got the credential."""
+
+    name: SecretName
+    lease: Lease
+
+
 class Leasing(ABC):
     """Makes credentials that live for a while; a :class:`Backend` may implement it, too.
 
@@ -88,3 +95,10 @@ class Leasing(ABC):
             AuthenticationError: Our own credentials were refused.
             BackendUnavailableError: No answer; an outage.
         """
+
+    def release_lease(self, request: ReleaseLeaseRequest) -> None:
+        """See to it that closing does not end a lease, since somebody else uses the credential from now on.
+
+        Override it if what ``close`` does would end it.
+        """
+        return

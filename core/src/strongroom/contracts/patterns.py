@@ -38,9 +38,56 @@ def matches(pattern: str, name: str) -> bool:
     ``db/*`` matches ``db/a``, but neither ``db``, ``dbx`` nor ``db/a/b``;
     ``db/**`` matches ``db/a`` and ``db/a/b``; ``**`` matches every name.
     """
+    return glob_matches(_tokens(pattern), name.split("/"), one="*", several=_ANY_NUMBER)
+
+
+def _tokens(pattern: str) -> list[str]:
     # One or more segments are one of any kind, and then any number of them.
-    tokens = [token for part in name_pattern(pattern) for token in (("*", _ANY_NUMBER) if part == "**" else (part,))]
-    return glob_matches(tokens, name.split("/"), one="*", several=_ANY_NUMBER)
+    return [token for part in name_pattern(pattern) for token in (("*", _ANY_NUMBER) if part == "**" else (part,))]
+
+
+def matches_some_below(pattern: str, folder: str) -> bool:
+    """Tell whether a name pattern matches any name below a folder, of all that there could be.
+
+    Args:
+        pattern: The pattern.
+        folder: The folder's canonical name.
+    """
+    return any(_rests(pattern, folder))
+
+
+def matches_all_below(pattern: str, folder: str) -> bool:
+    """Tell whether a name pattern matches every name below a folder, however deep.
+
+    Args:
+        pattern: The pattern.
+        folder: The folder's canonical name.
+    """
+    # What is left must take one segment, two, and so on, whatever they are, from some number on any number of them.
+    wild = [rest for rest in _rests(pattern, folder) if set(rest) <= _WILDCARDS]
+    endless = [rest.count("*") for rest in wild if _ANY_NUMBER in rest]
+    lengths = {rest.count("*") for rest in wild}
+    return bool(endless) and all(length in lengths for length in range(1, min(endless)))
+
+
+def _rests(pattern: str, folder: str) -> list[list[str]]:
+    """Return what may be left of a pattern once it has matched the folder: a list for each way to do that."""
+    tokens = _tokens(pattern)
+    places = _beyond(tokens, {0})
+    for segment in folder.split("/"):
+        passed = {place for place in places if tokens[place : place + 1] == [_ANY_NUMBER]}
+        taken = {place + 1 for place in places if tokens[place : place + 1] in ([segment], ["*"])}
+        places = _beyond(tokens, passed | taken)
+    return [tokens[place:] for place in sorted(places)]
+
+
+def _beyond(tokens: list[str], places: set[int]) -> set[int]:
+    """Add to some places in a pattern those that are reached by leaving out what may stand for nothing."""
+    reached = set(places)
+    for place, token in enumerate(tokens):
+        if token == _ANY_NUMBER and place in reached:
+            reached.add(place + 1)
+    return reached
 
 
 def most_specific_first(patterns: Iterable[str]) -> tuple[str, ...]:

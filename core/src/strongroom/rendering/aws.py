@@ -67,7 +67,8 @@ def render_aws(policy: Policy, principal: str, target: AwsTarget, *, now: float)
     """Write what a principal may do as an IAM policy.
 
     Each rule becomes a statement: IAM, too, denies what none allows, and one that
-    denies wins. A rule that expires gets a condition on the time.
+    denies wins. A rule that expires gets a condition on the time. What rules say of keys
+    for encrypting and signing is left out: Secrets Manager has none.
 
     Args:
         policy: The policy.

@@ -15,6 +15,17 @@ _SPECIAL: Final = ("+", "*", "{{", "}}", "${", "%{")
 """What means something in a path, in a templated policy or in HCL."""
 _DATA: Final = {Action.READ: "read", Action.CREATE: "create", Action.UPDATE: "update", Action.DELETE: "delete"}
 _METADATA: Final = {Action.READ: "read"}
+_ON_SECRETS: Final = frozenset({*_DATA, Action.LIST, Action.ROTATE})
+_ON_KEYS: Final = (
+    ("encrypt", Action.ENCRYPT),
+    ("rewrap", Action.ENCRYPT),
+    ("datakey/plaintext", Action.ENCRYPT),
+    ("decrypt", Action.DECRYPT),
+    ("sign", Action.SIGN),
+    ("verify", Action.VERIFY),
+)
+"""What stands before a key's name in the transit engine, and the action that it is for."""
+_KEY_ACTIONS: Final = frozenset({*(action for _, action in _ON_KEYS), Action.ROTATE})
 
 
 class VaultTarget(Record):
@@ -25,7 +36,9 @@ class VaultTarget(Record):
     kv_version: int = 2
     """1 or 2."""
     prefix: str = ""
-    """Whole segments that stand before each name."""
+    """Whole segments that stand before each secret's name."""
+    transit: str = "transit"
+    """The path of the engine whose keys the names are for encrypting and signing."""
 
     @property
     def mount_segments(self) -> tuple[str, ...]:
@@ -45,6 +58,21 @@ class VaultTarget(Record):
         """
         return _plain(self.prefix, "prefix") if self.prefix else ()
 
+    @property
+    def transit_segments(self) -> tuple[str, ...]:
+        """The segments of the transit engine's path.
+
+        Raises:
+            ConfigurationError: It is no path of plain segments, or one of the two engines would be inside the other.
+        """
+        mount, transit = self.mount_segments, _plain(self.transit, "transit")
+        if mount[: len(transit)] == transit or transit[: len(mount)] == mount:
+            raise ConfigurationError(
+                f"the mount {self.mount!r} and the transit engine {self.transit!r} are not apart",
+                hint="expected two engines, neither inside the other",
+            )
+        return transit
+
 
 def _plain(path: str, what: str) -> tuple[str, ...]:
     segments = tuple(path.strip("/").split("/"))
@@ -63,7 +91,9 @@ def render_vault(policy: Policy, principal: str, target: VaultTarget, *, now: fl
     A read is ``read`` on the secret and on its metadata, where its versions are; a
     listing is ``list`` on the folder. A deletion is ``delete`` on the secret: it hides
     the latest version and can be undone, and no right to destroy is ever given. A
-    rotation is an update, since Vault knows nothing else.
+    rotation is an update, since Vault knows nothing else. What is done with keys is
+    ``update`` on the operation of the transit engine, which makes no key; such a key's
+    name is one segment, so that names of several have no part in it.
 
     Args:
         policy: The policy.
@@ -78,11 +108,16 @@ def render_vault(policy: Policy, principal: str, target: VaultTarget, *, now: fl
         ConfigurationError: Mount or prefix are no plain paths, or the rules overlap in too many ways.
     """
     claims: list[Claim] = []
+    keys: list[Claim] = []
     losses: list[Loss] = []
     for rule in rules_of(policy, principal, now):
+        on_keys = list(_key_claims(rule))
+        if (on_keys or rule.actions & _ON_SECRETS) and not _lasts(rule, losses):
+            continue
         claims += _claims(rule, losses)
+        keys += on_keys
     granted: dict[str, frozenset[str]] = {}
-    for tree in _trees(target, claims):
+    for tree in (*_trees(target, claims), *_key_trees(target, keys)):
         found, missing = tree.solve()
         granted |= found
         losses += missing
@@ -98,19 +133,47 @@ def _trees(target: VaultTarget, claims: list[Claim]) -> Iterator[Tree]:
         yield Tree((*mount, "metadata", *prefix), claims, names=_METADATA, folders=True)
 
 
+def _key_trees(target: VaultTarget, claims: list[Claim]) -> Iterator[Tree]:
+    transit = target.transit_segments
+    for operation, action in _ON_KEYS:
+        yield Tree((*transit, *operation.split("/")), claims, names={action: "update"})
+    yield Tree((*transit, "keys"), claims, names={Action.ROTATE: "update"}, behind=("rotate",))
+
+
+def _lasts(rule: Rule, losses: list[Loss]) -> bool:
+    """Tell whether a rule has a part in a policy that lasts for ever."""
+    if rule.expires is None:
+        return True
+    instead = "nothing of it is granted" if rule.allow else "it is denied for good"
+    losses.append(Loss(rules=(rule,), reason="a Vault policy does not expire", instead=instead))
+    return not rule.allow
+
+
+def _key_claims(rule: Rule) -> Iterator[Claim]:
+    """Yield what a rule says of keys. Every word of it can be said, since a key's name is one plain segment."""
+    actions = rule.actions & _KEY_ACTIONS
+    for text in rule.names if actions else ():
+        segment, *further = name_pattern(text)
+        if not further and (segment in ("*", "**") or _is_key(segment)):
+            yield Claim(rule=rule, actions=actions, pattern=("*" if segment == "**" else segment,))
+
+
+def _is_key(segment: str) -> bool:
+    """Tell whether the transit engine can have a key of this name."""
+    words = [part for part in segment.replace("-", ".").split(".") if part]
+    plain = segment.isascii() and all(part.replace("_", "a").isalnum() for part in words)
+    return plain and bool(words) and segment[0] not in ".-" and segment[-1] not in ".-"
+
+
 def _claims(rule: Rule, losses: list[Loss]) -> Iterator[Claim]:
-    """Yield what a rule says as far as Vault has words for it, denying more or allowing less where it has none."""
-    if rule.expires is not None:
-        instead = "nothing of it is granted" if rule.allow else "it is denied for good"
-        losses.append(Loss(rules=(rule,), reason="a Vault policy does not expire", instead=instead))
-        if rule.allow:
-            return
-    for text in rule.names:
+    """Yield what a rule says of secrets as far as Vault has words, denying more or allowing less where it has none."""
+    actions = rule.actions & _ON_SECRETS
+    for text in rule.names if actions else ():
         pattern: tuple[str, ...] | None = name_pattern(text)
         for step in (_without_special, _without_inner):
             pattern = step(rule, pattern, losses) if pattern else None
         if pattern:
-            yield Claim(rule=rule, actions=rule.actions, pattern=pattern)
+            yield Claim(rule=rule, actions=actions, pattern=pattern)
 
 
 def _without_special(rule: Rule, pattern: tuple[str, ...], losses: list[Loss]) -> tuple[str, ...] | None:

@@ -45,10 +45,20 @@ class Tree:
         claims: What the rules say.
         names: The capability that each action needs on a name's path.
         folders: Whether folders are listed here.
+        behind: The segments behind each name; there can be some only if no pattern ends in ``**``.
     """
 
-    def __init__(self, root: tuple[str, ...], claims: list[Claim], *, names: dict[Action, str], folders: bool) -> None:
+    def __init__(
+        self,
+        root: tuple[str, ...],
+        claims: list[Claim],
+        *,
+        names: dict[Action, str],
+        folders: bool = False,
+        behind: tuple[str, ...] = (),
+    ) -> None:
         self._root = root
+        self._behind = behind
         self._capabilities = names
         actions = names.keys() | ({Action.ROTATE} if Action.UPDATE in names else set())
         self._names = [(claim, self._path(claim.pattern)) for claim in claims if claim.actions & actions]
@@ -60,7 +70,8 @@ class Tree:
     def _path(self, pattern: tuple[str, ...]) -> VaultPath:
         deep = pattern[-1] == "**"
         segments = pattern[:-1] if deep else pattern
-        return VaultPath(segments=(*self._root, *(ONE if part == "*" else part for part in segments)), open=deep)
+        named = (ONE if part == "*" else part for part in segments)
+        return VaultPath(segments=(*self._root, *named, *self._behind), open=deep)
 
     def _folder(self, pattern: tuple[str, ...]) -> VaultPath:
         """Return the path of the folder in which a pattern's names are."""

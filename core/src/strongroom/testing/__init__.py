@@ -24,16 +24,19 @@ pytest.register_assert_rewrite(
     "strongroom.testing.audit",
     "strongroom.testing.backend",
     "strongroom.testing.backend_boundary",
+    "strongroom.testing.backend_encrypting",
     "strongroom.testing.backend_kit",
     "strongroom.testing.backend_listing",
     "strongroom.testing.backend_names",
     "strongroom.testing.backend_processes",
     "strongroom.testing.backend_reading",
+    "strongroom.testing.backend_recovery",
     "strongroom.testing.backend_state",
     "strongroom.testing.backend_versions",
     "strongroom.testing.backend_writing",
     "strongroom.testing.cache",
     "strongroom.testing.leaks",
+    "strongroom.testing.leasing",
     "strongroom.testing.plugin",
     "strongroom.testing.processes",
 )
@@ -50,6 +53,8 @@ from strongroom.testing.leaks import encodings_of as encodings_of  # noqa: E402 
 from strongroom.testing.leaks import leaks_in as leaks_in  # noqa: E402  # see above
 from strongroom.testing.leaks import marker_value as marker_value  # noqa: E402  # see above
 from strongroom.testing.leaks import report_of as report_of  # noqa: E402  # see above
+from strongroom.testing.leasing import CredentialMaker as CredentialMaker  # noqa: E402  # see above
+from strongroom.testing.leasing import LeasingContract as LeasingContract  # noqa: E402  # see above
 from strongroom.testing.plugin import PluginContract as PluginContract  # noqa: E402  # see above
 from strongroom.testing.processes import in_forked_child as in_forked_child  # noqa: E402  # see above
 from strongroom.testing.processes import in_threads as in_threads  # noqa: E402  # see above

@@ -13,7 +13,7 @@ from strongroom.contracts import Access, AnomalyDetector, Decision, Outcome, Rep
 from strongroom.model import Principal, PrincipalSource, SecretName
 from strongroom.testing.processes import busy_threads, in_forked_child, in_threads
 
-ACTIONS = ("read", "list", "create", "update", "rotate", "delete")
+ACTIONS = ("read", "list", "create", "update", "rotate", "delete", "encrypt", "decrypt", "sign", "verify")
 RESULTS = ("ok", "not_found", "denied", "suspicious", "unavailable", "a_code_of_another_version")
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from strongroom.testing.backend_boundary import BoundaryChecks
+from strongroom.testing.backend_encrypting import EncryptingChecks
 from strongroom.testing.backend_listing import ListingChecks
 from strongroom.testing.backend_names import NameChecks
 from strongroom.testing.backend_processes import ProcessChecks
 from strongroom.testing.backend_reading import ReadingChecks
+from strongroom.testing.backend_recovery import DescribingChecks, RecoveryChecks
 from strongroom.testing.backend_state import StateChecks
 from strongroom.testing.backend_versions import CheckAndSetChecks, VersionChecks
 from strongroom.testing.backend_writing import WritingChecks
@@ -22,6 +24,9 @@ class BackendContract(
     ProcessChecks,
     BoundaryChecks,
     StateChecks,
+    RecoveryChecks,
+    DescribingChecks,
+    EncryptingChecks,
 ):
     """Everything that a backend promises; derive your test class from this.
 
@@ -36,7 +41,8 @@ class BackendContract(
     - ``holds_binary = False``, for a backend that knows text only;
     - ``credentials``: what the tests open the backend with.
 
-    A backend that is a ``StateStore`` as well is checked as one, too.
+    A backend that is ``Recoverable``, ``Describing`` or a ``StateStore`` as well is checked as that, too; so is one
+    that is ``Encrypting``, whose fixture ``make_key`` may need to be overridden.
 
     Example:
         .. code-block:: python

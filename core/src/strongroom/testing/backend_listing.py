@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from strongroom.contracts import Backend, Capability
+from strongroom.contracts import Backend, Capability, ListRequest
 from strongroom.errors import UnsupportedOperationError
 from strongroom.model import SecretName
 from strongroom.testing.backend_kit import BackendKit, Seed, delete, names_below, text_of, write
@@ -24,6 +24,18 @@ class ListingChecks(BackendKit):
         self.need(Capability.LIST)
         names = [seed(f"{folder}/{tail}", "content") for tail in ("a", "b/c", "b/d/e/f")]
         assert names_below(backend, folder) == names
+
+    def test_one_level_tells_of_all_that_is_below(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """Asked for one level, a backend names what is directly there, and what is deeper or the folder it is in."""
+        self.need(Capability.LIST)
+        names = [seed(f"{folder}/{tail}", "content") for tail in ("a", "b/c", "b/d/e", "f", "f/g")]
+        seed(f"{folder}x/a", "content")
+        found = backend.list(ListRequest(prefix=folder, recursive=False))
+        assert set(found.names) <= set(names), "it holds another folder's names"
+        assert {f"{folder}/a", f"{folder}/f"} <= set(found.names)
+        told = set(found.names).union(*({name for name in names if name.is_below(one)} for one in found.folders))
+        assert told == set(names)
+        assert set(found.folders) <= {f"{folder}/b", f"{folder}/f"}
 
     def test_a_prefix_is_made_of_whole_segments(self, backend: Backend, seed: Seed, folder: str) -> None:
         """``db`` lists ``db/...``, but neither ``db`` itself nor ``dbx`` nor ``x/db``."""

@@ -6,11 +6,18 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from strongroom.contracts import (
+    AnnotateRequest,
+    AnnotateResult,
     AuditSink,
     AuditWrite,
     Backend,
     DeleteRequest,
     DeleteResult,
+    DescribeRequest,
+    DescribeResult,
+    Describing,
+    DestroyRequest,
+    DestroyResult,
     Health,
     ListRequest,
     ListResult,
@@ -20,8 +27,11 @@ from strongroom.contracts import (
     ReadManyResult,
     ReadRequest,
     ReadResult,
+    Recoverable,
     SaveStateRequest,
     StateStore,
+    UndeleteRequest,
+    UndeleteResult,
     VersionsRequest,
     VersionsResult,
     WriteRequest,
@@ -62,10 +72,10 @@ class MemorySink(AuditSink):
         self.closed = True
 
 
-class FaultyBackend(Backend, StateStore):
+class FaultyBackend(Backend, StateStore, Recoverable, Describing):
     """Passes calls on to another backend, counts them, and fails when told to.
 
-    It keeps states if the other one does, and else refuses to.
+    It keeps states, deleted versions and notes if the other one does, and else refuses to.
 
     Args:
         wrapped: Who answers while no failure is set.
@@ -123,6 +133,22 @@ class FaultyBackend(Backend, StateStore):
         """Return a state, or fail."""
         return self._call("load_state", self._store().load_state, request)
 
+    def undelete(self, request: UndeleteRequest) -> UndeleteResult:
+        """Bring a version back, or fail."""
+        return self._call("undelete", self._recovery().undelete, request)
+
+    def destroy(self, request: DestroyRequest) -> DestroyResult:
+        """Destroy, or fail."""
+        return self._call("destroy", self._recovery().destroy, request)
+
+    def describe(self, request: DescribeRequest) -> DescribeResult:
+        """Describe, or fail."""
+        return self._call("describe", self._notes().describe, request)
+
+    def annotate(self, request: AnnotateRequest) -> AnnotateResult:
+        """Annotate, or fail."""
+        return self._call("annotate", self._notes().annotate, request)
+
     def after_fork(self) -> None:
         """Pass it on; this never fails."""
         self.wrapped.after_fork()
@@ -134,6 +160,16 @@ class FaultyBackend(Backend, StateStore):
     def _store(self) -> StateStore:
         if not isinstance(self.wrapped, StateStore):
             raise UnsupportedOperationError(f"{type(self.wrapped).__name__} keeps no states")
+        return self.wrapped
+
+    def _recovery(self) -> Recoverable:
+        if not isinstance(self.wrapped, Recoverable):
+            raise UnsupportedOperationError(f"{type(self.wrapped).__name__} keeps nothing that was deleted")
+        return self.wrapped
+
+    def _notes(self) -> Describing:
+        if not isinstance(self.wrapped, Describing):
+            raise UnsupportedOperationError(f"{type(self.wrapped).__name__} keeps no notes")
         return self.wrapped
 
     def _call(self, operation: str, function: Callable[[Any], Result], request: object) -> Result:

@@ -15,7 +15,17 @@ from typing import Final
 from strongroom.contracts import Access, Outcome, Repeats, Verdict
 from strongroom_anomaly.counting import Age, PerDay, Table, Told, Window, day_window
 from strongroom_anomaly.detector import StatefulDetector
-from strongroom_anomaly.facts import ALLOWED, HOUR, Finding, in_words, key_of, number_in_words, seconds_of, whom
+from strongroom_anomaly.facts import (
+    ALLOWED,
+    HOUR,
+    Finding,
+    in_words,
+    key_of,
+    number_in_words,
+    object_of,
+    seconds_of,
+    whom,
+)
 from strongroom_anomaly.known_names import KnownNames, Names
 from strongroom_anomaly.settings import EnumerationSettings
 from strongroom_anomaly.stored import Row, key, pack_keys, unpack_keys
@@ -56,13 +66,13 @@ class EnumerationDetector(StatefulDetector):
         """Count an access, if its name is new for the principal, and compare with the limits."""
         if not access.allowed or access.action == "list":
             return ALLOWED
-        now, who, name = seconds_of(access), whom(access), key_of(access.name)
+        now, who, name = seconds_of(access), whom(access), object_of(access)
         with self._lock:
             reader = self._readers.use(key_of(who))
             learning = reader.age.at(now) < self._settings.learn_for
             if self._known.knows(reader, name):
                 return ALLOWED
-            if access.action != "read":
+            if access.action not in ("read", "decrypt"):
                 self._known.add(reader, name, self._readers)  # who makes or changes names does not search for them
                 return ALLOWED
             self._count(reader, now)
@@ -80,7 +90,7 @@ class EnumerationDetector(StatefulDetector):
         access = outcome.access
         if not access.allowed or outcome.result not in {"ok", "not_found"}:
             return ALLOWED
-        now, who, name = seconds_of(access), whom(access), key_of(access.name)
+        now, who, name = seconds_of(access), whom(access), object_of(access)
         with self._lock:
             reader = self._readers.use(key_of(who))
             if outcome.result == "ok":

@@ -12,6 +12,8 @@ ALLOWED: Final = Verdict(decision=Decision.ALLOW)
 HOUR: Final = 3600.0
 DAY: Final = 86400.0
 
+_ON_KEYS: Final = frozenset({"encrypt", "decrypt", "sign", "verify"})
+"""The actions whose name is that of a key."""
 _UNITS: Final = ((DAY, "d"), (HOUR, "h"), (60.0, "m"))
 
 
@@ -52,6 +54,11 @@ def key_of(*parts: str) -> int:
     """
     text = "\0".join(parts).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8, usedforsecurity=False).digest(), "little")
+
+
+def object_of(access: Access) -> int:
+    """Return the number by which a secret is remembered, or a key: it may have the name of a secret."""
+    return key_of(access.name, "key") if access.action in _ON_KEYS else key_of(access.name)
 
 
 def in_one_line(text: str) -> str:

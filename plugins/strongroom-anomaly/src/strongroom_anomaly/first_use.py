@@ -12,7 +12,18 @@ from collections.abc import Callable
 from strongroom.contracts import Access, Decision, Outcome, Repeats, Verdict
 from strongroom_anomaly.counting import Age, Changes, Table, Told, Window
 from strongroom_anomaly.detector import StatefulDetector
-from strongroom_anomaly.facts import ALLOWED, DAY, HOUR, Finding, in_words, key_of, number_in_words, seconds_of, whom
+from strongroom_anomaly.facts import (
+    ALLOWED,
+    DAY,
+    HOUR,
+    Finding,
+    in_words,
+    key_of,
+    number_in_words,
+    object_of,
+    seconds_of,
+    whom,
+)
 from strongroom_anomaly.known_names import KnownNames, Names
 from strongroom_anomaly.settings import FirstUseSettings
 from strongroom_anomaly.stored import Row, key, number, pack_keys, unpack_keys
@@ -64,7 +75,7 @@ class FirstUseDetector(StatefulDetector):
         """Say whether this is a first use that is odd."""
         if not access.allowed or access.action == "list":
             return ALLOWED
-        now, who, name = seconds_of(access), whom(access), key_of(access.name)
+        now, who, name = seconds_of(access), whom(access), object_of(access)
         with self._lock:
             self._started = now if self._started is None else min(self._started, now)
             user_key = key_of(who)
@@ -99,7 +110,7 @@ class FirstUseDetector(StatefulDetector):
         access = outcome.access
         if not self._settings.blocks or outcome.result != "ok" or not access.allowed or access.action == "list":
             return ALLOWED
-        who, name, now = key_of(whom(access)), key_of(access.name), seconds_of(access)
+        who, name, now = key_of(whom(access)), object_of(access), seconds_of(access)
         with self._lock:
             user = self._users.use(who)
             if name not in user.names:

@@ -44,6 +44,7 @@ from strongroom_local.encoding import moment
 from strongroom_local.faults import tampered, warn
 from strongroom_local.files import absolute, folder_warning
 from strongroom_local.keys import MasterKey, StoreKeys
+from strongroom_local.named_keys import Keyrings, NamedKeys
 from strongroom_local.plugin import LocalSettings
 from strongroom_local.sealing import LIVE, Head, open_record
 from strongroom_local.session import Session
@@ -52,8 +53,8 @@ MAX_VALUE_BYTES: Final = 16 * 1024 * 1024
 _REENCRYPT: Final = "run `strongroom rekey --reencrypt`"
 
 
-class LocalBackend(Backend, Maintenance, StateStore):
-    """Keeps secrets in one encrypted SQLite file.
+class LocalBackend(Backend, Maintenance, StateStore, NamedKeys):
+    """Keeps secrets, and keys that encrypt and sign, in one encrypted SQLite file.
 
     ``docs/local-store-format.md`` describes the file. Threads and processes may
     use one store at the same time. ``open`` is the way to get one.
@@ -71,6 +72,7 @@ class LocalBackend(Backend, Maintenance, StateStore):
         self._keep = settings.keep_versions
         self._session = session
         self._warned = False
+        self._keyrings = Keyrings(session, self._warn_if_worn)
 
     @classmethod
     def open(cls, settings: LocalSettings, trace: Trace | None = None) -> Self:
@@ -221,10 +223,12 @@ class LocalBackend(Backend, Maintenance, StateStore):
     def after_fork(self) -> None:
         """Forget in the child what it inherited: nothing as a rule, since a fork closes all connections before."""
         self._session.pool.forget()
+        self._keyrings.forget()
 
     def close(self) -> None:
-        """Move the write-ahead log into the file and close it."""
+        """Move the write-ahead log into the file and close it; named keys are wiped."""
         self._session.pool.close()
+        self._keyrings.forget()
 
     def _warn_if_worn(self, encryptions: int) -> None:
         if encryptions >= WARN_AT and not self._warned:

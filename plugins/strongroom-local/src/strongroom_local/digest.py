@@ -21,6 +21,8 @@ REFUSE_AT: Final = 1 << 32
 
 # heads, records, encryptions, sum
 _CONTENT: Final = struct.Struct(">QQQ32s")
+# The same and, in a store that has named keys, how many versions all of them have.
+_WITH_KEYS: Final = struct.Struct(">QQQ32sQ")
 _COUNTER: Final = struct.Struct(">HQ")  # as the last item of a list
 _NO_RECORD: Final = bytes(8)
 _MODULUS: Final = 1 << 256
@@ -34,16 +36,27 @@ class Digest:
         records: How many records there are.
         encryptions: How often any one key was used since the data key is in use, at most.
         total: The sum of the rows' HMACs.
+        key_versions: How many versions all named keys have. It only grows, and no authentic
+            row has more than belong to it: whoever counts as many has every row as it was last written.
     """
 
-    __slots__ = ("_keys", "encryptions", "heads", "records", "total")
+    __slots__ = ("_keys", "encryptions", "heads", "key_versions", "records", "total")
 
-    def __init__(self, keys: StoreKeys, heads: int = 0, records: int = 0, encryptions: int = 0, total: int = 0) -> None:
+    def __init__(
+        self,
+        keys: StoreKeys,
+        heads: int = 0,
+        records: int = 0,
+        encryptions: int = 0,
+        total: int = 0,
+        key_versions: int = 0,
+    ) -> None:
         self._keys = keys
         self.heads = heads
         self.records = records
         self.encryptions = encryptions
         self.total = total
+        self.key_versions = key_versions
 
     @classmethod
     def open(cls, keys: StoreKeys, counter: object, sealed: object) -> Digest:
@@ -57,10 +70,15 @@ class Digest:
         content = None
         if type(sealed) is bytes and type(counter) is int and 0 <= counter < 1 << 63:
             content = unseal(keys.digest, sealed, 0, _associated(keys, counter))
-        if content is None or len(content) != _CONTENT.size:
+        if content is None or len(content) not in {_CONTENT.size, _WITH_KEYS.size}:
             raise tampered("the digest of the local store is not authentic")
-        heads, records, encryptions, total = _CONTENT.unpack(content)
-        return cls(keys, heads, records, encryptions, int.from_bytes(total, "big"))
+        heads, records, encryptions, total = _CONTENT.unpack_from(content)
+        key_versions = int.from_bytes(content[_CONTENT.size :], "big")
+        return cls(keys, heads, records, encryptions, int.from_bytes(total, "big"), key_versions)
+
+    def under(self, keys: StoreKeys) -> Digest:
+        """Return the same digest, to be sealed with keys of another epoch that the rows are sealed with, too."""
+        return Digest(keys, self.heads, self.records, self.encryptions, self.total, self.key_versions)
 
     def sealed(self, counter: int, uses: int) -> bytes:
         """Return the digest sealed for a change counter.
@@ -78,11 +96,12 @@ class Digest:
                 "the local store's data key has been used 2^32 times and is not used again",
                 hint="run `strongroom rekey --reencrypt`; reading goes on",
             )
-        total = self.total.to_bytes(32, "big")
-        content = _CONTENT.pack(self.heads, self.records, self.encryptions, total)
+        state = (self.heads, self.records, self.encryptions, self.total.to_bytes(32, "big"))
+        content = _WITH_KEYS.pack(*state, self.key_versions) if self.key_versions else _CONTENT.pack(*state)
         sealed = seal(self._keys.digest, content, _associated(self._keys, counter))
         # The next change as a rule builds on this one, and need not open what was just sealed.
-        self._keys.last_digest = (counter, sealed, self.heads, self.records, self.encryptions, self.total)
+        held = (self.heads, self.records, self.encryptions, self.total, self.key_versions)
+        self._keys.last_digest = (counter, sealed, *held)
         return sealed
 
     def add_head(self, lookup: bytes, current: int | None, sealed: bytes) -> None:
@@ -112,6 +131,16 @@ class Digest:
         """Count a state's row no more."""
         self._add(-state_mac(self._keys, lookup, sealed))
 
+    def add_keyring(self, lookup: bytes, sealed: bytes, versions: int) -> None:
+        """Count a named key's row that is new, and how many versions it holds."""
+        self.key_versions += versions
+        self._add(keyring_mac(self._keys, lookup, sealed))
+
+    def drop_keyring(self, lookup: bytes, sealed: bytes, versions: int) -> None:
+        """Count a named key's row no more."""
+        self.key_versions -= versions
+        self._add(-keyring_mac(self._keys, lookup, sealed))
+
     def _add(self, change: int) -> None:
         self.total = (self.total + change) % _MODULUS
 
@@ -140,3 +169,8 @@ def record_mac(keys: StoreKeys, number: int, body: bytes) -> int:
 def state_mac(keys: StoreKeys, lookup: bytes, sealed: bytes) -> int:
     """Return the HMAC of a state's row that is authentic, as a number."""
     return keys.row_mac(b"S" + lookup + sealed)
+
+
+def keyring_mac(keys: StoreKeys, lookup: bytes, sealed: bytes) -> int:
+    """Return the HMAC of a named key's row that is authentic, as a number."""
+    return keys.row_mac(b"K" + lookup + sealed)

@@ -62,16 +62,19 @@ class StoreKeys:
         name: Seals heads, which hold the names.
         digest: Seals the digest.
         state: Seals the states that the store keeps for the core.
+        keyring: Seals the named keys.
         record_start: What the associated data of every record begins with.
         head_start: What the associated data of every head begins with.
         digest_start: What the associated data of the digest begins with.
         state_start: What the associated data of every state begins with.
+        keyring_start: What the associated data of every named key begins with.
         last_digest: The digest that was sealed last: counter, sealed form, and what it holds.
         unsettled: How often any one key was used, at most, since a count of it was last
             committed here. Only who has the writer's turn changes it.
     """
 
     __slots__ = (
+        "_keyring_lookup",
         "_lookup",
         "_row",
         "_state_lookup",
@@ -80,6 +83,8 @@ class StoreKeys:
         "epoch",
         "head_start",
         "header",
+        "keyring",
+        "keyring_start",
         "last_digest",
         "name",
         "record",
@@ -96,15 +101,18 @@ class StoreKeys:
         self.name = AESGCM(expand(data_key, header.store_id, b"name"))
         self.digest = AESGCM(expand(data_key, header.store_id, b"digest"))
         self.state = AESGCM(expand(data_key, header.store_id, b"state"))
+        self.keyring = AESGCM(expand(data_key, header.store_id, b"keyring"))
         # A keyed state is made once and copied: hmac.digest() takes three times as long.
         self._lookup = HMAC(expand(data_key, header.store_id, b"look-up"), SHA256())
         self._row = HMAC(expand(data_key, header.store_id, b"row"), SHA256())
         self._state_lookup = HMAC(expand(data_key, header.store_id, b"state look-up"), SHA256())
+        self._keyring_lookup = HMAC(expand(data_key, header.store_id, b"keyring look-up"), SHA256())
         self.last_digest: tuple[Any, ...] = (None, None)
         self.unsettled = 0
         self.record_start = listed(FORMAT_BYTES, b"record", header.store_id)
         self.head_start = listed(FORMAT_BYTES, b"head", header.store_id, u32(header.key_id))
         self.state_start = listed(FORMAT_BYTES, b"state", header.store_id, u32(header.key_id))
+        self.keyring_start = listed(FORMAT_BYTES, b"keyring", header.store_id, u32(header.key_id))
         self.digest_start = listed(FORMAT_BYTES, b"digest", header.store_id, u32(header.key_id), u64(header.epoch))
 
     def find(self, name: str) -> bytes:
@@ -117,6 +125,12 @@ class StoreKeys:
         """Return what a state is looked up by: 32 bytes that tell nothing about its key."""
         state = self._state_lookup.copy()
         state.update(key.encode())
+        return state.finalize()
+
+    def find_keyring(self, name: str) -> bytes:
+        """Return what a named key is looked up by: 32 bytes that tell nothing about its name."""
+        state = self._keyring_lookup.copy()
+        state.update(name.encode())
         return state.finalize()
 
     def row_mac(self, content: bytes) -> int:

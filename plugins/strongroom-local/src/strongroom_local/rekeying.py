@@ -13,6 +13,7 @@ from strongroom_local.digest import Digest
 from strongroom_local.encoding import random_bytes
 from strongroom_local.faults import warn
 from strongroom_local.header import DATA_KEY_SIZE, SALT_SIZE, Header, KeyKind, seal_header
+from strongroom_local.keyrings import reencrypt_keyrings
 from strongroom_local.keys import MasterKey, StoreKeys, Wrapping
 from strongroom_local.maintenance import refuse_problems
 from strongroom_local.reencryption import reencrypt
@@ -114,11 +115,12 @@ class _Rekeying:
         if self._request.reencrypt:
             digest = reencrypt(cursor, self._old, keys)
             states = reencrypt_states(cursor, self._old, keys, digest)
-            records, uses = digest.records, max(digest.heads, digest.records, states)
+            keyrings = reencrypt_keyrings(cursor, self._old, keys, digest)
+            records, uses = digest.records, max(digest.heads, digest.records, states, keyrings)
         else:
             self._old.unsettled += 1
             uses = self._old.unsettled
-            digest = Digest(keys, digest.heads, digest.records, digest.encryptions, digest.total)
+            digest = digest.under(keys)
         state = (keys.epoch, counter + 1, digest.sealed(counter + 1, uses), content)
         schema.put_row(cursor, schema.SET_KEYS, state)
         return records

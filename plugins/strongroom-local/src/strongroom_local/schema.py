@@ -26,6 +26,9 @@ TABLES: Final = {
 STATES: Final = "CREATE TABLE state (lookup BLOB PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID"
 """The table of states, which is made when the first is kept: a store may have none."""
 
+KEYRINGS: Final = "CREATE TABLE keyring (lookup BLOB PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID"
+"""The table of named keys, which is made with the first of them: a store may have none."""
+
 MASTER: Final = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name, type"
 
 
@@ -33,8 +36,13 @@ def _listed(tables: dict[str, str]) -> list[tuple[bytes, ...]]:
     return [(b"table", name.encode(), name.encode(), tables[name].encode()) for name in sorted(tables)]
 
 
-EXPECTED: Final = (_listed(TABLES), _listed(TABLES | {"state": STATES}))
-"""What ``MASTER`` may return of a store: its three tables and nothing else but, maybe, that of states."""
+EXPECTED: Final = (
+    _listed(TABLES),
+    _listed(TABLES | {"state": STATES}),
+    _listed(TABLES | {"keyring": KEYRINGS}),
+    _listed(TABLES | {"state": STATES, "keyring": KEYRINGS}),
+)
+"""What ``MASTER`` may return of a store: its three tables and nothing else but, maybe, those of states and keys."""
 
 # Each statement that a transaction may start with returns the key epoch first,
 # beside whatever else it reads, so that both are of one moment.
@@ -95,6 +103,18 @@ ADD_SAVED: Final = "INSERT INTO state (lookup, sealed) VALUES (?, ?)"
 SET_SAVED: Final = "UPDATE state SET sealed = ?2 WHERE lookup = ?1"
 DROP_SAVED: Final = "DELETE FROM state WHERE lookup = ?"
 
+# Of the named keys, where there is a table of them. A table that is there stays.
+HAS_KEYRINGS: Final = (
+    "SELECT s.epoch, (SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'keyring') "
+    "FROM store AS s WHERE s.id = 1"
+)
+READ_KEYRING: Final = "SELECT s.epoch, k.sealed FROM store AS s LEFT JOIN keyring AS k ON k.lookup = ?1 WHERE s.id = 1"
+ALL_KEYRINGS: Final = "SELECT lookup, sealed FROM keyring ORDER BY lookup"
+KEYRING_LOOKUPS: Final = "SELECT lookup FROM keyring"
+ADD_KEYRING: Final = "INSERT INTO keyring (lookup, sealed) VALUES (?, ?)"
+SET_KEYRING: Final = "UPDATE keyring SET sealed = ?2 WHERE lookup = ?1"
+DROP_KEYRING: Final = "DELETE FROM keyring WHERE lookup = ?"
+
 # Each finds what no store of this format holds. SQLite compares a text with no
 # blob, while both come back as bytes: without these, nothing would tell them apart.
 ODDITIES: Final = (
@@ -117,6 +137,12 @@ STATE_ODDITIES: Final = (
         "states have a value of another type",
     ),
 )
+KEYRING_ODDITIES: Final = (
+    (
+        "SELECT count(*) FROM keyring WHERE typeof(lookup) <> 'blob' OR typeof(sealed) <> 'blob'",
+        "named keys have a value of another type",
+    ),
+)
 
 
 def read_many(count: int) -> str:
@@ -127,6 +153,12 @@ def read_many(count: int) -> str:
 def has_states(cursor: sqlite3.Cursor) -> bool:
     """Tell whether the store has the table of states, within the transaction that is open."""
     return bool(cursor.execute(HAS_STATES).fetchone()[0])
+
+
+def has_keyrings(cursor: sqlite3.Cursor) -> bool:
+    """Tell whether the store has the table of named keys, within the transaction that is open."""
+    row = cursor.execute(HAS_KEYRINGS).fetchone()
+    return row is not None and bool(row[1])
 
 
 def put_row(cursor: sqlite3.Cursor, statement: str, parameters: tuple[object, ...]) -> None:

@@ -132,7 +132,11 @@ class Session:
         return found
 
     def fetch(
-        self, statement: str, name: SecretName | None = None, *more: object
+        self,
+        statement: str,
+        name: SecretName | None = None,
+        *more: object,
+        place: Callable[[StoreKeys, SecretName], bytes] = StoreKeys.find,
     ) -> tuple[StoreKeys, bytes, list[Any]]:
         """Run a statement whose first column is the key epoch.
 
@@ -140,13 +144,14 @@ class Session:
             statement: One of ``schema``.
             name: The secret whose look-up value is the first parameter, if one is.
             more: Further parameters.
+            place: How the name becomes its look-up value.
 
         Returns:
             The keys, the look-up value and the rows, all of one epoch.
         """
         while True:
             keys = self.keys
-            lookup = b"" if name is None else keys.find(name)
+            lookup = b"" if name is None else place(keys, name)
             rows = self.pool.fetch(statement, () if name is None else (lookup, *more))
             if rows and rows[0][0] == keys.epoch:
                 return keys, lookup, rows

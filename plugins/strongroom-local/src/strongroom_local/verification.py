@@ -10,6 +10,7 @@ from strongroom.contracts import VerifyResult
 from strongroom.errors import StrongroomError
 from strongroom_local import schema
 from strongroom_local.digest import Digest
+from strongroom_local.keyrings import keyring_problems
 from strongroom_local.keys import StoreKeys
 from strongroom_local.sealing import LIVE, MAX_VERSION, ORIGIN, VERSION_BITS, Head, open_head, open_record
 from strongroom_local.states import state_problems
@@ -25,13 +26,19 @@ def examine(cursor: sqlite3.Cursor, keys: StoreKeys, at_least: int | None = None
     """
     _, counter, sealed = cursor.execute(schema.STORE).fetchone()
     examination = _Examination(cursor, keys)
-    with_states = schema.has_states(cursor)
+    with_states, with_keyrings = schema.has_states(cursor), schema.has_keyrings(cursor)
+    oddities = (
+        *schema.ODDITIES,
+        *(schema.STATE_ODDITIES if with_states else ()),
+        *(schema.KEYRING_ODDITIES if with_keyrings else ()),
+    )
     problems = [
         *_file_problems(cursor),
-        *_odd_rows(cursor, (*schema.ODDITIES, *(schema.STATE_ODDITIES if with_states else ()))),
+        *_odd_rows(cursor, oddities),
         *examination.head_problems(),
         *examination.record_problems(),
         *(state_problems(cursor, keys, examination.counted) if with_states else ()),
+        *(keyring_problems(cursor, keys, examination.counted) if with_keyrings else ()),
     ]
     problems += examination.sum_problems(counter, sealed)
     if type(counter) is not int:
@@ -117,7 +124,12 @@ class _Examination:
             yield (
                 f"the rows are not those that were written: {counted.heads} entries and {counted.records} records, "
                 f"where the digest has {digest.heads} and {digest.records}, or others of the same number; "
-                "or the states are others"
+                "or the states or the named keys are others"
+            )
+        if digest.key_versions != counted.key_versions:
+            yield (
+                f"the named keys have {counted.key_versions} versions in all, where the digest has "
+                f"{digest.key_versions}: some are missing, or were put back to an earlier state"
             )
         if any(head.generation > counter for head in self.heads.values()):
             yield "a secret is newer than the store's change counter"

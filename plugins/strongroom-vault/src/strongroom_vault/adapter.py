@@ -13,7 +13,7 @@ import hvac
 from hvac.adapters import Adapter
 
 from strongroom_vault.replies import RefusedError, Reply
-from strongroom_vault.transport import Transport
+from strongroom_vault.transport import READS, Transport
 
 
 class Tokens(Protocol):
@@ -22,8 +22,15 @@ class Tokens(Protocol):
     def current(self) -> str:
         """Return a token, having logged in if need be."""
 
-    def cures(self, token: str, reply: Reply) -> bool:
-        """Tell whether a refused request may be sent once more, since there is another token now."""
+    def cures(self, token: str, reply: Reply, *, again: bool = False) -> bool:
+        """Tell whether a refused request may be sent once more, since there is another token now.
+
+        Args:
+            token: What it showed.
+            reply: The refusal.
+            again: Whether this request was refused with another token before: then it may not, and the
+                new token is known to be good, so that this is a denial, which ``reply`` then says.
+        """
 
 
 class VaultAdapter(Adapter):  # type: ignore[misc]  # hvac has no types
@@ -79,6 +86,7 @@ class VaultAdapter(Adapter):  # type: ignore[misc]  # hvac has no types
             content=options.get("json"),
             parameters=options.get("params"),
             wrap_ttl=options.get("wrap_ttl"),
+            repeatable=options.get("repeatable"),
         )
         return reply.body if reply.status == 200 else reply
 
@@ -92,6 +100,7 @@ class VaultAdapter(Adapter):  # type: ignore[misc]  # hvac has no types
         parameters: Mapping[str, Any] | None = None,
         wrap_ttl: str | None = None,
         timeout: float | None = None,
+        repeatable: bool | None = None,
     ) -> Reply:
         """Send a request with a token, and once more if a new token may help.
 
@@ -103,6 +112,7 @@ class VaultAdapter(Adapter):  # type: ignore[misc]  # hvac has no types
             parameters: The query.
             wrap_ttl: For how long the answer is to stay wrapped, such as ``60s``.
             timeout: How many seconds it may take.
+            repeatable: Whether this one may be sent twice; as its method is, and as this was made, unless given.
 
         Raises:
             RefusedError: The status is 400 or above.
@@ -115,18 +125,28 @@ class VaultAdapter(Adapter):  # type: ignore[misc]  # hvac has no types
             sent["X-Vault-Wrap-TTL"] = str(wrap_ttl)
         body = None if content is None else json.dumps(content).encode()
         path = "/" + url.lstrip("/") + (f"?{urlencode(parameters)}" if parameters else "")
-        repeatable = self._repeatable or method in {"GET", "LIST", "SCAN", "HEAD"}
-        while True:
-            token = self._tokens.current() if self._tokens is not None else None
-            if token is not None:
-                sent["X-Vault-Token"] = token
-            reply = self._transport.send(method, path, headers=sent, body=body, repeatable=repeatable, timeout=timeout)
-            if reply.status < 400:
-                return reply
-            if token is None or self._tokens is None or not self._tokens.cures(token, reply):
-                raise RefusedError(reply)
+        if repeatable is None:
+            repeatable = self._repeatable or method in READS
+        again = False
+        try:
+            while True:
+                token = self._tokens.current() if self._tokens is not None else None
+                if token is not None:
+                    sent["X-Vault-Token"] = token
+                reply = self._transport.send(
+                    method, path, headers=sent, body=body, repeatable=repeatable, timeout=timeout
+                )
+                if reply.status < 400:
+                    return reply
+                if token is None or self._tokens is None or not self._tokens.cures(token, reply, again=again):
+                    raise RefusedError(reply)
+                again = True
+        finally:
+            # An error's traceback keeps this frame, and some programs print what is in it.
+            sent = {}
+            body = content = token = None
 
-    def login(self, url: str, use_token: bool = True, **options: Any) -> dict[str, Any] | Reply:
+    def login(self, url: str, *_use_token: bool, **options: Any) -> dict[str, Any] | Reply:
         """Send a login; whoever asked for it takes the token out of the answer."""
         return self.request("post", url, **options)
 

@@ -15,14 +15,16 @@ class Reply:
         status: The HTTP status.
         headers: The HTTP headers; their names in any case.
         body: The JSON object that it holds; empty for anything else.
+        denied: Whether it is known that a 403 is no fault of the token that was shown.
     """
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "denied", "headers", "status")
 
     def __init__(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
         self.status = status
         self.headers = headers
         self.body = _object(content)
+        self.denied = False
 
     @property
     def errors(self) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from strongroom.contracts import malformed
+from strongroom_vault.paths import is_path
 from strongroom_vault.settings import DETECT, METHODS, AuthSettings, VaultSettings
+from strongroom_vault.target import address_problem, proxy_problem
 
 _OF_METHOD: Final = {
-    "token": {"token"},
+    "token": {"token", "renew"},
     "approle": {"role_id", "secret_id", "wrapped"},
     "userpass": {"username", "password"},
     "jwt": {"role", "jwt"},
@@ -31,7 +33,8 @@ def auth_problems(auth: AuthSettings) -> list[str]:
         return [f"method must be one of {', '.join(METHODS)}"]
     given = {name for name, value in auth.as_dict().items() if value not in (None, False)} - _COMMON
     foreign = sorted(given - _OF_METHOD[auth.method])
-    missing = [name for name in _NEEDED.get(auth.method, ()) if name not in given]
+    needed = _NEEDED.get(auth.method, ()) + (("secret_id",) if auth.method == "approle" and auth.wrapped else ())
+    missing = [name for name in needed if name not in given]
     return [f"{name} has no meaning for method {auth.method!r}" for name in foreign] + [
         f"method {auth.method!r} needs {name}" for name in missing
     ]
@@ -42,8 +45,9 @@ def problems(settings: VaultSettings) -> list[str]:
     addresses = (settings.address,) if isinstance(settings.address, str) else settings.address or ()
     patterns = (*settings.fields, *settings.dynamic, *settings.parameters)
     rules = [
-        (all(map(_is_url, addresses)), "address must be a URL such as https://vault.example.com:8200"),
+        (not settings.proxy or not proxy_problem(settings.proxy), f"proxy {proxy_problem(settings.proxy or '')}"),
         (bool(settings.mount.strip("/")), "mount must not be empty"),
+        (bool(settings.transit.strip("/")), "transit must not be empty"),
         (settings.kv_version in (1, 2, DETECT), f'kv_version must be 1, 2 or "{DETECT}"'),
         (bool(settings.value_key), "value_key must not be empty"),
         (settings.reads in ("any", "active"), 'reads must be "any" or "active"'),
@@ -54,9 +58,7 @@ def problems(settings: VaultSettings) -> list[str]:
         (settings.rate_limit is None or settings.rate_limit > 0, "rate_limit must be more than 0"),
     ]
     found = [problem for holds, problem in rules if not holds]
+    paths = (("mount", settings.mount), ("prefix", settings.prefix), ("transit", settings.transit))
+    found += [f"{what} must be segments joined by single slashes" for what, path in paths if not is_path(path)]
+    found += [f"address {problem}" for problem in map(address_problem, addresses) if problem]
     return found + malformed(patterns)
-
-
-def _is_url(text: str) -> bool:
-    scheme, separator, rest = text.partition("://")
-    return bool(separator and rest.strip("/")) and scheme.lower() in {"http", "https"}

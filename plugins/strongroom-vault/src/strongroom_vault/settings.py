@@ -41,6 +41,8 @@ class AuthSettings(Record):
     """``aws``: the region whose STS is named in the signed request."""
     sts_endpoint: str | None = None
     """``aws``: the URL of that STS, if it is not the usual one."""
+    renew: bool = False
+    """``token``: whether it is renewed. One that was got by logging in always is, if the server lets it."""
     revoke: bool = True
     """Whether a token that was got by logging in is revoked when the manager is closed."""
 
@@ -76,7 +78,9 @@ class VaultSettings(Record):
     namespace: str | None = None
     """The namespace; empty, ``/`` and ``root`` are the root."""
     auth: AuthSettings = AuthSettings()
+    """How to log in: a table with ``method`` and what that needs."""
     tls: TLSSettings = TLSSettings()
+    """How the server is known, and how it knows us."""
     proxy: str | None = None
     """The URL of a proxy; empty for none whatever the variables say."""
     mount: str = "secret"
@@ -98,7 +102,8 @@ class VaultSettings(Record):
     transit: str = "transit"
     """The path of the engine for encrypting and signing."""
     reads: str = "any"
-    """``any`` node of a cluster, or only the ``active`` one."""
+    """``any`` node of a cluster, or only the ``active`` one. Either way a read shows whatever this process has
+    written; what others have written, any node but the active one shows some milliseconds late."""
     timeout: Seconds | None = None
     """How long one operation may take over all its attempts; 60 s."""
     connect_timeout: Seconds = 5.0
@@ -109,6 +114,8 @@ class VaultSettings(Record):
     """How many idle connections are kept for each address."""
     rate_limit: float | None = None
     """How many requests a second are sent at most."""
+    redirects: bool | None = None
+    """Whether a node may send us on to another one; yes, unless a variable says otherwise."""
 
     def problems(self) -> list[str]:
         """Return each broken rule as a sentence."""

@@ -1,17 +1,58 @@
-"""The way to the server: connections, attempts, the deadline, and which node is asked."""
+"""The way to the server: attempts, the deadline, and which node is asked."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
 from collections.abc import Callable
+from typing import Final, NoReturn
 
-import urllib3
+from urllib3 import Retry, Timeout
+from urllib3.exceptions import HTTPError
 
-from strongroom.errors import BackendUnavailableError
+from strongroom.errors import BackendError, BackendUnavailableError, StrongroomError
+from strongroom.telemetry import count_resend, note_exchange
+from strongroom_vault import backoff
+from strongroom_vault.indexes import Index, beyond_all
+from strongroom_vault.outages import ANY_STATUS, HINTS, Fault, broken_off, ends_early, refused, unanswered
 from strongroom_vault.replies import Reply
+from strongroom_vault.routing import Node, Nodes
 from strongroom_vault.target import Target
+
+_ONCE: Final = Retry(False, redirect=False)  # noqa: FBT003  # urllib3's own spelling of "never"
+READS: Final = frozenset({"GET", "LIST", "SCAN", "HEAD"})
+"""The methods that change nothing, as far as other requests can see."""
+MAX_HOPS: Final = 4
+"""How often one attempt is sent on by nodes that are not the active one."""
+ASKING_SECONDS: Final = 5.0
+"""How long it may take to find out which node is the active one."""
+
+
+class _Call:
+    """A request, and what has become of it so far."""
+
+    __slots__ = ("attempts", "body", "end", "headers", "hops", "method", "path", "repeatable", "resends", "tried")
+
+    def __init__(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None, *, repeatable: bool, end: float
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.body = body
+        self.repeatable = repeatable
+        self.end = end
+        self.attempts = 0
+        self.resends = 0
+        self.hops = 0
+        self.tried: list[Node] = []
+
+    def forget(self) -> None:
+        """Hold no token and no value any longer: an error's traceback keeps what is left."""
+        self.headers = {}
+        self.body = None
 
 
 class Transport:
@@ -21,6 +62,14 @@ class Transport:
         target: Where the server is and how it is reached.
         clock: Monotonic seconds.
         sleep: Waits for so many seconds.
+
+    Attributes:
+        target: The same.
+        requests: How many requests were sent, each attempt counted.
+        retries: How many of these were sent again.
+
+    Raises:
+        ConfigurationError: A file that TLS needs is not usable.
     """
 
     def __init__(
@@ -31,12 +80,24 @@ class Transport:
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.target = target
+        self.requests = 0
         self.retries = 0
-        """How many requests were sent again."""
         self._clock = clock
         self._sleep = sleep
+        self._inherited: list[Nodes] = []
+        self._index = Index()
+        self._pinned: dict[str, str] = {}
+        self._seeking = target.reads == "active"
+        if not target.tls.verify and any(address.startswith("https") for address in target.addresses):
+            _warn("the server's certificate is not verified: anybody between us and it can read all that is sent")
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._pool = urllib3.PoolManager(maxsize=target.connections, retries=False)
+        self._nodes = Nodes(self.target)
+        rate = self.target.rate_limit
+        self._bucket = backoff.Bucket(rate, self.target.burst, self._clock) if rate is not None else None
 
     def send(
         self,
@@ -49,6 +110,9 @@ class Transport:
         timeout: float | None = None,
     ) -> Reply:
         """Send a request until it is answered or the deadline has come.
+
+        Each status is an answer but 412, 429 and those from 500 on, 501 left out; at ``sys/health``,
+        ``sys/leader`` and ``sys/seal-status`` these are, too.
 
         Args:
             method: The HTTP method.
@@ -64,21 +128,209 @@ class Transport:
 
         Raises:
             BackendUnavailableError: There is no answer in time, or the server says that it cannot answer now.
-            BackendError: The server could not be trusted (code ``tls_failed``).
+            BackendError: The server could not be trusted (code ``tls_failed``), or what answers is none.
+            ClosedError: The transport was closed.
         """
-        try:
-            answer = self._pool.request(
-                method, self.target.addresses[0] + path, headers=headers, body=body, timeout=self.target.timeout
-            )
-        except urllib3.exceptions.HTTPError as error:
-            raise BackendUnavailableError("no answer") from error
-        return Reply(answer.status, answer.headers, answer.data)
+        if os.getpid() != self._pid:
+            self.after_fork()
+        end = self._clock() + (self.target.timeout if timeout is None else timeout)
+        call = _Call(method, path, headers, body, repeatable=repeatable, end=end)
+        del headers, body
+        node = self._first(call)
+        while True:
+            outcome = self._once(node, call)
+            if isinstance(outcome, Reply):
+                note_exchange(address=node.host, port=node.port, resends=call.resends)
+                return outcome
+            node = self._next(node, call, outcome)
 
     def after_fork(self) -> None:
         """Use new connections in a forked child, and leave the parent's alone."""
-        self._lock = threading.Lock()
-        self._pool = urllib3.PoolManager(maxsize=self.target.connections, retries=False)
+        # Kept, so that nothing closes what the parent still uses.
+        self._inherited.append(self._nodes)
+        self._index.after_fork()
+        self._prepare()
 
     def close(self) -> None:
-        """Close all connections."""
-        self._pool.clear()
+        """Close all connections; twice is no error."""
+        if os.getpid() == self._pid:
+            self._nodes.close()
+
+    def _first(self, call: _Call) -> Node:
+        if self._seeking:
+            self._find_active()
+        nodes = self._nodes
+        return nodes.current if call.repeatable or nodes.active is None else nodes.active
+
+    def _once(self, node: Node, call: _Call) -> Reply | Fault | StrongroomError | Node:
+        """Send it once; return the answer, what went wrong, or the node that we are sent to."""
+        if self._bucket is not None:
+            self._wait_for_token(call)
+        reading = call.repeatable or call.method in READS
+        own = self._index.headers if reading else self._index.changing or self._index.headers
+        added = self._pinned or own
+        if added and call.path.startswith(ANY_STATUS):
+            added = {}  # or it would be another node that says how it is
+        headers = {**call.headers, **added} if added else call.headers
+        left = call.end - self._clock()
+        if call.repeatable:
+            # A node that hangs must leave time for another one.
+            left /= max(1, self.target.attempts - call.attempts)
+        with self._lock:
+            self.requests += 1
+        try:
+            answer = node.pool.urlopen(
+                call.method,
+                node.before + call.path,
+                call.body,
+                headers,
+                _ONCE,
+                redirect=False,
+                assert_same_host=False,
+                timeout=Timeout(total=max(left, 0.001)),
+            )
+        except HTTPError as error:
+            return unanswered(error, node.name)
+        except (ValueError, TypeError) as error:
+            # Its text may repeat a token that has a line end in it.
+            return BackendError(
+                f"the request is none that HTTP can carry ({type(error).__name__})",
+                hint="a token, namespace or header must not hold line ends or letters beyond Latin-1",
+            )
+        if ends_early(call.method, answer.status, answer.headers, answer.data):
+            return broken_off()
+        index = answer.headers.get("X-Vault-Index")
+        if call.method in READS:
+            self._index.learn(index)
+        else:
+            self._index.note(index)
+        if answer.status < 300:
+            if node not in self._nodes.configured:
+                self._nodes.active = node
+            return Reply(answer.status, answer.headers, answer.data)
+        return self._judged(node, call, Reply(answer.status, answer.headers, answer.data), answer.data, bool(added))
+
+    def _judged(
+        self, node: Node, call: _Call, reply: Reply, content: bytes, indexed: bool
+    ) -> Reply | Fault | StrongroomError | Node:
+        location = reply.headers.get("Location")
+        if 300 <= reply.status < 400 and location:
+            return self._redirected(node, call, reply.status, location)
+        if indexed and reply.status == 400 and "X-Vault-Index" in reply.errors:
+            self._index.forget()
+            return Fault("unavailable", "does not understand its own index", base=0.0)
+        return refused(reply, call.path, content, indexed=indexed)
+
+    def _redirected(self, node: Node, call: _Call, status: int, location: str) -> Fault | StrongroomError | Node:
+        call.hops += 1
+        if status not in (307, 308):
+            return BackendError(
+                f"{node.name} sends us elsewhere with HTTP status {status}",
+                hint="write in the address where the server itself is, with https:// if it speaks TLS",
+            )
+        if call.hops > MAX_HOPS:
+            return Fault("unavailable", "and others send us around in a circle", base=backoff.ELECTION)
+        try:
+            return self._nodes.redirected(node, call.path, location)
+        except StrongroomError as error:
+            return error.with_traceback(None)
+
+    def _next(self, node: Node, call: _Call, outcome: Fault | StrongroomError | Node) -> Node:
+        """Return the node to ask next, having waited if need be, or raise what went wrong."""
+        if isinstance(outcome, Node):
+            call.tried.append(node)
+            return outcome
+        if isinstance(outcome, StrongroomError):
+            call.forget()
+            raise outcome
+        following = self._elsewhere(node, call, outcome)
+        if following is None:
+            following = self._again(node, call, outcome)
+        with self._lock:
+            self.retries += 1
+        call.resends += 1
+        count_resend("vault")
+        return following
+
+    def _elsewhere(self, node: Node, call: _Call, fault: Fault) -> Node | None:
+        """Return a node that has not been tried since the last wait, if that may help and is allowed."""
+        if fault.renew:
+            node.renew()
+        if fault.elsewhere:
+            self._nodes.failed(node)
+            self._seeking = self.target.reads == "active"
+        call.tried.append(node)
+        if fault.acted and not call.repeatable:
+            self._give_up(node, call, fault)
+        untried = [one for one in self._nodes.configured if one not in call.tried] if fault.elsewhere else []
+        if fault.sent or not untried:
+            call.attempts += 1
+        if call.attempts >= self.target.attempts or self._clock() >= call.end:
+            self._give_up(node, call, fault)
+        return self._nodes.current if self._nodes.current in untried else next(iter(untried), None)
+
+    def _again(self, node: Node, call: _Call, fault: Fault) -> Node:
+        """Wait, and begin anew."""
+        wait = fault.wait
+        if wait is None:
+            # A node sent us to one that does not answer: the cluster will find another leader, which takes a while.
+            base = max(fault.base, backoff.ELECTION) if call.hops else fault.base
+            wait = backoff.delay(call.attempts, base) if base else 0.0
+        if self._clock() + wait >= call.end:
+            self._give_up(node, call, fault)
+        call.tried.clear()
+        call.hops = 0
+        self._sleep(wait)
+        return self._nodes.current if fault.elsewhere else node
+
+    def _give_up(self, node: Node, call: _Call, fault: Fault) -> NoReturn:
+        unsure = fault.acted and not call.repeatable and call.method not in READS
+        call.forget()
+        note_exchange(address=node.host, port=node.port, resends=call.resends)
+        raise BackendUnavailableError(
+            f"{node.name} {fault.what}" + ("; what was to be changed may have been changed" if unsure else ""),
+            code=fault.code,
+            hint="read it before trying again" if unsure else HINTS.get(fault.code, ""),
+        ) from fault.cause
+
+    def _wait_for_token(self, call: _Call) -> None:
+        wait = self._bucket.take(call.end) if self._bucket is not None else 0.0
+        if wait is None:
+            call.forget()
+            raise BackendUnavailableError(
+                "our own rate limit leaves no request in time",
+                code="rate_limited",
+                hint="raise rate_limit, or ask less",
+            )
+        if wait:
+            self._sleep(wait)
+
+    def _find_active(self) -> None:
+        """Ask the active node first, if it is configured, and find the headers with which only it answers."""
+        if len(self._nodes.configured) > 1:
+            leader = str(self._ask("/v1/sys/leader").get("leader_address", "")).rstrip("/")
+            for node in self._nodes.configured:
+                if node.url == leader:
+                    self._nodes.current = node
+        health = {} if self._pinned else self._ask("/v1/sys/health")
+        if health.get("enterprise"):
+            self._pinned = {"X-Vault-Forward": "active-node"}
+        elif isinstance(health.get("cluster_id"), str):
+            self._pinned = beyond_all(str(health["cluster_id"]))
+        # A sealed node, say, does not know its cluster: then the question comes again.
+        self._seeking = not self._pinned
+
+    def _ask(self, path: str) -> dict[str, object]:
+        call = _Call("GET", path, {}, None, repeatable=True, end=self._clock() + ASKING_SECONDS)
+        node = self._nodes.current
+        outcome = self._once(node, call)
+        while not isinstance(outcome, Reply):
+            node = self._next(node, call, outcome)
+            outcome = self._once(node, call)
+        return outcome.body
+
+
+def _warn(problem: str) -> None:
+    import logging  # a process in which all goes well has no need of it
+
+    logging.getLogger("strongroom.vault").warning(problem)

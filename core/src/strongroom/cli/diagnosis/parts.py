@@ -10,7 +10,7 @@ from typing import Final
 from strongroom.audit import GuardedSink
 from strongroom.cli.diagnosis.finding import Finding, Place, from_error, ok, problem, warning
 from strongroom.cli.diagnosis.sources import all_settings, keys
-from strongroom.cli.parts import Part, free_bytes, opened_parts, own_path
+from strongroom.cli.parts import Part, free_bytes, opened_parts, own_path, told_facts
 from strongroom.cli.trail import OpenTrail
 from strongroom.contracts import HealthState, Maintenance, Trail, TrailReport, VerifyRequest
 from strongroom.discovery import Kind
@@ -66,7 +66,8 @@ def _health(part: Part, label: str, status: int) -> Iterator[Finding]:
     if part.error is not None:
         yield from_error(part.error)
     elif health.state is HealthState.UP:
-        yield ok(f"{label} is up")
+        facts = told_facts(health)
+        yield ok(f"{label} is up: {facts}" if facts else f"{label} is up")
     elif health.state is HealthState.DEGRADED or not part.required:
         yield warning(f"{label} is {health.state.value}: {health.reason}", health.hint)
     else:

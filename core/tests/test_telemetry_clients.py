@@ -1,0 +1,99 @@
+"""What a plugin's client notes on the span of the running call, and what it counts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from strongroom import telemetry
+from strongroom.telemetry import ATTRIBUTES, Telemetry, count_resend, note_exchange
+from strongroom.testing.spans import Spans
+
+
+@pytest.fixture
+def spans() -> Spans:
+    return Spans()
+
+
+@pytest.fixture
+def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricReader]:
+    made = InMemoryMetricReader()
+    provider = MeterProvider([made], shutdown_on_exit=False)
+    monkeypatch.setattr(metrics, "get_meter", provider.get_meter)
+    monkeypatch.setattr(telemetry, "_COUNTERS", {})
+    yield made
+    provider.shutdown()
+
+
+def attributes_of(spans: Spans) -> dict[str, Any]:
+    (span,) = spans.finished()
+    return dict(span.attributes or {})
+
+
+def test_the_span_of_a_call_says_which_server_was_asked(spans: Spans) -> None:
+    with Telemetry(tracer_provider=spans.provider).span("read"):
+        note_exchange(address="vault.example.com", port=8200)
+    found = attributes_of(spans)
+    assert (found["server.address"], found["server.port"]) == ("vault.example.com", 8200)
+    assert "http.request.resend_count" not in found
+    assert set(found) <= ATTRIBUTES
+
+
+def test_the_span_of_a_call_says_how_often_it_was_sent_again(spans: Spans) -> None:
+    with Telemetry(tracer_provider=spans.provider).span("read"):
+        note_exchange(address="/run/agent.sock", resends=2)
+    found = attributes_of(spans)
+    assert found["http.request.resend_count"] == 2
+    assert "server.port" not in found
+
+
+def test_a_span_of_somebody_else_is_left_alone(spans: Spans) -> None:
+    tracer = trace.get_tracer("theirs", tracer_provider=spans.provider)
+    with tracer.start_as_current_span("their own"):
+        note_exchange(address="vault.example.com", port=8200, resends=1)
+    assert attributes_of(spans) == {}
+
+
+def test_outside_a_call_nothing_is_noted() -> None:
+    note_exchange(address="vault.example.com", port=8200, resends=1)
+
+
+def test_requests_that_are_sent_again_are_counted_by_type(reader: InMemoryMetricReader) -> None:
+    for backend_type in ("vault", "vault", "acme"):
+        count_resend(backend_type)
+    data = reader.get_metrics_data()
+    assert data is not None
+    (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
+    assert (metric.name, metric.unit) == ("strongroom.client.retries", "{retry}")
+    counted = {tuple((point.attributes or {}).items()): point.value for point in metric.data.data_points}
+    assert counted == {(("strongroom.backend.type", "vault"),): 2, (("strongroom.backend.type", "acme"),): 1}
+
+
+def test_a_failing_tracer_or_meter_fails_nothing(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any, **options: Any) -> Any:
+        raise RuntimeError("foreign code")
+
+    monkeypatch.setattr(trace, "get_current_span", fail)
+    monkeypatch.setattr(metrics, "get_meter", fail)
+    monkeypatch.setattr(telemetry, "_COUNTERS", {})
+    note_exchange(address="vault.example.com")
+    count_resend("vault")
+
+
+def test_nobody_who_has_no_opentelemetry_loads_it() -> None:
+    program = (
+        "import sys; from strongroom.telemetry import count_resend, note_exchange;"
+        "note_exchange(address='h', port=1, resends=1); count_resend('vault');"
+        "print(any(name.startswith('opentelemetry') for name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

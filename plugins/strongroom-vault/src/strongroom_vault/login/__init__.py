@@ -1,0 +1,1 @@
+"""Logging in, each method a module."""

@@ -1,0 +1,225 @@
+"""Connections: urllib3's pools, with one deadline for all that a request takes, and without locks to inherit."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import http.client
+import io
+import queue
+import socket
+import ssl
+import time
+
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]  # not typed
+
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager, make_headers
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+from strongroom_vault.target import Target
+
+_LOST: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+"""What OpenSSL says when the other side goes away: no word on whether it can be trusted."""
+
+_SOCKET_OPTIONS: Final = [
+    *HTTPConnection.default_socket_options,
+    # An idle connection that a firewall has forgotten is found before the next request hangs on it.
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), 30)
+        for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL")
+        if hasattr(socket, name)
+    ),
+]
+
+
+def lost(error: BaseException) -> bool:
+    """Tell whether an error of TLS only means that the connection has gone."""
+    return isinstance(error, _LOST)
+
+
+class _Timed(io.RawIOBase):
+    """What comes in on a socket, until the deadline that the socket's timeout meant when the answer began."""
+
+    def __init__(self, connected: Any) -> None:
+        self._socket = connected
+        self._raw = connected.makefile("rb", buffering=0)
+        self._end: float | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        # Most answers come in one piece: only then is there nothing to compute but this.
+        if self._end is None:
+            timeout = self._socket.gettimeout()
+            self._end = time.monotonic() + (timeout if timeout is not None else 3600.0)
+        else:
+            left = self._end - time.monotonic()
+            if left <= 0.0:
+                raise TimeoutError("the answer came too slowly")
+            self._socket.settimeout(left)
+        return int(self._raw.readinto(buffer) or 0)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Source:
+    """What http.client wants of a socket."""
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, connected: Any) -> None:
+        self._socket = connected
+
+    def makefile(self, *_mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Timed(self._socket))
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, connected: Any, *arguments: Any, **options: Any) -> None:
+        super().__init__(_Source(connected), *arguments, **options)  # type: ignore[arg-type]  # it uses makefile only
+
+
+class _Direct(HTTPConnection):
+    """A connection that tells whatever goes wrong before the first byte is sent from what does later."""
+
+    response_class = _Response
+    connect_timeout = 5.0
+    path: str | None = None
+    """Of a Unix socket."""
+
+    def connect(self) -> None:
+        whole = self.timeout
+        self.timeout = min(self.connect_timeout, whole or self.connect_timeout)
+        try:
+            self._open()
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "connecting took too long") from error
+        except ssl.SSLError as error:
+            if lost(error):
+                raise NewConnectionError(self, "the server went away") from error
+            raise
+        except OSError as error:
+            raise NewConnectionError(self, f"connecting failed: {error.strerror or error}") from error
+        self.timeout = whole
+        if self.sock is not None:
+            self.sock.settimeout(whole)
+
+    def _open(self) -> None:
+        if self.path is None:
+            super().connect()
+            return
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class _Secure(_Direct, HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        # That anybody is accepted has been warned of once; urllib3 would do so at every request.
+        self.is_verified = True
+
+
+class _Idle:
+    """The connections of a pool that nobody uses: a stack without a lock, which a forked child could find taken."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._items: collections.deque[Any] = collections.deque()
+
+    def get(self, *_how: Any, **_further: Any) -> Any:
+        try:
+            return self._items.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def put(self, item: Any, *_how: Any, **_further: Any) -> None:
+        if item is None:
+            return
+        if len(self._items) < self._size:
+            self._items.append(item)
+        else:
+            item.close()
+
+    def qsize(self) -> int:
+        return len(self._items)
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Direct
+    QueueCls = _Idle  # type: ignore[assignment]  # no more of a queue is used
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _Secure
+    QueueCls = _Idle  # type: ignore[assignment]  # no more of a queue is used
+
+
+def open_pool(url: str, target: Target, context: ssl.SSLContext | None) -> HTTPConnectionPool:
+    """Return the pool for a server; nothing is sent yet.
+
+    Args:
+        url: Its URL.
+        target: How it is reached.
+        context: For ``https``.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        pool: HTTPConnectionPool = _PlainPool("localhost", maxsize=target.connections)
+        pool.ConnectionCls = type("_Unix", (_Direct,), {"path": unquote(parts.path)})
+        return _with_timeout(pool, target)
+    options: dict[str, Any] = {"maxsize": target.connections, "socket_options": _SOCKET_OPTIONS}
+    if parts.scheme == "https":
+        options |= {"ssl_context": context, "server_hostname": target.tls.server_name}
+    manager = _manager(proxy_for(url, target.proxy), options)
+    manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+    return _with_timeout(manager.connection_from_host(parts.hostname, parts.port, parts.scheme), target)
+
+
+def drop_idle(pool: HTTPConnectionPool) -> None:
+    """Close the connections that nobody uses: one of them has just turned out to be dead."""
+    idle: Any = pool.pool
+    with contextlib.suppress(queue.Empty, AttributeError):
+        while True:
+            idle.get().close()
+
+
+def proxy_for(url: str, given: str | None) -> str | None:
+    """Return the URL of the proxy that stands between us and a server, if there is one.
+
+    Args:
+        url: The server's URL.
+        given: A proxy's URL; empty for none; ``None`` for what ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` say.
+    """
+    if given is not None:
+        return given or None
+    parts = urlsplit(url)
+    proxies = getproxies_environment()
+    found = proxies.get(parts.scheme) or proxies.get("all")
+    if not found or proxy_bypass_environment(parts.netloc, proxies):
+        return None
+    return found if "://" in found else f"http://{found}"
+
+
+def _with_timeout(pool: Any, target: Target) -> HTTPConnectionPool:
+    # A class of the pool's own, since urllib3 hands on only those options that it knows.
+    base = pool.ConnectionCls
+    pool.ConnectionCls = type(base.__name__, (base,), {"connect_timeout": target.connect_timeout})
+    return pool  # type: ignore[no-any-return]  # it is of the class that we gave
+
+
+def _manager(proxy: str | None, options: dict[str, Any]) -> PoolManager:
+    if proxy is None:
+        return PoolManager(**options)
+    parts = urlsplit(proxy)
+    headers = None
+    if parts.username is not None:
+        headers = make_headers(proxy_basic_auth=f"{unquote(parts.username)}:{unquote(parts.password or '')}")
+    return ProxyManager(proxy, proxy_headers=headers, **options)
