@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from strongroom.builtin.policies import TtlPolicy
 from strongroom.builtin.settings import TtlSettings
-from strongroom.cache import Cache
+from strongroom.cache import Cache, Entry
 from strongroom.contracts import CachePolicy, Lifetime, Previous, StoreRequest
-from strongroom.counting import Tally
 from strongroom.errors import PluginError, SecretNotFoundError
 from strongroom.flights import Flight
 from strongroom.model import Secret, SecretName, SecretValue
@@ -254,6 +253,100 @@ class TestBound:
             assert len(cache.entries) <= 4
 
 
+class TestPinned:
+    """What is kept beside the others, with a time of its own."""
+
+    def pin(self, cache: Cache, name: str, left: list[str], *, seconds: float = 1000.0) -> Entry | None:
+        key = SecretName(name)
+        flight, _ = cache.join(key)
+        secret = Secret(key, SecretValue("value of " + name), "1", "b", retrieved=datetime.now(UTC))
+        until = cache.clock() + seconds
+        entry = cache.pin(key, flight, secret, until=until, on_leaving=lambda: left.append(name))
+        cache.land(key, flight, secret=secret, error=None)
+        return entry
+
+    def test_it_takes_no_room_and_leaves_for_none(self, clock: FakeClock) -> None:
+        cache, left = make_cache(clock, max_entries=2), list[str]()
+        for number in range(5):
+            self.pin(cache, f"pinned/{number}", left)
+        for number in range(5):
+            put(cache, f"plain/{number}")
+        assert cache.kept() == [*(f"pinned/{n}" for n in range(5)), "plain/3", "plain/4"]
+        assert cache.stats().evictions == 3
+        assert left == []
+
+    def test_no_policy_says_how_long_it_serves(self, clock: FakeClock) -> None:
+        cache = make_cache(clock, ttl=1.0, max_stale=5000.0)
+        entry = self.pin(cache, "a", [], seconds=1000.0)
+        assert entry is not None
+        times = (entry.quiet_until, entry.fresh_until, entry.revalidate_until, entry.stale_until)
+        assert times == (clock() + 1000.0,) * 4
+
+    @pytest.mark.parametrize(
+        "remove",
+        [
+            lambda cache, entry: cache.drop(SecretName("a")),
+            lambda cache, entry: cache.clear(),
+            lambda cache, entry: cache.release("a", entry),
+            lambda cache, entry: put(cache, "a"),
+            lambda cache, entry: put_missing(cache, "a"),
+        ],
+    )
+    def test_whoever_looks_after_it_hears_once_that_it_has_left(self, clock: FakeClock, remove: Any) -> None:
+        cache, left = make_cache(clock), list[str]()
+        entry = self.pin(cache, "a", left)
+        remove(cache, entry)
+        cache.clear()
+        assert left == ["a"]
+        assert entry is not None
+        assert entry.secret is None
+
+    def test_its_end_is_heard_of_too(self, clock: FakeClock) -> None:
+        cache, left = make_cache(clock), list[str]()
+        self.pin(cache, "a", left)
+        assert cache.keeps_beside("a")
+        clock.advance(1000.0)
+        assert not cache.keeps_beside("a")
+        assert cache.sweep() == 1
+        assert left == ["a"]
+
+    def test_a_plain_answer_in_its_place_counts_again(self, clock: FakeClock) -> None:
+        cache = make_cache(clock, max_entries=2)
+        put(cache, "b")
+        put(cache, "c")
+        self.pin(cache, "a", [])
+        put(cache, "a")
+        assert len(cache.kept()) == 2
+        assert "a" in cache.kept()
+
+    def test_one_that_was_dropped_while_it_was_made_is_not_kept(self, clock: FakeClock) -> None:
+        cache, left = make_cache(clock), list[str]()
+        key = SecretName("a")
+        flight, _ = cache.join(key)
+        cache.drop(key)
+        secret = Secret(key, SecretValue("x"), "1", "b", retrieved=datetime.now(UTC))
+        assert cache.pin(key, flight, secret, until=clock() + 9, on_leaving=lambda: left.append("a")) is None
+        assert (cache.kept(), left) == ([], [])
+
+    def test_only_the_one_that_is_there_can_be_prolonged_or_released(self, clock: FakeClock) -> None:
+        cache = make_cache(clock)
+        old, new = self.pin(cache, "a", []), self.pin(cache, "a", [])
+        assert old is not None
+        assert new is not None
+        cache.prolong("a", old, clock() + 5000)
+        cache.release("a", old)
+        assert old.fresh_until == float("-inf")
+        assert cache.kept() == ["a"]
+        cache.prolong("a", new, clock() + 5000)
+        assert new.quiet_until == new.stale_until == clock() + 5000
+
+    def test_a_forked_child_has_none_and_tells_nobody(self, clock: FakeClock) -> None:
+        cache, left = make_cache(clock), list[str]()
+        self.pin(cache, "a", left)
+        cache.after_fork()
+        assert (cache.kept(), left) == ([], [])
+
+
 class TestFlights:
     """One load for all who want the same."""
 
@@ -330,6 +423,21 @@ class TestSignals:
         threading.Thread(target=work, daemon=True).start()
         assert done.wait(10), "it waits for a lock that its own thread holds"
 
+    def test_a_read_while_its_own_thread_is_in_here_waits_for_no_other_thread(self, clock: FakeClock) -> None:
+        """That one may be about to come in here."""
+        cache = make_cache(clock)
+        flight, _ = cache.join("a")
+
+        def read() -> bool:
+            with cache._lock:
+                own, leading = cache.join("a")
+                cache.land("a", own, secret=None, error=None)
+                return leading
+
+        assert in_threads(1, lambda _: read()) == [True]
+        assert not flight.done.is_set()
+        assert in_threads(1, lambda _: cache.join("a")[1]) == [True]
+
     def test_waiting_for_a_load_within_waiting_for_it_ends(self, clock: FakeClock) -> None:
         cache = make_cache(clock)
         flight, _ = cache.join("a")
@@ -395,28 +503,6 @@ class TestSignals:
             """
         )
         assert done.stdout == "done True\n"
-
-
-class TestTally:
-    """Counting and numbering in one step."""
-
-    def test_steps_of_many_threads_are_counted_exactly_and_numbered_apart(self) -> None:
-        tally = Tally()
-        numbers = in_threads(8, lambda _: [tally.step() for _ in range(5000)])
-        assert len({number for own in numbers for number in own}) == tally.value() == 8 * 5000
-
-    @given(steps=st.lists(st.sampled_from(["step", "look", "reset"]), max_size=50))
-    def test_looking_and_beginning_anew_change_no_count_and_repeat_no_number(self, steps: list[str]) -> None:
-        tally, count, numbers = Tally(), 0, list[int]()
-        for step in steps:
-            if step == "step":
-                numbers.append(tally.step())
-                count += 1
-            elif step == "reset":
-                tally.reset()
-                count = 0
-            assert tally.value() == count
-        assert len(set(numbers)) == len(numbers)
 
 
 class TestStatistics:

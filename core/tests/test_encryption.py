@@ -247,6 +247,7 @@ def test_what_is_no_value_is_refused_and_recorded(manager: SecretManager, keyed:
     for attempt in (
         lambda: manager.encrypt(KEY, "", associated_data="text"),  # type: ignore[arg-type]  # a mistake that is likely
         lambda: manager.verify(KEY, "message", b"signature"),  # type: ignore[arg-type]  # the same
+        lambda: manager.data_key(KEY, size=32.0),  # type: ignore[arg-type]  # equal to a size, and none
     ):
         with pytest.raises(InvalidValueError):
             attempt()
@@ -327,6 +328,16 @@ def test_a_key_is_no_secret_of_that_name(manager: SecretManager) -> None:
     assert manager.list() == [KEY]
 
 
+def test_a_rotation_takes_no_cached_secret_of_that_name_away(manager: SecretManager) -> None:
+    """In an outage there may be no other copy."""
+    manager.set(KEY, "the secret")
+    manager.encrypt(KEY, "plaintext")
+    manager.get(KEY)
+    manager.rotate_key(KEY)
+    manager.get(KEY)
+    assert manager.stats().hits == 1
+
+
 def test_no_plaintext_in_spans_and_local_variables(open_manager: Any, keyed: KeyedBackend) -> None:
     spans, marker = Spans(), marker_value()
     manager = open_manager(backends={"memory": keyed}, tracer_provider=spans.provider)
@@ -347,6 +358,63 @@ def test_no_plaintext_in_spans_and_local_variables(open_manager: Any, keyed: Key
         with pytest.raises(BackendUnavailableError) as caught:
             attempt()
         assert_hidden(marker, report_of(caught.value, "strongroom"), "a frame of the core")
+
+
+def taking(manager: Any, text: Any) -> dict[str, Callable[[], Any]]:
+    """Return what takes a ciphertext or a signature, with something in its place."""
+    return {
+        "decrypt": lambda: manager.decrypt(KEY, text),
+        "rewrap": lambda: manager.rewrap(KEY, text),
+        "verify": lambda: manager.verify(KEY, "message", text),
+    }
+
+
+@pytest.mark.parametrize("event", ["decrypt", "rewrap", "verify"])
+@pytest.mark.parametrize("in_bytes", [False, True])
+def test_a_plaintext_that_is_passed_on_for_a_ciphertext_shows_nowhere(
+    manager: SecretManager, keyed: KeyedBackend, event: str, in_bytes: bool
+) -> None:
+    """As happens where some rows of a table are encrypted already, and others not yet."""
+    marker = marker_value()
+    keyed.error = BackendUnavailableError("no answer")
+    with pytest.raises(InvalidValueError if in_bytes else BackendUnavailableError) as caught:
+        taking(manager, marker.encode() if in_bytes else marker)[event]()
+    assert_hidden(marker, report_of(caught.value, "strongroom"), "a frame of the core")
+
+
+def test_what_a_backend_is_given_for_a_ciphertext_is_that_text_and_shows_not_even_in_part(
+    manager: SecretManager, keyed: KeyedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some reports cut a long text off before they show it."""
+    marker = marker_value()
+    texts: list[str] = []
+    monkeypatch.setattr(keyed, "verify_signature", lambda request: texts.append(request.signature))
+    with pytest.raises(BackendError):
+        manager.verify(KEY, "message", marker)
+    (text,) = texts
+    assert (text, json.dumps(text), f"{text}") == (marker, json.dumps(marker), marker)
+    assert_hidden(marker, f"{text!r} {text[:30]!r} {text[3]!r}", "a report")
+
+
+@pytest.mark.parametrize("event", ["encrypt", "rewrap", "data_key", "sign"])
+def test_what_cannot_be_recorded_is_in_no_local_variable_either(
+    manager: SecretManager, sink: Any, keyed: KeyedBackend, monkeypatch: pytest.MonkeyPatch, event: str
+) -> None:
+    ciphertext = manager.encrypt(KEY, "plaintext")
+    made: list[str] = []
+    function = getattr(keyed, event)
+
+    def noted(request: Any) -> Any:
+        result = function(request)
+        made.append(result.signature if event == "sign" else result.ciphertext)
+        return result
+
+    monkeypatch.setattr(keyed, event, noted)
+    sink.failing = True
+    with pytest.raises(AuditError) as caught:
+        operations(manager, ciphertext=ciphertext)[event]()
+    assert made
+    assert made[0] not in report_of(caught.value, "strongroom")
 
 
 async def _all(manager: AsyncSecretManager) -> list[object]:
@@ -372,7 +440,13 @@ async def _all_and_what_fails(keyed: KeyedBackend, sink: Any) -> None:
             await manager.decrypt(KEY, await manager.encrypt(KEY, ""), associated_data=b"row")
         marker = marker_value()
         keyed.error = BackendUnavailableError("no answer")
-        for attempt in (manager.encrypt(KEY, marker), manager.sign(KEY, marker), manager.verify(KEY, marker, "s")):
+        wrong = [attempt() for attempt in taking(manager, marker).values()]
+        for attempt in (
+            manager.encrypt(KEY, marker),
+            manager.sign(KEY, marker),
+            manager.verify(KEY, marker, "s"),
+            *wrong,
+        ):
             with pytest.raises(BackendUnavailableError) as caught:
                 await attempt
             assert_hidden(marker, report_of(caught.value, "strongroom"), "a frame of the core")

@@ -663,6 +663,21 @@ class TestEnd:
         with pytest.raises(ClosedError):
             manager.get(NAME)
 
+    def test_without_a_thread_to_be_had_they_are_revoked_one_after_the_other(
+        self, manager: SecretManager, maker: CredentialMaker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As at the interpreter's end, from which on none can be started."""
+        for name in ("creds/a", "creds/b", "creds/c"):
+            manager.get(name)
+
+        def refuse(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            manager.close()
+        assert maker.alive() == []
+
     def test_the_exit_of_the_interpreter_revokes_them(self, run_program: Any) -> None:
         ended = run_program(
             """

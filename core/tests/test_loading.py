@@ -435,7 +435,7 @@ class TestRefusals:
         fail(hooked, AuthenticationError("a new key is needed"))
         manager.get_many([NAME])
         # As in the background, for an entry that has been dropped since.
-        manager._loader.fetch_anew(Load(manager._grant(NAME), None, None, refresh=True, is_read=False))
+        manager._loader.fetch_anew(Load(manager._gate, manager._grant(NAME), None, None, refresh=True, is_read=False))
         stats = manager.stats()
         assert (stats.refreshes, stats.failed_refreshes) == (0, 0)
 

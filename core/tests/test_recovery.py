@@ -117,12 +117,27 @@ class TestDestroy:
         manager.destroy(NAME)
         found = [(event.phase, event.result, event.detail) for event in sink.named("destroy")]
         assert found == [
-            ("attempt", "ok", None),
+            ("attempt", "ok", "versions 1"),
             ("outcome", "ok", "versions 1"),
             ("attempt", "ok", None),
             ("outcome", "ok", None),
             ("attempt", "ok", None),
             ("outcome", "not_found", None),
+        ]
+
+    def test_a_failure_says_of_which_versions(self, open_manager: Any, sink: Any, backend: FaultyBackend) -> None:
+        manager = open_manager(backends={"memory": backend})
+        backend.error = BackendUnavailableError("no answer")
+        for change in (lambda: manager.destroy(NAME, ["1", "2"]), lambda: manager.undelete(NAME, version="3")):
+            with pytest.raises(BackendUnavailableError):
+                change()
+        assert [(event.phase, event.detail) for event in sink.named("destroy")] == [
+            ("attempt", "versions 1, 2"),
+            ("outcome", "versions 1, 2"),
+        ]
+        assert [(event.phase, event.version) for event in sink.named("undelete")] == [
+            ("attempt", "3"),
+            ("outcome", "3"),
         ]
 
 

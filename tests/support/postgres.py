@@ -51,6 +51,7 @@ class Database:
 
 def programs() -> Path:
     """Return the folder of the server's programs, or skip the test."""
+    pytest.importorskip("psycopg")
     for wheel in WHEELS:
         found = importlib.util.find_spec(wheel)
         if found is not None and found.origin is not None:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from strongroom.aio_threads import CHANGES, READS, Threads
+from strongroom.keys import Unshown
 from strongroom.manager import SecretManager
 from strongroom.model import SecretValue
 
@@ -35,11 +36,21 @@ class AsyncKeyUser:
 
     async def decrypt(self, key: str, ciphertext: str, *, associated_data: bytes = b"") -> SecretValue:
         """Decrypt a ciphertext; see :meth:`SecretManager.decrypt`."""
-        return await self._in_a_thread(partial(self._manager.decrypt, key, ciphertext, associated_data=associated_data))
+        content = Unshown.wrap(ciphertext)
+        # As above.
+        del ciphertext
+        return await self._in_a_thread(
+            lambda: self._manager._cipher.decrypt(key, content, associated_data=associated_data)
+        )
 
     async def rewrap(self, key: str, ciphertext: str, *, associated_data: bytes = b"") -> str:
         """Encrypt a ciphertext anew; see :meth:`SecretManager.rewrap`."""
-        return await self._in_a_thread(partial(self._manager.rewrap, key, ciphertext, associated_data=associated_data))
+        content = Unshown.wrap(ciphertext)
+        # As above.
+        del ciphertext
+        return await self._in_a_thread(
+            lambda: self._manager._cipher.rewrap(key, content, associated_data=associated_data)
+        )
 
     async def sign(self, key: str, message: str | bytes | SecretValue) -> str:
         """Sign a message; see :meth:`SecretManager.sign`."""
@@ -50,10 +61,10 @@ class AsyncKeyUser:
 
     async def verify(self, key: str, message: str | bytes | SecretValue, signature: str) -> bool:
         """Tell whether a signature is authentic; see :meth:`SecretManager.verify`."""
-        content = SecretValue.wrap(message)
+        content, shown = SecretValue.wrap(message), Unshown.wrap(signature)
         # As above.
-        del message
-        return await self._in_a_thread(lambda: self._manager._cipher.verify(key, content, signature))
+        del message, signature
+        return await self._in_a_thread(lambda: self._manager._cipher.verify(key, content, shown))
 
     async def data_key(self, key: str, *, size: int = 32) -> DataKey:
         """Make a random key; see :meth:`SecretManager.data_key`."""

@@ -139,7 +139,7 @@ class BatchReader(Reader):
                 if ahead:
                     with self._gate.recording_refusal(Action.READ, grant.name):
                         grant.backend.refuse_leased(grant.name, "prefetching")
-                load = Load(grant, None, self._gate.judge(Action.READ, grant.name))
+                load = Load(self._gate, grant, None, self._gate.judge(Action.READ, grant.name))
                 secret = self._from_cache(grant, grant.name, load.access, None)
                 if secret is not None:
                     collected.found[spelling] = secret

@@ -36,13 +36,11 @@ class Entry(Candidate):
 
     Attributes:
         quiet_until: Up to here a hit needs nothing but the secret; beyond it, look at the other times.
-        on_leaving: Called when an entry is dropped or replaced that is kept beside the others; else ``None``.
     """
 
     __slots__ = (
         "error",
         "fresh_until",
-        "on_leaving",
         "quiet_until",
         "revalidate_until",
         "secret",
@@ -63,7 +61,6 @@ class Entry(Candidate):
         self.quiet_until = (
             self.fresh_until if lifetime.refresh_at is None else min(self.fresh_until, lifetime.refresh_at)
         )
-        self.on_leaving: Callable[[], object] | None = None
 
     def end(self) -> None:
         """Serve no more, and let go of the value."""
@@ -83,6 +80,23 @@ class Entry(Candidate):
     def not_beyond_its_life(self) -> None:
         """Neither serve while it is fetched anew nor stand in during an outage."""
         self.revalidate_until = self.stale_until = self.fresh_until
+
+
+class PinnedEntry(Entry):
+    """A cached answer that is kept beside the others.
+
+    Args:
+        stored: When it was stored.
+        until: Up to when it serves.
+        secret: The answer.
+        on_leaving: Called once, when it is dropped or replaced.
+    """
+
+    __slots__ = ("on_leaving",)
+
+    def __init__(self, stored: float, until: float, *, secret: Secret, on_leaving: Callable[[], object]) -> None:
+        super().__init__(stored, Lifetime(fresh_until=until), secret=secret, error=None)
+        self.on_leaving: Callable[[], object] | None = on_leaving
 
 
 def _latest(time: float, other: float | None) -> float:
@@ -167,6 +181,11 @@ class Cache:
         self._evictions = 0
         self._expirations = 0
 
+    @property
+    def lock(self) -> threading.RLock:
+        """The lock of all that it holds, another one after a fork; whoever looks after some entries shares it."""
+        return self._lock
+
     def after_fork(self) -> None:
         """Start empty, with new locks and counts, in a forked child."""
         for entry in self.entries.values():
@@ -224,8 +243,7 @@ class Cache:
         Returns:
             The entry; ``None`` if it is not kept.
         """
-        entry = Entry(self.clock(), Lifetime(fresh_until=until), secret=secret, error=None)
-        entry.on_leaving = on_leaving
+        entry = PinnedEntry(self.clock(), until, secret=secret, on_leaving=on_leaving)
         with self._lock:
             if flight.obsolete:
                 return None
@@ -274,6 +292,8 @@ class Cache:
 
     def _left(self, key: Key, entry: Entry) -> None:
         """Tell whoever looks after an entry that was kept beside the others."""
+        if not isinstance(entry, PinnedEntry):
+            return
         left, entry.on_leaving = entry.on_leaving, None
         if left is not None:
             if self._pinned.get(key) is entry:
@@ -391,9 +411,11 @@ class Cache:
             own: What to put there if nothing is under way. Whoever has it can land it even if this is interrupted.
         """
         own = own or Flight()
+        # A signal's handler that reads while its own thread is in here waits for nobody: they may wait for the lock.
+        interrupting = self._lock._is_owned()  # type: ignore[attr-defined]  # Condition calls it as well
         with self._lock:
             flight = self._flights.get(key)
-            if flight is not None and flight.may_be_joined():
+            if flight is not None and flight.may_be_joined() and not interrupting:
                 return flight, False
             self._index(key)
             self._flights[key] = own

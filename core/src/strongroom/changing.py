@@ -37,12 +37,19 @@ class Changer:
             yield self._parts.backend(self._parts.route(name))
 
     @contextmanager
-    def _change(self, event: str, name: SecretName, backend: str) -> Iterator[dict[str, Any]]:
-        """Record an attempt, let the change happen, drop the cached copies, record the outcome."""
-        attempt = self._gate.event(event, key=name, backend=backend, phase="attempt")
+    def _change(self, event: str, name: SecretName, backend: str, **facts: Any) -> Iterator[dict[str, Any]]:
+        """Record an attempt, let the change happen, drop the cached copies, record the outcome.
+
+        Args:
+            event: What the event is called.
+            name: What is changed.
+            backend: The configured name of its backend.
+            **facts: What is known before; the ``with`` block may add to what it is given for the outcome.
+        """
+        attempt = self._gate.event(event, key=name, backend=backend, phase="attempt", **facts)
         self._parts.audit.record(attempt, durable=True)
         started = self._clock()
-        outcome: dict[str, Any] = {}
+        outcome: dict[str, Any] = dict(facts)
         try:
             try:
                 yield outcome
@@ -57,7 +64,7 @@ class Changer:
         except StrongroomError as error:
             error.name = error.name or name
             with _keeping(error):
-                self._record_outcome(event, name, backend, attempt.id, started, {"result": error.code})
+                self._record_outcome(event, name, backend, attempt.id, started, facts | {"result": error.code})
             raise
         try:
             self._record_outcome(event, name, backend, attempt.id, started, outcome)

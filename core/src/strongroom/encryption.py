@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from strongroom._record import Record
 from strongroom.access import Gate
@@ -29,6 +29,8 @@ from strongroom.errors import InvalidValueError, StrongroomError
 from strongroom.model import SecretName, SecretValue
 from strongroom.policy import Action
 from strongroom.resilience import GuardedBackend
+
+Value = TypeVar("Value")
 
 DATA_KEY_SIZES: Final = (16, 32, 64)
 """How many bytes a data key may have."""
@@ -73,7 +75,9 @@ class Using(Record):
 class Cipher(Changer):
     """Uses named keys as one principal.
 
-    Values come wrapped, or as the error that says why there is none: refusing it is recorded.
+    Values and texts come wrapped, or as the error that says why there is none: refusing it is
+    recorded. What the backend has made is returned from within the recording, so that no local
+    variable holds it if that fails.
     """
 
     @recorded_at_once
@@ -83,39 +87,39 @@ class Cipher(Changer):
             request = EncryptRequest(
                 key=use.name, plaintext=_usable(plaintext), associated_data=_bytes(associated_data)
             )
-            made: EncryptResult = use.crypt("encrypt", request, gives=EncryptResult)
-        return made.ciphertext
+            return _ciphertext(use.crypt("encrypt", request, gives=EncryptResult))
 
     @recorded_at_once
-    def decrypt(self, key: str, ciphertext: str, *, associated_data: bytes) -> SecretValue:
+    def decrypt(self, key: str, ciphertext: str | InvalidValueError, *, associated_data: bytes) -> SecretValue:
         """Decrypt a ciphertext; see :meth:`SecretManager.decrypt`."""
         with self._using("decrypt", Action.DECRYPT, key) as use:
             request = DecryptRequest(
-                key=use.name, ciphertext=_text(ciphertext), associated_data=_bytes(associated_data)
+                key=use.name, ciphertext=_usable(ciphertext), associated_data=_bytes(associated_data)
             )
             found: DecryptResult = use.crypt("decrypt", request, gives=DecryptResult)
         return found.plaintext
 
     @recorded_at_once
-    def rewrap(self, key: str, ciphertext: str, *, associated_data: bytes) -> str:
+    def rewrap(self, key: str, ciphertext: str | InvalidValueError, *, associated_data: bytes) -> str:
         """Encrypt a ciphertext anew; see :meth:`SecretManager.rewrap`."""
         with self._using("rewrap", Action.ENCRYPT, key) as use:
-            request = RewrapRequest(key=use.name, ciphertext=_text(ciphertext), associated_data=_bytes(associated_data))
-            made: EncryptResult = use.crypt("rewrap", request, gives=EncryptResult)
-        return made.ciphertext
+            request = RewrapRequest(
+                key=use.name, ciphertext=_usable(ciphertext), associated_data=_bytes(associated_data)
+            )
+            return _ciphertext(use.crypt("rewrap", request, gives=EncryptResult))
 
     @recorded_at_once
     def sign(self, key: str, message: SecretValue | InvalidValueError) -> str:
         """Sign a message; see :meth:`SecretManager.sign`."""
         with self._using("sign", Action.SIGN, key) as use:
-            made: SignResult = use.crypt("sign", SignRequest(key=use.name, message=_usable(message)), gives=SignResult)
-        return made.signature
+            request = SignRequest(key=use.name, message=_usable(message))
+            return _signature(use.crypt("sign", request, gives=SignResult))
 
     @recorded_at_once
-    def verify(self, key: str, message: SecretValue | InvalidValueError, signature: str) -> bool:
+    def verify(self, key: str, message: SecretValue | InvalidValueError, signature: str | InvalidValueError) -> bool:
         """Check a signature; see :meth:`SecretManager.verify`."""
         with self._using("verify_signature", Action.VERIFY, key) as use:
-            request = VerifySignatureRequest(key=use.name, message=_usable(message), signature=_text(signature))
+            request = VerifySignatureRequest(key=use.name, message=_usable(message), signature=_usable(signature))
             found: VerifySignatureResult = use.crypt("verify_signature", request, gives=VerifySignatureResult)
             if not found.valid:
                 use.facts["detail"] = NOT_AUTHENTIC
@@ -125,11 +129,10 @@ class Cipher(Changer):
     def data_key(self, key: str, *, size: int) -> DataKey:
         """Make a data key; see :meth:`SecretManager.data_key`."""
         with self._using("data_key", Action.ENCRYPT, key) as use:
-            if size not in DATA_KEY_SIZES:
+            if type(size) is not int or size not in DATA_KEY_SIZES:
                 sizes = ", ".join(map(str, DATA_KEY_SIZES))
                 raise InvalidValueError(f"a data key has {sizes} bytes, not {size!r}", hint="use 32")
-            made: DataKeyResult = use.crypt("data_key", DataKeyRequest(key=use.name, size=size), gives=DataKeyResult)
-        return DataKey(plaintext=made.plaintext, ciphertext=made.ciphertext, key_version=made.key_version)
+            return _data_key(use.crypt("data_key", DataKeyRequest(key=use.name, size=size), gives=DataKeyResult))
 
     @recorded_at_once
     def rotate_key(self, key: str) -> RotatedKey:
@@ -166,18 +169,22 @@ class Cipher(Changer):
         return name
 
 
-def _usable(value: SecretValue | InvalidValueError) -> SecretValue:
+def _usable(value: Value | InvalidValueError) -> Value:
     if isinstance(value, InvalidValueError):
         raise value
     return value
 
 
-def _text(text: str) -> str:
-    if not isinstance(text, str):
-        raise InvalidValueError(
-            f"a ciphertext or a signature is text, not {type(text).__name__}", hint="decode it as ASCII"
-        )
-    return text
+def _ciphertext(made: EncryptResult) -> str:
+    return made.ciphertext
+
+
+def _signature(made: SignResult) -> str:
+    return made.signature
+
+
+def _data_key(made: DataKeyResult) -> DataKey:
+    return DataKey(plaintext=made.plaintext, ciphertext=made.ciphertext, key_version=made.key_version)
 
 
 def _bytes(data: bytes) -> bytes:

@@ -28,6 +28,9 @@ FIRST_DELAY: Final = 1.0
 LONGEST_DELAY: Final = 60.0
 """After how many seconds a failure is tried again: at first, and at most; less for a short life."""
 
+LONGEST_LIFE: Final = 100 * 365 * 86400.0
+"""For how many seconds a lease counts as granted at most, so that its times can be reckoned with."""
+
 LIVE: Final = "live"
 RETIRED: Final = "retired"
 
@@ -75,6 +78,7 @@ class Held:
         "fetch",
         "grant",
         "granted",
+        "handed_out",
         "issued",
         "key",
         "lease",
@@ -98,16 +102,18 @@ class Held:
     ) -> None:
         self.grant = grant
         self.key = key
-        self.lease = lease
+        self.lease = _reckonable(lease)
         self.version = version
         self.fetch = fetch
         self.issued = started
-        self.granted = lease.seconds
-        self.ends = end_of(lease, started)
+        self.granted = self.lease.seconds
+        self.ends = end_of(self.lease, started)
         self.due = self.ends
         self.step = Step.END
         """What is to be done when it is due."""
         self.entry: Entry | None = None
+        self.handed_out = False
+        """Whether anybody has got the credential."""
         self.retired = False
         self.lost = False
         """Whether the backend has given it up before its end."""
@@ -118,15 +124,27 @@ class Held:
         self.busy = False
         self.failures = 0
 
+    def renew(self, lease: Lease, started: float) -> None:
+        """Take over what a renewal has granted.
+
+        Args:
+            lease: What that is.
+            started: When it was asked for.
+        """
+        self.lease = _reckonable(lease).replace(id=self.lease.id)
+        self.ends = end_of(self.lease, started)
+        self.failures = 0
+
     def ensure_alive(self, now: float) -> None:
         """Refuse to serve what has ended while it was being made.
 
         Raises:
-            BackendError: It has.
+            BackendError: It has, or its backend has given it no time at all.
         """
         if now >= self.ends:
+            took = ", and took longer to answer" if self.granted else ""
             raise BackendError(
-                f"{self.grant.origin} makes {self.grant.name} for {self.lease.seconds:g} s, and took longer to answer",
+                f"{self.grant.origin} makes {self.grant.name} for {self.granted:g} s{took}",
                 name=self.grant.name,
                 backend=self.grant.origin,
                 hint="let the backend grant a longer lease",
@@ -159,6 +177,14 @@ class Held:
         life = self.ends - self.issued
         seconds = min(FIRST_DELAY, life / 20) * 2.0 ** min(self.failures, 10)
         return min(seconds, LONGEST_DELAY, life / 10) * (0.5 + random / 2)
+
+
+def _reckonable(lease: Lease) -> Lease:
+    """Return a lease with a time that is a number: 0.0 if what the backend says is none, or less."""
+    seconds: object = lease.seconds
+    # Neither is true of what is not a number.
+    usable = isinstance(seconds, (int, float)) and seconds > 0
+    return lease.replace(seconds=float(min(lease.seconds, LONGEST_LIFE)) if usable else 0.0)
 
 
 def end_of(lease: Lease, started: float) -> float:

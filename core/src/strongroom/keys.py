@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
 
+from strongroom.errors import InvalidValueError
 from strongroom.model import SecretValue
 from strongroom.reading import Reader
 
 if TYPE_CHECKING:
     from strongroom.encryption import Cipher, DataKey, RotatedKey
+
+
+class Unshown(str):
+    """A ciphertext or a signature, or what is taken for one: text that no report shows by its ``repr``.
+
+    Where some rows of a table are encrypted already and others not yet, it may be a plaintext.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<text: hidden>"
+
+    def __getitem__(self, index: SupportsIndex | slice) -> Unshown:
+        return Unshown(super().__getitem__(index))
+
+    @classmethod
+    def wrap(cls, text: str) -> Unshown | InvalidValueError:
+        """Return the text, or the error that says why it cannot be one; as :meth:`SecretValue.wrap`."""
+        if isinstance(text, str):
+            return cls(text)
+        return InvalidValueError(
+            f"a ciphertext or a signature is text, not {type(text).__name__}", hint="decode it as ASCII"
+        )
 
 
 class KeyUser(Reader):
@@ -19,7 +44,8 @@ class KeyUser(Reader):
         # Imported here: most programs encrypt nothing.
         from strongroom.encryption import Cipher
 
-        return Cipher(self._parts, self._gate, self._cache.drop)
+        # A key is no secret: what is cached of one by that name stays.
+        return Cipher(self._parts, self._gate, lambda _: None)
 
     def encrypt(self, key: str, plaintext: str | bytes | SecretValue, *, associated_data: bytes = b"") -> str:
         """Encrypt a value under the newest version of a key.
@@ -68,7 +94,10 @@ class KeyUser(Reader):
             BackendUnavailableError: No answer.
             AuditError: It could not be recorded.
         """
-        return self._cipher.decrypt(key, ciphertext, associated_data=associated_data)
+        content = Unshown.wrap(ciphertext)
+        # As above: somebody may pass on a plaintext.
+        del ciphertext
+        return self._cipher.decrypt(key, content, associated_data=associated_data)
 
     def rewrap(self, key: str, ciphertext: str, *, associated_data: bytes = b"") -> str:
         """Encrypt a ciphertext anew under the newest version of its key; nobody sees what is in it.
@@ -84,7 +113,10 @@ class KeyUser(Reader):
             UnsupportedOperationError: There is associated data, and the backend cannot do it with that.
             StrongroomError: As ``decrypt``.
         """
-        return self._cipher.rewrap(key, ciphertext, associated_data=associated_data)
+        content = Unshown.wrap(ciphertext)
+        # As above.
+        del ciphertext
+        return self._cipher.rewrap(key, content, associated_data=associated_data)
 
     def sign(self, key: str, message: str | bytes | SecretValue) -> str:
         """Sign a message with the newest version of a key.
@@ -126,10 +158,10 @@ class KeyUser(Reader):
             BackendUnavailableError: No answer.
             AuditError: It could not be recorded.
         """
-        content = SecretValue.wrap(message)
+        content, shown = SecretValue.wrap(message), Unshown.wrap(signature)
         # As above.
-        del message
-        return self._cipher.verify(key, content, signature)
+        del message, signature
+        return self._cipher.verify(key, content, shown)
 
     def data_key(self, key: str, *, size: int = 32) -> DataKey:
         """Make a random key for encrypting something large oneself.

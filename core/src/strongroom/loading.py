@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from strongroom.access import Gate
 from strongroom.cache import Entry, Key
 from strongroom.contracts.anomaly import Access
 from strongroom.contracts.backend import ReadRequest, ReadResult
-from strongroom.contracts.leasing import Lease
+from strongroom.contracts.leasing import Lease, Leasing
 from strongroom.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -21,6 +22,7 @@ from strongroom.flights import Flight
 from strongroom.grants import Grant
 from strongroom.model import Freshness, Secret
 from strongroom.pauses import credentials_of, refresh_of
+from strongroom.policy import Action, denied
 from strongroom.wiring import Parts
 
 
@@ -28,6 +30,7 @@ class Load:
     """One read that the cache does not answer.
 
     Args:
+        gate: Decides what the reader may do.
         grant: The right to it.
         version: An older version, or ``None``.
         access: What the detectors have judged, if there are any.
@@ -38,12 +41,13 @@ class Load:
         flight: What brings the answer, once that is known.
     """
 
-    __slots__ = ("access", "flight", "grant", "is_read", "key", "refresh", "version")
+    __slots__ = ("access", "flight", "gate", "grant", "is_read", "key", "refresh", "version")
 
     key: Key
 
     def __init__(
         self,
+        gate: Gate,
         grant: Grant,
         version: str | None,
         access: Access | None,
@@ -51,6 +55,7 @@ class Load:
         refresh: bool = False,
         is_read: bool = True,
     ) -> None:
+        self.gate = gate
         self.grant = grant
         self.version = version
         self.access = access
@@ -250,8 +255,11 @@ class Loader:
         # Imported here: most programs have none.
         from strongroom.held import Held
 
+        if not load.grant.backend.offers(Leasing):
+            # It says how long its answer lives, and there is nobody to ask for more, or to give it back to.
+            lease = Lease(id="", seconds=lease.seconds)
         leases = self._parts.leases
-        fetch = partial(self.replace_leased, load.grant, load.version)
+        fetch = partial(self.replace_leased, load.gate, load.grant, load.version)
         held = Held(load.grant, load.key, lease, result.version, started=started, fetch=fetch)
         # First: from now on it is not lost track of, whatever fails.
         leases.take(held)
@@ -263,21 +271,31 @@ class Loader:
             raise
         kept = secret.with_changes(freshness=Freshness.CACHED)
         entry = self._cache.pin(load.key, flight, kept, until=held.ends, on_leaving=partial(leases.left, held))
-        leases.serve(held, entry, wanted=load.is_read)
+        news = leases.serve(held, entry, wanted=load.is_read)
         self._answered(load)
+        if news is not None:
+            # Whoever waits for the load does not wait for this: a signal's handler may, whose own thread is in there.
+            self._cache.land(load.key, flight, secret=secret, error=None)
+            self._parts.tell(news)
         return secret
 
-    def replace_leased(self, grant: Grant, version: str | None) -> None:
+    def replace_leased(self, gate: Gate, grant: Grant, version: str | None) -> None:
         """Have a backend make another credential, unless it is making one already; till then the old one serves.
 
+        None is made in the name of somebody who may no longer read it.
+
         Args:
-            grant: The right by which the old one was read first.
+            gate: Decides what whoever has read the old one first may do now.
+            grant: The right by which that was.
             version: As in the read that brought it.
 
         Raises:
             StrongroomError: It has made none.
         """
-        load = Load(grant, version, None, refresh=True, is_read=False)
+        ruling = gate.ruling(Action.READ, grant.name)
+        if not ruling.allowed:
+            raise denied(grant.principal.name, Action.READ, grant.name, ruling.rule)
+        load = Load(gate, grant, version, None, refresh=True, is_read=False)
         flight, leading = self._cache.join(load.key)
         if not leading:
             return

@@ -140,7 +140,7 @@ class Reader:
                 grant.backend.refuse_leased(grant.name, "reading an older version of")
         key = grant.name if version is None else (grant.name, version)
         secret = self._from_cache(grant, key, access, version)
-        return secret if secret is not None else self._loader.load(Load(grant, version, access))
+        return secret if secret is not None else self._loader.load(Load(self._gate, grant, version, access))
 
     def _from_cache(self, grant: Grant, key: Key, access: Access | None, version: str | None) -> Secret | None:
         """Return what the cache may answer, or raise that there is no such secret; ``None`` if it has no answer."""
@@ -165,7 +165,7 @@ class Reader:
 
     def _revalidate(self, grant: Grant, version: str | None, entry: Entry) -> None:
         """Have an answer fetched anew in the background; until then it goes on serving."""
-        load = Load(grant, version, None, refresh=True, is_read=False)
+        load = Load(self._gate, grant, version, None, refresh=True, is_read=False)
         pause = self._cache.pauses.holding(refresh_of(load.key))
         entry.in_refresh(pause.until if pause is not None else None)
         if pause is None:
@@ -255,7 +255,7 @@ class Reader:
         grant = self._grant(name)
         access = self._gate.judge(Action.READ, grant.name)
         self._cache.abandon(grant.name)
-        return self._loader.load(Load(grant, None, access, refresh=True))
+        return self._loader.load(Load(self._gate, grant, None, access, refresh=True))
 
     @recorded_at_once
     def invalidate(self, name: str | None = None) -> None:

@@ -59,7 +59,8 @@ class Curator(Changer):
             backend.refuse_leased(canonical, "undeleting")
             backend.check_recovery()
             request = UndeleteRequest(name=canonical, version=None if version is None else _version(version))
-        with self._change("undelete", canonical, backend.name) as outcome:
+        # From the attempt on, as below: if nothing can be recorded afterwards, the trail must still say of what.
+        with self._change("undelete", canonical, backend.name, version=request.version) as outcome:
             result = backend.undelete(request)
             outcome.update(version=result.version, request_id=result.request_id)
         failed = self._notify(canonical, "undelete", result.version)
@@ -72,11 +73,10 @@ class Curator(Changer):
             backend.refuse_leased(canonical, "destroying")
             backend.check_recovery()
             request = DestroyRequest(name=canonical, versions=() if versions is None else _several(versions))
-        with self._change("destroy", canonical, backend.name) as outcome:
+        detail = f"versions {', '.join(request.versions)}" if request.versions else None
+        with self._change("destroy", canonical, backend.name, detail=detail) as outcome:
             result = backend.destroy(request)
             outcome.update(request_id=result.request_id, result="ok" if result.existed else "not_found")
-            if request.versions:
-                outcome.update(detail=f"versions {', '.join(request.versions)}")
         failed = self._notify(canonical, "destroy", None)
         return Destroyed(name=canonical, existed=result.existed, subscribers_failed=failed)
 

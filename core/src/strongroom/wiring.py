@@ -8,7 +8,8 @@ import time
 import weakref
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom import lifecycle
 from strongroom.anomaly import Alert, AnomalyStage, ConfiguredDetector
@@ -22,6 +23,7 @@ from strongroom.contracts.backend import Backend, Capability
 from strongroom.discovery import Catalogue, Kind
 from strongroom.errors import ClosedError, PluginError, StrongroomError
 from strongroom.events import Subscriptions
+from strongroom.flights import Flight
 from strongroom.grants import Decisions, Grant, Memo
 from strongroom.model import Principal, SecretName
 from strongroom.policy import Policy, Ruling, matches
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
     from strongroom.events import SecretUpdated
     from strongroom.leases import Leases
     from strongroom.state import DetectorMemory
+
+
+ENDING_SECONDS: Final = 12.0
+"""How long a second ``close`` waits for the first one to revoke leases, which takes ten seconds at most."""
 
 
 class Parts:
@@ -76,6 +82,7 @@ class Parts:
         self.background = Background()
         self._sweeper: threading.Thread | None = None
         self._leases: Leases | None = None
+        self._ending: Flight[None] | None = None
         self._fork_locks = lifecycle.ForkLocks()
         self.closed = False
         self.cache = self._open_cache()
@@ -218,34 +225,39 @@ class Parts:
     @property
     def leases(self) -> Leases:
         """What looks after leased credentials; made with the first one."""
-        if self._leases is None:
+        leases = self._leases
+        if leases is None:
             # Imported here: most programs have none.
             from strongroom.leases import Leases
 
             # A clock that a test moves on moves no thread; the test does by itself what is due.
             real = self.clock is time.monotonic
-            made = Leases(self.cache, self.audit, self._tell, clock=self.clock, random=_random, start_thread=real)
+            made = Leases(self.cache, self.audit, self.tell, clock=self.clock, random=_random, start_thread=real)
             with self._lock:
-                self._leases = self._leases or made
-            if self.closed:
-                self._leases.close()
-        return self._leases
+                leases = self._leases = self._leases or made
+        if self.closed:
+            leases.refuse()
+        return leases
 
-    def _tell(self, event: SecretUpdated) -> None:
-        # Subscribers take what time they like, and leases have none to lose.
-        self.background.submit(event, lambda: self.subscriptions.notify(event))
+    def tell(self, event: SecretUpdated) -> None:
+        """Let subscribers hear of what has happened by itself, and do not wait for them."""
+        # Subscribers take what time they like, and leases have none to lose. Equal events are two all the same.
+        self.background.submit(object(), lambda: self.subscriptions.notify(event))
 
     def is_leased(self, name: str) -> bool:
         """Tell whether reading a name makes a credential; not before its backend has been opened."""
         backend = self._backends.get(self.route(name))
         return backend is not None and backend.is_leased(SecretName(name))
 
-    def _close_leases(self) -> None:
-        loads = self.cache.under_way()
-        # Of older versions there are none, so these keys are names.
-        leased = [flight for key, flight in loads if isinstance(key, SecretName) and self.is_leased(key)]
-        if leased or self.has_leases:
-            self.leases.close(leased)
+    def _close_leases(self, ending: Flight[None]) -> None:
+        try:
+            loads = self.cache.under_way()
+            # Of older versions there are none, so these keys are names.
+            leased = [flight for key, flight in loads if isinstance(key, SecretName) and self.is_leased(key)]
+            if leased or self.has_leases:
+                self.leases.close(leased)
+        finally:
+            ending.done.set()
 
     def route(self, name: str) -> str:
         """Return the configured name of the backend that keeps a secret: the longest prefix wins."""
@@ -361,18 +373,28 @@ class Parts:
         if self.memory is not None and not self.closed:
             # First, since it needs a backend that answers.
             self.memory.close()
+        own: Flight[None] = Flight()
         with self._lock:
-            first, self.closed = not self.closed, True
-        if not first:
-            self._close_audit()
+            ending = self._ending = self._ending or own
+            self.closed = True
+        if ending is not own:
+            self._close_again(ending)
             return
-        self.background.close()
-        self.decisions.forget()
-        self._close_leases()
-        self.cache.clear()
         backends = [one.close for one in self._backends.values()]
         told = [] if self.alerts is None else [self.alerts.close]
-        lifecycle.all_of([self._close_audit, *told, self.anomaly.close, *backends])
+        # Backends last, and leases before the audit stage: whoever revokes one needs both.
+        leases = partial(self._close_leases, own)
+        first: list[Callable[[], object]] = [self.background.close, self.decisions.forget, leases, self.cache.clear]
+        lifecycle.all_of([*first, self._close_audit, *told, self.anomaly.close, *backends])
+
+    def _close_again(self, ending: Flight[None]) -> None:
+        """Do what is left to do when the manager is closed already, or is being closed."""
+        if ending.leader is threading.current_thread() and not ending.done.is_set():
+            return  # a signal's handler calls this: who was interrupted by it goes on
+        if ending.may_be_joined():
+            # What is revoked is to be in the trail.
+            ending.done.wait(ENDING_SECONDS)
+        self._close_audit()
 
     def _close_audit(self) -> None:
         self.audit.close()

@@ -251,6 +251,12 @@ def test_engines_that_are_not_apart_are_refused(make_policy: Callable[..., Polic
         render_vault(make_policy(("allow", "sign", "a")), "app", VaultTarget(**target), now=NOW)  # type: ignore[arg-type]  # see above
 
 
+def test_secrets_alone_may_be_where_a_transit_engine_is_by_default(make_policy: Callable[..., Policy]) -> None:
+    assert rendered(make_policy(("allow", "read", "app/a")), mount="transit", kv_version=1) == (
+        'path "transit/app/a" {\n  capabilities = ["read"]\n}\n'
+    )
+
+
 def test_rules_that_overlap_in_too_many_ways_are_refused(make_policy: Callable[..., Policy]) -> None:
     names = ["/".join("x" if at == one else "*" for at in range(12)) for one in range(12)]
     with pytest.raises(ConfigurationError, match="overlap in too many ways"):

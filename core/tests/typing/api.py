@@ -75,6 +75,14 @@ def look_around(manager: SecretManager) -> None:
     print(manager.health().state.value)
 
 
+def look_at_leases(manager: SecretManager) -> None:
+    for lease in manager.leases():
+        assert_type(lease.name, SecretName)
+        assert_type(lease.seconds_left, float)
+        print(lease.backend, lease.version, lease.state, lease.renewable)
+    manager.release_leases()
+
+
 def look_at_one_level(manager: SecretManager) -> None:
     level = manager.browse("db/")
     assert_type(level.names, tuple[SecretName, ...])

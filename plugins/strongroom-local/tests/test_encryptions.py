@@ -135,3 +135,23 @@ def test_what_a_failed_write_encrypted_is_counted_with_the_next(store, fails):
     assert count_of(opened) == start + 5
     opened.backend.rekey(RekeyRequest())
     assert count_of(opened) == start + 6
+
+
+def test_deleting_what_is_not_there_loses_no_count_of_a_failed_write(store):
+    """Such a transaction ends well, and writes no count."""
+    opened = store.open()
+    opened.put("app/secret", "value")
+    start = count_of(opened)
+    connection = store.database()
+    connection.execute("CREATE TRIGGER spy BEFORE INSERT ON record BEGIN SELECT RAISE(IGNORE); END")
+    for _ in range(3):
+        with pytest.raises(StrongroomError):
+            opened.put("app/secret", "not written")
+    connection.execute("DROP TRIGGER spy")
+    connection.close()
+    assert not opened.delete("app/absent")
+    opened.put("app/secret", "value 2")
+    assert count_of(opened) == start + 4
+    assert not opened.delete("app/absent")
+    opened.put("app/secret", "value 3")
+    assert count_of(opened) == start + 5

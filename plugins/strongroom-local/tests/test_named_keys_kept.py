@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import hmac
 import os
@@ -26,11 +27,12 @@ from strongroom.errors import (
     BackendError,
     ClosedError,
     SecretNotFoundError,
+    StoreDamagedError,
     StrongroomError,
 )
 from strongroom.model import SecretName
 from strongroom.testing import in_forked_child, in_threads, marker_value
-from strongroom_local import keyrings, named_keys
+from strongroom_local import keyrings, named_keys, schema
 
 KEY = "app/orders"
 OTHER = "app/letters"
@@ -189,8 +191,6 @@ def test_making_and_rotating_a_key_are_one_transaction_each(store):
 
 
 def test_finding_a_key_never_scans(with_keys):
-    from strongroom_local import schema
-
     connection = with_keys.database()
     plan = connection.execute(f"EXPLAIN QUERY PLAN {schema.READ_KEYRING}", (b"x",)).fetchall()
     assert not any("SCAN" in row[3] for row in plan), plan
@@ -268,6 +268,78 @@ def test_closing_wipes_what_was_opened(keys):
     assert not any(buffer)
     with pytest.raises(ClosedError):
         keys.decrypt(KEY, ciphertext)
+
+
+def test_closing_wipes_what_another_thread_is_opening(with_keys):
+    """It has read the key's row, and opens it when the store is closed already."""
+    begun: list[object] = []
+
+    def trace(statement: str) -> None:
+        if statement.startswith("SELECT s.epoch, k.sealed"):
+            begun.append(opened.backend.close())
+
+    opened = with_keys.open(trace=trace)
+    assert opened.keys.decrypt(KEY, with_keys.made[KEY][0]) == f"content of {KEY}".encode()
+    assert begun
+    assert not opened.backend._keyrings._opened
+
+
+def uses_of_a_key(store, opened):
+    """Return what makes something with a key that will be needed to read it again."""
+    return (
+        lambda: opened.keys.encrypt(KEY, b"content"),
+        lambda: opened.keys.rewrap(KEY, store.made[KEY][0]),
+        lambda: opened.keys.sign(KEY, b"message"),
+        lambda: opened.keys.backend.data_key(DataKeyRequest(key=SecretName(KEY))),
+    )
+
+
+@pytest.mark.parametrize("use", range(4))
+def test_a_key_that_somebody_else_made_is_on_the_disk_before_it_is_used(with_keys, monkeypatch, use):
+    """A process that was killed may have written it and not synced it, and it is found in the log all the same."""
+    other = with_keys.open()
+    other.keys.rotate(KEY)
+    log = os.stat(f"{with_keys.path}-wal").st_ino
+    synced: list[int] = []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino) or sync(handle))
+    opened = with_keys.open()
+    act = uses_of_a_key(with_keys, opened)[use]
+    act()
+    assert log in synced
+    synced.clear()
+    act()
+    assert not synced, "once is enough"
+    other.keys.rotate(KEY)
+    act()
+    assert log in synced
+
+
+def test_nothing_is_made_with_a_key_that_cannot_be_synced(with_keys, monkeypatch):
+    other, opened = with_keys.open(), with_keys.open()
+    other.keys.rotate(KEY)
+
+    def broken(_handle: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    for act in uses_of_a_key(with_keys, opened):
+        with pytest.raises(BackendError):
+            act()
+    with_keys.check_made(opened)
+
+
+def test_nothing_is_made_with_a_key_whose_file_was_moved_away(with_keys):
+    """Whoever has the file open can read it, and soon nobody else."""
+    opened = with_keys.open()
+    with_keys.check_made(opened)
+    with_keys.path.rename(with_keys.folder / "away.db")
+    for act in uses_of_a_key(with_keys, opened):
+        with pytest.raises(StoreDamagedError, match="replaced or removed"):
+            act()
+    (with_keys.folder / "away.db").rename(with_keys.path)
+    for act in uses_of_a_key(with_keys, opened):
+        act()
 
 
 @pytest.mark.parametrize("reencrypt", [False, True])
@@ -386,6 +458,22 @@ def test_a_rotation_elsewhere_is_used_from_the_next_call_on(with_keys):
         assert second.rotate(KEY) == str(version)
         assert first.encrypt(KEY, b"content").startswith(f"local:v{version}:")
     assert first.decrypt(KEY, second.encrypt(KEY, b"content")) == b"content"
+
+
+def test_a_rotation_by_another_thread_after_a_key_was_read_is_nothing_to_refuse(with_keys, monkeypatch):
+    opened = with_keys.open()
+    session = opened.backend._session
+    fetch, pending = session.fetch, [opened.keys.rotate]
+
+    def fetched(statement: str, *rest: object, **options: object) -> object:
+        found = fetch(statement, *rest, **options)
+        if statement == schema.READ_KEYRING and pending:
+            pending.pop()(KEY)
+        return found
+
+    monkeypatch.setattr(session, "fetch", fetched)
+    assert opened.keys.encrypt(KEY, b"content").startswith("local:v1:")
+    assert opened.keys.encrypt(KEY, b"content").startswith("local:v2:")
 
 
 def test_rotations_at_once_lose_no_version(store):

@@ -101,6 +101,44 @@ def test_a_key_put_back_to_an_earlier_state_is_found(with_keys):
     assert any("earlier state" in problem for problem in opened.problems())
 
 
+def test_a_key_put_back_while_it_is_in_use_is_refused(with_keys):
+    """Whoever has used the newer version does not go back to the older one, which may have been given away."""
+    opened = with_keys.open()
+    before = with_keys.keyrings()
+    opened.keys.rotate(KEY)
+    for lookup, sealed in before.items():
+        change(with_keys, "UPDATE keyring SET sealed = ? WHERE lookup = ?", sealed, lookup)
+    for act in (
+        lambda: opened.keys.encrypt(KEY, b"content"),
+        lambda: opened.keys.sign(KEY, b"message"),
+        lambda: opened.keys.decrypt(KEY, with_keys.made[KEY][0]),
+    ):
+        with pytest.raises(TamperedError):
+            act()
+
+
+def test_a_row_from_a_time_that_a_backup_took_back_is_found_by_verify(with_keys):
+    """It is authentic, and has as many versions as the one in its place."""
+    lookup = place_of(with_keys, KEY)
+    shutil.copy2(with_keys.path, with_keys.folder / "backup.db")
+    with_keys.open().keys.rotate(KEY)
+    with_keys.close()
+    given_up = with_keys.keyrings()[lookup]
+    shutil.move(with_keys.folder / "backup.db", with_keys.path)
+    opened = with_keys.open()
+    opened.keys.rotate(KEY)
+    ciphertext = opened.keys.encrypt(KEY, b"content")
+    with_keys.close()
+    change(with_keys, "UPDATE keyring SET sealed = ? WHERE lookup = ?", given_up, lookup)
+    opened = with_keys.open()
+    with pytest.raises(TamperedError):
+        opened.keys.decrypt(KEY, ciphertext)
+    with_keys.check_made(opened)
+    assert opened.problems()
+    opened.keys.rotate(KEY)
+    assert opened.problems(), "a new version must not cover it up"
+
+
 @pytest.mark.parametrize("position", [0, 20, -1])
 def test_a_changed_key_is_refused_and_found(with_keys, position):
     lookup = place_of(with_keys, KEY)
@@ -182,6 +220,22 @@ def test_verify_finds_a_key_stored_as_text(with_keys, column):
     if column == "lookup":
         with pytest.raises((TamperedError, StoreDamagedError)):
             keys.encrypt(KEY, b"content")
+
+
+@pytest.mark.parametrize("removed", [KEY, OTHER])
+def test_a_key_that_stands_twice_covers_up_for_no_removed_one(with_keys, removed):
+    """To SQLite a text is another place than a blob of the same bytes, and both come back as the same bytes."""
+    change(with_keys, "DELETE FROM keyring WHERE lookup = ?", place_of(with_keys, removed))
+    change(with_keys, "INSERT INTO keyring SELECT CAST(lookup AS TEXT), sealed FROM keyring")
+    keys = with_keys.open().keys
+    for act in (
+        lambda: keys.encrypt(removed, b"content"),
+        lambda: keys.decrypt(removed, with_keys.made[removed][0]),
+        lambda: keys.rotate(removed),
+        lambda: keys.encrypt("app/new", b"content"),
+    ):
+        with pytest.raises(TamperedError):
+            act()
 
 
 def test_a_table_of_keys_in_other_words_is_refused(store):

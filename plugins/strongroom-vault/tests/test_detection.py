@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from engines import delete, names_in, new_mount, opened, read, text_of, write
 from fakes import FakeVault
-from openbao import Server
+from openbao import TIME_LIMIT, Server
 from strongroom.contracts import Capability, VersionsRequest
 from strongroom.errors import (
     AccessDeniedError,
     AuthenticationError,
     BackendError,
+    BackendUnavailableError,
     ConfigurationError,
     SecretNotFoundError,
     UnsupportedOperationError,
@@ -78,6 +82,25 @@ def test_the_answer_is_remembered(vault: FakeVault) -> None:
     assert [sent.path for sent in vault.sent(None, "/v1/sys/")] == [f"{TABLE}ui/secrets"]
 
 
+def test_threads_that_wait_for_the_answer_share_an_outage(vault: FakeVault) -> None:
+    """Each with a try of its own, the last would wait as often as long."""
+    vault.answer("GET", TABLE, 200, delay=0.3, reset=True)
+    backend = opened(vault, "secret", kv_version="detect", attempts=1)
+    began = threading.Barrier(8)
+
+    def attempt(_: int) -> type[Exception]:
+        began.wait()
+        with pytest.raises(BackendUnavailableError) as caught:
+            read(backend, NAME)
+        return type(caught.value)
+
+    assert in_threads(8, attempt) == [BackendUnavailableError] * 8
+    assert len(vault.requests) <= 2
+    vault.answer("GET", TABLE, 200, {"data": ENTRY | {"path": "secret/"}})
+    vault.answer("GET", "/v1/secret/data/", 200, SECRET)
+    assert text_of(backend, NAME) == "content"
+
+
 class TestAsking:
     """Where the mount table is closed, the engine itself is asked, as version 2 first."""
 
@@ -124,6 +147,15 @@ class TestAsking:
             read(backend, NAME)
         assert Capability.VERSIONS in (backend.capabilities or ())
 
+    def test_a_secret_where_version_2_would_have_one_is_no_sign_of_it(self, vault: FakeVault) -> None:
+        """It is one of version 1, and the policy opens this folder alone."""
+        vault.answer("GET", f"/v1/secret/{NAME}", 403, DENIED)
+        vault.answer("GET", f"/v1/secret/data/{NAME}", 200, {"data": {"value": "other"}})
+        backend = detecting(vault, "secret")
+        with pytest.raises(BackendError, match="kv_version"):
+            read(backend, NAME)
+        assert backend.capabilities is None
+
     def test_denied_both_ways_names_the_setting_and_is_asked_again(self, vault: FakeVault) -> None:
         vault.answer("GET", "/v1/secret/", 403, DENIED)
         backend = detecting(vault, "secret")
@@ -155,11 +187,43 @@ def test_a_token_that_is_refused_is_told_as_that(vault: FakeVault) -> None:
         read(detecting(vault, "secret"), NAME)
 
 
+@pytest.mark.parametrize("body", ["<html>log in first</html>", '{"message": "log in first"}', ""])
+def test_an_answer_of_another_server_is_not_remembered(vault: FakeVault, body: str) -> None:
+    vault.answer("GET", "/", 200, body)
+    backend = detecting(vault, "secret")
+    with pytest.raises(BackendError):
+        read(backend, NAME)
+    vault.answer("GET", TABLE, 200, {"data": ENTRY | {"path": "secret/"}})
+    vault.answer("GET", "/v1/secret/data/", 200, SECRET)
+    assert text_of(backend, NAME) == "content"
+
+
+def test_an_engine_of_another_kind_is_none(server: Server) -> None:
+    server.mount("found-out/transit", "transit")
+    with pytest.raises(ConfigurationError, match="mount"):
+        read(detecting(server, "found-out/transit"), NAME)
+
+
 def test_a_mount_that_names_more_than_the_engine_says_which_it_is(server: Server) -> None:
     mount = new_mount(server, 2)
     with pytest.raises(ConfigurationError) as caught:
         read(detecting(server, f"{mount}/team"), NAME)
     assert f'mount to "{mount}"' in caught.value.hint
+
+
+def test_an_engine_that_is_upgraded_is_found_out_anew(server: Server) -> None:
+    mount = new_mount(server, 1)
+    backend = detecting(server, mount)
+    write(backend, NAME, "content")
+    server.ok("POST", f"sys/mounts/{mount}/tune", {"options": {"version": "2"}})
+    # It is not there for a moment, in which it says so.
+    end = time.monotonic() + TIME_LIMIT
+    while server.call("GET", f"{mount}/data/{NAME}")[0] != 200:
+        assert time.monotonic() < end, "the engine is not upgraded"
+        time.sleep(0.01)
+    with pytest.raises(ConfigurationError):
+        read(backend, NAME)
+    assert (text_of(backend, NAME), read(backend, NAME).version) == ("content", "1")
 
 
 def test_a_forked_child_finds_out_by_itself(server: Server) -> None:

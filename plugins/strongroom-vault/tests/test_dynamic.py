@@ -13,7 +13,8 @@ import pytest
 import strongroom
 
 from engines import opened, read
-from fakes import FakeVault
+from fakes import Answer, FakeVault, Sent
+from logins import APPROLE, Tokens
 from openbao import Server
 from postgres import Database, database, made_users, offer_credentials
 from strongroom.contracts import Lease, RenewLeaseRequest, RevokeLeaseRequest
@@ -270,14 +271,11 @@ class FakeTokens:
     """A token whose time is told by the test."""
 
     def __init__(self) -> None:
-        self.token = "one"
+        self.serial = 1
         self.left = float("inf")
 
-    def current(self) -> str:
-        return self.token
-
-    def remaining(self) -> float:
-        return self.left
+    def tenure(self) -> tuple[int, float]:
+        return self.serial, self.left
 
 
 class TestTokenLife:
@@ -296,12 +294,39 @@ class TestTokenLife:
         tokens.left = 5000.0
         assert renewed(dynamic, lease).seconds == 3600  # type: ignore[arg-type]  # as above
         # There is another token, and the old one goes its way.
-        now[0], tokens.token, tokens.left = 1100.0, "two", 9000.0
+        now[0], tokens.serial, tokens.left = 1100.0, 2, 9000.0
         assert renewed(dynamic, lease).seconds == 3600  # type: ignore[arg-type]  # as above
         now[0] = 5000.0
         assert renewed(dynamic, lease).seconds == 1000  # type: ignore[arg-type]  # as above
         now[0] = 7000.0
         assert renewed(dynamic, lease).seconds == 0  # type: ignore[arg-type]  # as above
+
+    def test_one_that_was_made_while_the_token_was_replaced_ends_with_the_earlier_end(
+        self, vault: FakeVault, faked: VaultBackend
+    ) -> None:
+        tokens = FakeTokens()
+        dynamic = Dynamic(faked._dynamic._adapter, tokens, PATTERNS, {}, clock=lambda: 1000.0)
+        tokens.left = 300.0
+
+        def replaced(_: Sent) -> Answer:
+            tokens.serial, tokens.left = 2, 5000.0
+            return Answer(200, LEASED)
+
+        vault.handle("GET", "/v1/database/creds/app", replaced)
+        vault.answer("PUT", "/v1/sys/leases/renew", body=LEASED)
+        lease = read(dynamic, APP).lease  # type: ignore[arg-type]  # it has the one method that this needs
+        assert lease is not None
+        assert lease.seconds == 300
+        assert renewed(dynamic, lease).seconds == 300  # type: ignore[arg-type]  # as above
+
+    def test_a_token_of_few_uses_is_not_spent_to_know_it(self, vault: FakeVault) -> None:
+        tokens = Tokens(vault, num_uses=2)
+        vault.answer("GET", "/v1/database/creds/app", body=LEASED)
+        backend = opened(vault, "secret", auth=APPROLE, dynamic=PATTERNS)
+        read(backend, APP)
+        read(backend, APP)
+        assert tokens.logins == 1
+        backend.close()
 
 
 class TestManager:

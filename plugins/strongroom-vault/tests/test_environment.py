@@ -177,11 +177,19 @@ def test_slashes_around_a_namespace_mean_nothing(spelling: str) -> None:
         (("http://a", "b"), "must be a URL"),
         ("https://user@vault", "must not hold a user"),
         ("https://vault/#x", "without query"),
+        ("unix://run/vault.sock", "after three slashes"),
     ],
 )
 def test_a_configured_address_that_is_none_is_a_problem_of_the_settings(address: Any, problem: str) -> None:
     assert any(problem in found for found in VaultSettings(address=address).problems())
     assert not VaultSettings(address=(ADDRESS, "unix:///run/x", "http://h/prefix")).problems()
+
+
+def test_nothing_that_holds_a_proxys_password_shows_it() -> None:
+    settings = VaultSettings(address="http://a", proxy="http://user:pa55word@proxy.example.com:3128")
+    for shown in (repr(settings), repr(resolve(settings, {}))):
+        assert "pa55word" not in shown
+        assert "http://...@proxy.example.com:3128" in shown
 
 
 def test_a_configured_proxy_that_is_none_is_a_problem_of_the_settings() -> None:

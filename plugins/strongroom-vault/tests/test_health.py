@@ -78,6 +78,17 @@ def test_a_server_that_says_nothing_is_unreachable_within_the_limit(
     assert time.monotonic() - started < 2
 
 
+def test_which_node_is_active_does_not_have_to_be_found_out_for_it(
+    vault: FakeVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examination, "LIMIT", 0.3)
+    vault.answer("GET", "/v1/sys/", 200, BODY, delay=3.0)
+    started = time.monotonic()
+    found, facts = health_of(vault, reads="active")
+    assert (found.state, facts["server"]) == (HealthState.DOWN, "unreachable")
+    assert time.monotonic() - started < 2
+
+
 @pytest.mark.usefixtures("table")
 def test_the_servers_state_is_asked_for_without_a_token(vault: FakeVault) -> None:
     vault.answer("GET", "/v1/sys/health", 503, BODY)
@@ -167,6 +178,21 @@ class TestRealServer:
             assert found.state is HealthState.DEGRADED
             assert mount in found.reason
             assert "mount" in found.hint
+
+    @pytest.mark.parametrize(
+        ("kind", "said", "word"), [("1", 2, "kv_version"), ("2", 1, "kv_version"), ("", 2, "mount")]
+    )
+    def test_an_engine_that_is_not_as_configured_is_told(self, server: Server, kind: str, said: int, word: str) -> None:
+        mount = new_mount(server, int(kind)) if kind else "healthy/transit"
+        if not kind:
+            server.mount(mount, "transit")
+        found = opened(server, mount, kv_version=said).health()
+        assert found.state is HealthState.DEGRADED
+        assert mount in found.reason
+        assert word in found.hint
+        assert opened(server, mount, kv_version="detect").health().state is (
+            HealthState.UP if kind else HealthState.DEGRADED
+        )
 
     def test_a_bad_token_is_told(self, server: Server) -> None:
         found = opened(server, new_mount(server, 2), token="s.nobody").health()

@@ -112,6 +112,20 @@ def test_an_engine_of_version_2_is_told_by_its_own_words(server: Server) -> None
             attempt()
 
 
+def test_nothing_in_an_engine_of_version_2_is_deleted_by_a_name_like_its_paths(server: Server) -> None:
+    mount = new_mount(server, 2)
+    write(opened(server, mount), NAME, "content")
+    backend = opened(server, mount, kv_version=1)
+    for part in ("data", "metadata"):
+        for attempt in (
+            lambda name: delete(backend, name),
+            lambda name: backend.destroy(DestroyRequest(name=SecretName(name))),
+        ):
+            with pytest.raises(ConfigurationError, match="kv_version"):
+                attempt(f"{part}/{NAME}")
+    assert text_of(opened(server, mount), NAME) == "content"
+
+
 def test_403_is_never_not_found(vault: FakeVault) -> None:
     vault.answer(None, "/", 403, DENIED)
     backend = opened(vault, "secret", kv_version=1)

@@ -17,6 +17,7 @@ from strongroom_vault.login import kubernetes
 from strongroom_vault.login.approle import AppRoleLogin
 from strongroom_vault.login.grants import Grant, Login
 from strongroom_vault.login.methods import login_for
+from strongroom_vault.replies import Reply
 from strongroom_vault.settings import METHODS, AuthSettings
 from strongroom_vault.target import Target, Trust
 
@@ -99,7 +100,7 @@ def test_what_is_wrong_is_said_as_far_as_it_repeats_nothing(vault: FakeVault, er
 @pytest.mark.parametrize("body", [{}, {"auth": None}, {"auth": {"mfa_requirement": {}, "client_token": ""}}, []])
 def test_an_answer_without_a_token_is_an_error_that_says_so(vault: FakeVault, body: Any) -> None:
     vault.answer("POST", "/v1/auth/", 200, body)
-    with pytest.raises(BackendError, match="holds no token"):
+    with pytest.raises(BackendError, match=r"holds no token|no Vault's"):
         login(vault, APPROLE)
 
 
@@ -190,6 +191,26 @@ class TestWrapped:
                 login(vault, way)
         assert len(vault.sent("POST", "/v1/sys/wrapping/unwrap")) == 2
         assert len(vault.sent("POST", "/v1/auth/")) == 1
+
+    def test_a_signals_handler_that_comes_amid_the_unwrapping_does_not_spoil_it(self, vault: FakeVault) -> None:
+        way = AppRoleLogin(self.AUTH)
+        transport = transport_to(vault.address)
+        refused: list[str] = []
+        send = transport.send
+
+        def interrupted(method: str, path: str, **how: Any) -> Reply:
+            reply = send(method, path, **how)
+            if path.endswith("/unwrap") and not refused:
+                with pytest.raises(BackendUnavailableError) as caught:
+                    way.grant(client)
+                refused.append(caught.value.code)
+            return reply
+
+        transport.send = interrupted  # type: ignore[method-assign]
+        client = VaultAdapter(transport, None).client()
+        way.grant(client)
+        assert refused == ["busy"]
+        assert len(vault.sent("POST", "/v1/sys/wrapping/unwrap")) == 1
 
     def test_a_new_one_is_unwrapped(self, vault: FakeVault) -> None:
         source = Given("first")

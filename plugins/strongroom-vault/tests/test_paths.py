@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from engines import delete, names_in, new_mount, opened, read, text_of, write
+from engines import delete, names_in, new_mount, opened, read, settings, text_of, write
 from fakes import FakeVault
 from openbao import Server
 from strongroom.errors import InvalidNameError, SecretNotFoundError
 from strongroom.model import SecretName
+from strongroom_vault.backend import VaultBackend
 from strongroom_vault.settings import VaultSettings
 
 ODD = "a b/a=b/it's/hash#/what?/per%2Fcent/this&that/é"
@@ -115,6 +116,23 @@ def test_an_address_names_the_place_and_no_password() -> None:
 
     backend = opened(Nobody, "/ui/secrets/", prefix="/app/", namespace="/team/")
     assert backend.address == "vault:https://a.example:8200,https://b.example:8200/base:team:ui/secrets:app"
+
+
+def test_no_two_places_have_the_same_address() -> None:
+    class Nobody:
+        address = "http://a.example:8200"
+
+    places = [
+        {"mount": "kv:x", "prefix": "y"},
+        {"mount": "kv", "prefix": "x:y"},
+        {"mount": "x:y", "namespace": "kv"},
+        {"mount": "y", "namespace": "kv:x"},
+        {"mount": "kv%3Ax", "prefix": "y"},
+        {"mount": "kv/x", "prefix": "y"},
+        {"mount": "kv", "prefix": "x/y"},
+    ]
+    addresses = {VaultBackend.open(settings(Nobody, **place)).address for place in places}
+    assert len(addresses) == len(places)
 
 
 @pytest.mark.parametrize("path", ["a//b", "a/../b", "..", "a b ", "a\nb"])

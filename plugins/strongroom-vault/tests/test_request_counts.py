@@ -106,6 +106,30 @@ def test_what_each_operation_takes(secrets: Secrets) -> None:
         assert secrets.told[before:] == sent
 
 
+def test_the_first_change_takes_a_look_at_what_it_would_be_made_to(secrets: Secrets) -> None:
+    """Unless the engine has shown its version before: one of version 1 would lose another secret by it."""
+    look = f"GET secret/data/{NAME}"
+    for act, sent in (
+        (lambda backend: write(backend, NAME, "x"), [look, f"POST secret/data/{NAME}"]),
+        (lambda backend: write(backend, NAME, "x", strongroom.ABSENT), [look, f"POST secret/data/{NAME}"]),
+        (lambda backend: write(backend, NAME, "x", "1"), [f"GET secret/metadata/{NAME}", f"POST secret/data/{NAME}"]),
+    ):
+        backend = opened(secrets.vault, "secret")
+        before = len(secrets.told)
+        act(backend)
+        assert secrets.told[before:] == sent
+        write(backend, NAME, "x")
+        assert secrets.told[before:] == [*sent, f"POST secret/data/{NAME}"]
+
+
+def test_who_may_only_write_does_not_have_to_look_again(secrets: Secrets) -> None:
+    secrets.vault.answer("GET", "/", 403, {"errors": ["1 error occurred:\n\t* permission denied\n\n"]})
+    backend = opened(secrets.vault, "secret")
+    for _ in range(3):
+        write(backend, NAME, "x")
+    assert secrets.told == [f"GET secret/data/{NAME}", *[f"POST secret/data/{NAME}"] * 3]
+
+
 @pytest.mark.parametrize(("version", "status"), [(1, 400), (1, 404), (2, 400), (2, 403), (2, 404)])
 def test_what_the_server_refuses_is_asked_once(vault: FakeVault, version: int, status: int) -> None:
     vault.answer(None, "/", status, {"errors": ["1 error occurred:\n\t* permission denied\n\n"]})

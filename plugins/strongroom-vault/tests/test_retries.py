@@ -139,6 +139,16 @@ def test_a_delay_beyond_the_deadline_is_not_begun(vault: FakeVault, transport: A
     assert len(vault.requests) == 1
 
 
+def test_a_server_that_asks_for_no_wait_is_not_asked_again_at_once(
+    vault: FakeVault, transport: Any, waits: Waits
+) -> None:
+    vault.answer("GET", "/", 429, LIMITED, {"Retry-After": "0"})
+    with pytest.raises(BackendUnavailableError):
+        get(transport(attempts=5))
+    assert len(waits.waited) == 4
+    assert all(seconds > 0.1 for seconds in waits.waited)
+
+
 def test_the_deadline_ends_the_attempts(vault: FakeVault, transport: Any, waits: Waits) -> None:
     vault.answer("GET", "/", 503, SEALED, {"Retry-After": "4"})
     start = waits.clock.monotonic()

@@ -30,10 +30,10 @@ from strongroom_vault.transport import Transport
 
 
 class OneToken:
-    def current(self) -> str:
+    def current(self, limit: float) -> str:
         return "t"
 
-    def cures(self, token: str, reply: Reply, **how: Any) -> bool:
+    def cures(self, token: str, reply: Reply, limit: float, **how: Any) -> bool:
         return False
 
 

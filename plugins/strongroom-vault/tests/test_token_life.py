@@ -141,9 +141,9 @@ def test_tries_in_an_outage_become_rarer_and_go_on_to_the_end() -> None:
 def test_moving_the_wall_clock_changes_nothing(hours: int) -> None:
     world = World()
     world.read()
-    due, left = world.keeper.due(), world.keeper.remaining()
+    due, left = world.keeper.due(), world.keeper.tenure()[1]
     world.clock.set_wall(world.clock.now() + timedelta(hours=hours))
-    assert (world.keeper.due(), world.keeper.remaining()) == (due, left)
+    assert (world.keeper.due(), world.keeper.tenure()[1]) == (due, left)
     assert world.read() == "token-1"
     assert world.logins == 1
 
@@ -167,6 +167,30 @@ def test_a_token_that_cannot_be_renewed_is_replaced_before_it_ends() -> None:
     assert world.renewals == []
     assert 5 <= world.logins <= 7
     assert all(world.in_time)
+
+
+def test_a_renewal_at_the_very_end_does_not_make_a_token_endless() -> None:
+    world = World(ttl=60)
+    world.read()
+    world.up = False
+    world.pass_time(59.5)
+    world.up, world.ttl = True, 0
+    world.pass_time(0.4)
+    assert world.renewals
+    assert world.keeper.tenure()[1] < 1
+
+
+def test_each_token_has_a_number_of_its_own() -> None:
+    world = World(ttl=60, longest=100)
+    assert world.keeper.tenure() == (0, math.inf)
+    world.read()
+    first = world.keeper.tenure()[0]
+    world.pass_time(40)
+    assert world.renewals
+    assert world.keeper.tenure()[0] == first
+    world.pass_time(60)
+    assert world.logins == 2
+    assert world.keeper.tenure()[0] not in (0, first)
 
 
 def test_an_idle_process_does_not_log_in_again_and_again() -> None:
@@ -212,7 +236,7 @@ def test_a_token_without_an_end_is_never_renewed() -> None:
     world = World(lease_duration=0, renewable=False)
     world.read()
     assert world.keeper.due() == math.inf
-    assert world.keeper.remaining() == math.inf
+    assert world.keeper.tenure()[1] == math.inf
 
 
 class Lives(RuleBasedStateMachine):

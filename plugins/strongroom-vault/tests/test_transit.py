@@ -72,10 +72,10 @@ class FixedToken:
     def __init__(self, token: str) -> None:
         self._token = token
 
-    def current(self) -> str:
+    def current(self, limit: float) -> str:
         return self._token
 
-    def cures(self, token: str, reply: Reply, *, again: bool = False) -> bool:
+    def cures(self, token: str, reply: Reply, limit: float, *, again: bool = False) -> bool:
         return False
 
 
@@ -346,8 +346,11 @@ def test_a_denial_and_a_bad_token_are_told_apart(engine: Server, make: Callable[
 
 
 def test_an_engine_that_is_not_there_is_no_missing_key(engine: Server) -> None:
-    with pytest.raises(ConfigurationError):
-        encrypt(Keys(engine.address, engine.token, "nowhere"), "key", b"content")
+    for mount in ("nowhere", "secret", "sys"):
+        with pytest.raises(ConfigurationError) as caught:
+            encrypt(Keys(engine.address, engine.token, mount), "key", b"content")
+        assert "`transit`" in caught.value.hint
+        assert "mount" not in caught.value.hint
 
 
 def test_the_largest_plaintext_can_be_decrypted_and_one_byte_more_is_not_sent(
@@ -430,11 +433,11 @@ def test_an_answer_of_another_form_is_an_error(vault: Any, answer: dict[str, Any
         lambda: decrypt(keys, "key", "vault:v1:AAAA"),
         lambda: sign(keys, "key", b"message"),
         lambda: data_key(keys, "key", 32),
+        lambda: verify(keys, "key", b"message", "vault:v1:AAAA"),
     ]
     for operation in operations:
         with pytest.raises(StrongroomError, match="not that of a transit engine"):
             operation()
-    assert verify(keys, "key", b"message", "vault:v1:AAAA") is False
 
 
 def test_a_server_that_tells_no_version_after_a_rotation_is_believed(vault: Any) -> None:

@@ -29,10 +29,10 @@ class OneToken:
     def __init__(self, token: str) -> None:
         self.token = token
 
-    def current(self) -> str:
+    def current(self, limit: float) -> str:
         return self.token
 
-    def cures(self, token: str, reply: Reply, **how: Any) -> bool:
+    def cures(self, token: str, reply: Reply, limit: float, **how: Any) -> bool:
         return False
 
 

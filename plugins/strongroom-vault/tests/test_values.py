@@ -97,6 +97,13 @@ def test_what_we_would_not_have_written_is_an_object(fields: dict[str, Any]) -> 
     assert json.loads(value.reveal_text()) == fields
 
 
+def test_more_levels_than_python_can_write_are_refused() -> None:
+    fields: dict[str, Any] = {}
+    for _ in range(200_000):
+        fields = {"a": fields}
+    assert isinstance(CODEC.decode(fields), InvalidValueError)
+
+
 @pytest.mark.parametrize(
     ("text", "trouble"),
     [
@@ -180,6 +187,13 @@ def test_what_cannot_be_kept_as_fields_shows_in_no_error_and_changes_nothing(ser
         write(backend, "app/db", marker)
     assert_hidden(marker, report_of(caught.value, "strongroom_vault"), "the error")
     assert text_of(backend, "app/db") == '{"user": "admin"}'
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_more_fields_than_the_server_takes_are_told_as_that(server: Server, version: int) -> None:
+    backend = opened(server, new_mount(server, version), fields=("**",), kv_version=version)
+    with pytest.raises(InvalidValueError, match="fields"):
+        write(backend, "app/db", json.dumps({f"field {number}": "" for number in range(5000)}))
 
 
 def test_version_1_takes_no_object_without_fields(server: Server) -> None:

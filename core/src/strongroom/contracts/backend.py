@@ -48,7 +48,8 @@ class ReadResult(Record):
     created: datetime | None = None
     request_id: str | None = None
     lease: Lease | None = None
-    """For how long it lives, where the backend made it for this reader; see ``Leasing``."""
+    """For how long it lives, where the backend made it for this reader; see ``Leasing``. What a backend returns that
+    does not implement that is served up to its end and replaced before, and neither renewed nor revoked."""
 
 
 class ReadManyRequest(Record):

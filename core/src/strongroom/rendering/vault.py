@@ -63,15 +63,22 @@ class VaultTarget(Record):
         """The segments of the transit engine's path.
 
         Raises:
-            ConfigurationError: It is no path of plain segments, or one of the two engines would be inside the other.
+            ConfigurationError: It is no path of plain segments.
         """
-        mount, transit = self.mount_segments, _plain(self.transit, "transit")
+        return _plain(self.transit, "transit")
+
+    def ensure_apart(self) -> None:
+        """Refuse two engines of which one would be inside the other.
+
+        Raises:
+            ConfigurationError: They are such.
+        """
+        mount, transit = self.mount_segments, self.transit_segments
         if mount[: len(transit)] == transit or transit[: len(mount)] == mount:
             raise ConfigurationError(
                 f"the mount {self.mount!r} and the transit engine {self.transit!r} are not apart",
                 hint="expected two engines, neither inside the other",
             )
-        return transit
 
 
 def _plain(path: str, what: str) -> tuple[str, ...]:
@@ -135,6 +142,8 @@ def _trees(target: VaultTarget, claims: list[Claim]) -> Iterator[Tree]:
 
 def _key_trees(target: VaultTarget, claims: list[Claim]) -> Iterator[Tree]:
     transit = target.transit_segments
+    if claims:
+        target.ensure_apart()
     for operation, action in _ON_KEYS:
         yield Tree((*transit, *operation.split("/")), claims, names={action: "update"})
     yield Tree((*transit, "keys"), claims, names={Action.ROTATE: "update"}, behind=("rotate",))

@@ -90,7 +90,9 @@ class CredentialMaker(Backend, Leasing):
         self.errors: dict[str, StrongroomError] = {}
         self.before: Callable[[str], object] | None = None
         self.is_closed = False
+        # Single steps, since several threads may read, and a signal's handler within a read.
         self._numbers = itertools.count(1)
+        self._by_version: dict[str, MadeCredential] = {}
 
     def alive(self) -> list[MadeCredential]:
         """Return the credentials that still work."""
@@ -98,7 +100,7 @@ class CredentialMaker(Backend, Leasing):
 
     def of(self, version: str) -> MadeCredential:
         """Return the credential with a version."""
-        return self.made[int(version) - 1]
+        return self._by_version[version]
 
     def is_leased(self, name: SecretName) -> bool:
         """Tell whether the name is below ``leased``."""
@@ -116,6 +118,7 @@ class CredentialMaker(Backend, Leasing):
         now, number = self.clock(), next(self._numbers)
         seconds = min(self.ttl, self.max_ttl)
         one = MadeCredential(request.name, f"lease-{number}" if self.with_id else "", now, now + seconds)
+        self._by_version[str(number)] = one
         self.made.append(one)
         return ReadResult(
             value=SecretValue(f"credential-{number}"),

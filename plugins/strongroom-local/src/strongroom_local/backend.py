@@ -228,7 +228,7 @@ class LocalBackend(Backend, Maintenance, StateStore, NamedKeys):
     def close(self) -> None:
         """Move the write-ahead log into the file and close it; named keys are wiped."""
         self._session.pool.close()
-        self._keyrings.forget()
+        self._keyrings.close()
 
     def _warn_if_worn(self, encryptions: int) -> None:
         if encryptions >= WARN_AT and not self._warned:

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from strongroom.errors import ClosedError, StoreDamagedError, StrongroomError
 from strongroom_local.faults import FAULTS, busy, damaged, translate
-from strongroom_local.files import check_store_file, has_log
+from strongroom_local.files import check_store_file, has_log, sync_log
 from strongroom_local.forking import watch_forks
 from strongroom_local.schema import check_format
 
@@ -237,12 +237,28 @@ class Pool:
             turn.release()
 
     def _in_place(self, result: Result) -> Result:
+        self.check_in_place()
+        return result
+
+    def check_in_place(self) -> None:
+        """Refuse to go on with a file that was replaced or removed since it was opened.
+
+        Raises:
+            StoreDamagedError: It was.
+        """
         try:
             status = os.lstat(self.path)
         except OSError as error:
             raise self._replaced() from error
         self._check_place(status)
-        return result
+
+    def sync_log(self) -> None:
+        """Have on the disk what is in the write-ahead log, whoever wrote it.
+
+        Raises:
+            BackendError: The system failed to.
+        """
+        sync_log(self.path)
 
     def snapshot(self, step: Callable[[sqlite3.Cursor], Result]) -> Result:
         """Run a step on the store as it is at one moment."""

@@ -36,8 +36,9 @@ class Digest:
         records: How many records there are.
         encryptions: How often any one key was used since the data key is in use, at most.
         total: The sum of the rows' HMACs.
-        key_versions: How many versions all named keys have. It only grows, and no authentic
-            row has more than belong to it: whoever counts as many has every row as it was last written.
+        key_versions: How many versions all named keys have. It only grows, and no authentic row
+            has more than belong to it: whoever counts as many, each row once, has every row as it
+            was last written, or another of as many versions that was given up.
     """
 
     __slots__ = ("_keys", "encryptions", "heads", "key_versions", "records", "total")

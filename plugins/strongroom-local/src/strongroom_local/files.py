@@ -13,7 +13,8 @@ from strongroom.errors import BackendError, ConfigurationError, StoreDamagedErro
 PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
 JOURNAL: Final = "-journal"
-SIDE_FILES: Final = ("-wal", "-shm", JOURNAL)
+LOG: Final = "-wal"
+SIDE_FILES: Final = (LOG, "-shm", JOURNAL)
 """What SQLite keeps beside its file, by what it appends to the name."""
 
 DRAFT: Final = ".new"
@@ -142,7 +143,7 @@ def has_log(path: str) -> bool:
         path: The store's file, absolute.
     """
     try:
-        return os.path.getsize(path + "-wal") > 0
+        return os.path.getsize(path + LOG) > 0
     except OSError:
         return False
 
@@ -247,6 +248,25 @@ def storage_error(error: OSError, path: str) -> BackendError:
         code="storage_full" if full else "backend_error",
         hint="free some space" if full else "check the rights of its folder",
     )
+
+
+def sync_log(path: str) -> None:
+    """Have a store's write-ahead log on the disk, if there is one: else all of it is in the file, and synced.
+
+    Args:
+        path: The store's file, absolute. SQLite locks that one and the ``-shm`` beside it, and never
+            the log: to close a file gives up all locks that this process has on it.
+
+    Raises:
+        BackendError: The system failed to.
+    """
+    log = path + LOG
+    try:
+        _sync(log)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise storage_error(error, log) from error
 
 
 def _sync(path: str) -> None:

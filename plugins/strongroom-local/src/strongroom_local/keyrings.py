@@ -45,9 +45,10 @@ class Keyring:
 
     Attributes:
         newest: The number of the newest version; all from 1 on are there.
+        durable: Whether the row is known to be on the disk, whatever happens to the machine.
     """
 
-    __slots__ = ("_pairs", "_signers", "name", "newest", "sealed")
+    __slots__ = ("_pairs", "_signers", "durable", "name", "newest", "sealed")
 
     def __init__(self, name: str, sealed: bytes, content: SecretValue) -> None:
         self.name = name
@@ -55,6 +56,7 @@ class Keyring:
         self._pairs = _pairs(content.reveal())
         self._signers: dict[int, Ed25519PrivateKey] = {}
         self.newest = len(self._pairs)
+        self.durable = False
 
     def encryption_key(self, version: int) -> SecretValue:
         """Return the key from which each message's own is derived.
@@ -235,12 +237,16 @@ class _Table:
             raise tampered("the local store does not have each version of its named keys that it should", name)
 
     def _count(self) -> int:
-        """Count the versions of all named keys, each of which is authentic."""
+        """Count the versions of all named keys, each of which is authentic and there once."""
         self.found = self._cursor.execute(schema.READ_KEYRING, (self.lookup,)).fetchone()[1]
-        versions, seen = 0, False
+        versions, seen, last = 0, False, b""
         for lookup, sealed in self._cursor.execute(schema.ALL_KEYRINGS):
             versions += len(_opened(self._keys, lookup, sealed)[1]) // PAIR_SIZE
             self.keyrings += 1
+            # They come in order. One that is there twice, the second time as a text say, would cover up for another.
+            if lookup <= last:
+                raise tampered("a named key of the local store is there twice")
+            last = lookup
             seen = seen or lookup == self.lookup
         if seen is (self.found is None):
             raise StoreDamagedError(

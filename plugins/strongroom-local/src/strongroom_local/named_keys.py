@@ -59,6 +59,7 @@ class Keyrings:
         self._count = count
         self._opened: dict[str, Keyring] = {}
         self._has_table = False
+        self._closed = False
 
     @property
     def store_id(self) -> bytes:
@@ -113,9 +114,27 @@ class Keyrings:
         """
         self._session.snapshot(lambda cursor, keys: prove_absent(cursor, keys, name))
 
+    def secure(self, ring: Keyring) -> None:
+        """See to it that a key is not lost before what is made with it from now on.
+
+        Raises:
+            StoreDamagedError: The store's file was replaced or removed, and the key may be gone with it.
+            BackendError: The system failed to sync the log.
+        """
+        self._session.pool.check_in_place()
+        if not ring.durable:
+            # Who wrote the row may have been killed before syncing it; SQLite finds it in the log all the same.
+            self._session.pool.sync_log()
+            ring.durable = True
+
     def forget(self) -> None:
         """Wipe every key that is opened."""
         self._opened.clear()
+
+    def close(self) -> None:
+        """Wipe every key that is opened, and keep none from now on."""
+        self._closed = True
+        self.forget()
 
     def _unreadable(self, name: SecretName) -> Exception:
         return self._session.pool.damaged(f"it has a key named {name} and does not find it")
@@ -133,10 +152,15 @@ class Keyrings:
         opened = self._opened.get(name)
         if opened is not None and opened.sealed == sealed:
             return opened  # equal to what was opened, it is authentic for the same reason
-        return self._keep(open_keyring(keys, lookup, sealed))
+        ring = open_keyring(keys, lookup, sealed)
+        if opened is not None and ring.newest < opened.newest:
+            # It was put back to an earlier state, unless another thread has rotated it after this read.
+            self.prove_whole(name)
+        return self._keep(ring)
 
     def _change(self, act: Act, name: SecretName) -> Keyring:
         ring, encryptions = self._session.transact(lambda cursor, keys: act(cursor, keys, name))
+        ring.durable = True
         self._count(encryptions)
         return self._keep(ring)
 
@@ -144,6 +168,8 @@ class Keyrings:
         if len(self._opened) >= _MAX_OPENED:
             self._opened.clear()
         self._opened[ring.name] = ring
+        if self._closed:
+            self.forget()  # closed since this call began
         return ring
 
 
@@ -180,6 +206,7 @@ class NamedKeys(Encrypting):
         from strongroom_local.messages import sign
 
         ring = self._keyrings.get_or_make(request.key)
+        self._keyrings.secure(ring)
         return SignResult(signature=sign(ring, request.message), key_version=str(ring.newest))
 
     def verify_signature(self, request: VerifySignatureRequest) -> VerifySignatureResult:
@@ -214,6 +241,7 @@ class NamedKeys(Encrypting):
     def _encrypted(self, ring: Keyring, plaintext: SecretValue, associated_data: bytes) -> EncryptResult:
         from strongroom_local.messages import encrypt
 
+        self._keyrings.secure(ring)
         ciphertext = encrypt(ring, self._keyrings.store_id, plaintext, associated_data)
         return EncryptResult(ciphertext=ciphertext, key_version=str(ring.newest))
 

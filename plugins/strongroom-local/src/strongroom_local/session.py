@@ -199,14 +199,20 @@ class Session:
 
     def transact(self, act: Callable[[sqlite3.Cursor, StoreKeys], Result]) -> Result:
         """Run an act as one writing transaction; it must raise ``EpochChanged`` for keys that are not the store's."""
+        counted = False
         while True:
             keys = self.keys
 
             def step(cursor: sqlite3.Cursor, keys: StoreKeys = keys) -> Result:
-                return act(cursor, keys)
+                nonlocal counted
+                before = keys.last_digest
+                result = act(cursor, keys)
+                counted = keys.last_digest is not before  # some acts find nothing to do, and write no digest
+                return result
 
             def settle(keys: StoreKeys = keys) -> None:
-                keys.unsettled = 0
+                if counted:
+                    keys.unsettled = 0
 
             try:
                 return self.pool.change(step, settle)

@@ -12,6 +12,7 @@ import hvac
 
 from hvac.adapters import Adapter
 
+from strongroom.errors import BackendUnavailableError
 from strongroom_vault.replies import RefusedError, Reply
 from strongroom_vault.transport import READS, Transport
 
@@ -19,15 +20,20 @@ from strongroom_vault.transport import READS, Transport
 class Tokens(Protocol):
     """Where the token comes from that a request shows."""
 
-    def current(self) -> str:
-        """Return a token, having logged in if need be."""
+    def current(self, limit: float) -> str:
+        """Return a token, having logged in if need be.
 
-    def cures(self, token: str, reply: Reply, *, again: bool = False) -> bool:
+        Args:
+            limit: How many seconds there are to wait for another thread that logs in.
+        """
+
+    def cures(self, token: str, reply: Reply, limit: float, *, again: bool = False) -> bool:
         """Tell whether a refused request may be sent once more, since there is another token now.
 
         Args:
             token: What it showed.
             reply: The refusal.
+            limit: As above.
             again: Whether this request was refused with another token before: then it may not, and the
                 new token is known to be good, so that this is a denial, which ``reply`` then says.
         """
@@ -111,7 +117,7 @@ class VaultAdapter(Adapter):  # type: ignore[misc]  # hvac has no types
             content: What to send, as JSON.
             parameters: The query.
             wrap_ttl: For how long the answer is to stay wrapped, such as ``60s``.
-            timeout: How many seconds it may take.
+            timeout: How many seconds it may take, with all that is done for the token; the target's own unless given.
             repeatable: Whether this one may be sent twice; as its method is, and as this was made, unless given.
 
         Raises:
@@ -127,20 +133,23 @@ class VaultAdapter(Adapter):  # type: ignore[misc]  # hvac has no types
         path = "/" + url.lstrip("/") + (f"?{urlencode(parameters)}" if parameters else "")
         if repeatable is None:
             repeatable = self._repeatable or method in READS
-        again = False
+        clock = self._transport.clock
+        left = self._transport.target.timeout if timeout is None else timeout
+        end, again, token = clock() + left, False, None
         try:
             while True:
-                token = self._tokens.current() if self._tokens is not None else None
-                if token is not None:
-                    sent["X-Vault-Token"] = token
-                reply = self._transport.send(
-                    method, path, headers=sent, body=body, repeatable=repeatable, timeout=timeout
-                )
+                if self._tokens is not None:
+                    sent["X-Vault-Token"] = token = self._tokens.current(left)
+                    left = end - clock()
+                    if left <= 0.0:
+                        raise _late()
+                reply = self._transport.send(method, path, headers=sent, body=body, repeatable=repeatable, timeout=left)
                 if reply.status < 400:
                     return reply
-                if token is None or self._tokens is None or not self._tokens.cures(token, reply, again=again):
+                left = end - clock()
+                if token is None or self._tokens is None or not self._tokens.cures(token, reply, left, again=again):
                     raise RefusedError(reply)
-                again = True
+                left, again = end - clock(), True
         finally:
             # An error's traceback keeps this frame, and some programs print what is in it.
             sent = {}
@@ -156,3 +165,9 @@ class VaultAdapter(Adapter):  # type: ignore[misc]  # hvac has no types
 
     def close(self) -> None:
         """Do nothing: whoever made the transport closes it."""
+
+
+def _late() -> BackendUnavailableError:
+    return BackendUnavailableError(
+        "logging in has left no time for the request", code="timeout", hint="try again, or allow more time"
+    )

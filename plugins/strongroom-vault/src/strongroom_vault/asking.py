@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from strongroom.errors import StrongroomError
 from strongroom_vault.adapter import VaultAdapter
 from strongroom_vault.replies import RefusedError, Reply
 
@@ -36,7 +35,8 @@ class AskingAdapter(VaultAdapter):
             )
         except RefusedError as refused:
             return refused.reply
-        except StrongroomError as error:
+        # Ctrl-C, too.
+        except BaseException as error:  # noqa: BLE001  # raised again below
             failure = bare(error)
         raise failure
 

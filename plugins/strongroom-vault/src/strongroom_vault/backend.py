@@ -55,6 +55,7 @@ from strongroom_vault.asking import AskingAdapter
 from strongroom_vault.dynamic import Dynamic
 from strongroom_vault.health import Examination
 from strongroom_vault.kv import KeyValue
+from strongroom_vault.paths import quoted
 from strongroom_vault.settings import VaultSettings
 from strongroom_vault.target import Target, resolve
 from strongroom_vault.tokens import TokenKeeper
@@ -83,9 +84,7 @@ class VaultBackend(Backend, Recoverable, Describing, Leasing, Encrypting):
         self._dynamic = Dynamic(adapter, self._tokens, settings.dynamic, settings.parameters)
         repeating = AskingAdapter(transport, self._tokens, namespace=transport.target.namespace, repeatable=True)
         self._transit = Transit(repeating, adapter, settings.transit)
-        self._examination = Examination(
-            adapter, transport, self._tokens, method=settings.auth.method, mount=settings.mount
-        )
+        self._examination = Examination(adapter, transport, self._tokens, settings)
 
     @classmethod
     def open(cls, settings: VaultSettings) -> Self:
@@ -197,8 +196,9 @@ class VaultBackend(Backend, Recoverable, Describing, Leasing, Encrypting):
 def _address(settings: VaultSettings, target: Target) -> str:
     """Return what tells this engine's secrets from another's; a URL may hold a password, which is left out."""
     servers = sorted(_without_credentials(address) for address in target.addresses)
-    where = [",".join(servers), target.namespace, settings.mount.strip("/"), settings.prefix.strip("/")]
-    return "vault:" + ":".join(where)
+    # Quoted, since a colon may be in any of them.
+    where = [quoted(path) for path in (target.namespace, settings.mount.strip("/"), settings.prefix.strip("/"))]
+    return ":".join(["vault", ",".join(servers), *where])
 
 
 def _without_credentials(address: str) -> str:

@@ -41,7 +41,7 @@ def retry_after(text: str | None, now: datetime | None = None) -> float | None:
         return float(text)
     try:
         when = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
@@ -61,7 +61,8 @@ class Bucket:
         self._rate = rate
         self._burst = burst
         self._clock = clock
-        self._lock = threading.Lock()
+        # A signal's handler may ask while its own thread is in here.
+        self._lock = threading.RLock()
         self._tokens = float(burst)
         self._at = clock()
 

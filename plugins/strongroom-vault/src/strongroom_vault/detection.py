@@ -4,11 +4,50 @@ from __future__ import annotations
 
 import threading
 
-from strongroom.errors import AccessDeniedError, BackendError, ConfigurationError, StrongroomError
+from typing import Final
+
+from strongroom.errors import (
+    AccessDeniedError,
+    BackendError,
+    BackendUnavailableError,
+    ConfigurationError,
+    StrongroomError,
+)
 from strongroom_vault.asking import AskingAdapter
-from strongroom_vault.faults import is_versioned, misplaced, refusal, token_refused
+from strongroom_vault.faults import foreign, is_of_2, is_versioned, misplaced, nothing_there, refusal, token_refused
 from strongroom_vault.paths import Paths, quoted
 from strongroom_vault.replies import Reply
+
+_KINDS: Final = frozenset({"kv", "generic", "cubbyhole"})
+"""What the mount table calls engines that keep values."""
+
+
+def version_told(reply: Reply, mount: str) -> int:
+    """Return the version, 1 or 2, of an engine from what the mount table says of it.
+
+    Args:
+        reply: The answer to the question for its entry.
+        mount: Where it is meant to be.
+
+    Raises:
+        ConfigurationError: It is elsewhere, or keeps no values.
+        StrongroomError: The answer is none.
+    """
+    what = f"finding out the version of the engine at {mount}"
+    if reply.status != 200:
+        raise refusal(reply, what)
+    if "path" not in reply.data:
+        raise foreign(what)
+    real = str(reply.data["path"]).strip("/")
+    if real != mount:
+        raise ConfigurationError(
+            f"there is no engine at {mount}, but one at {real}",
+            hint=f'set mount to "{real}", and the rest as `prefix`',
+        )
+    if reply.data.get("type", "kv") not in _KINDS:
+        raise ConfigurationError(f"the engine at {mount} is of another kind than key-value", hint="check `mount`")
+    options = reply.data.get("options") or {}
+    return 2 if str(options.get("version", "1")) == "2" else 1
 
 
 class Detection:
@@ -29,11 +68,8 @@ class Detection:
         # A signal's handler may read while its own thread is in here.
         self._lock = threading.RLock()
         self._found: int | None = None
-
-    @property
-    def found(self) -> int | None:
-        """The version, 1 or 2, once it is known."""
-        return self._found
+        self._outages = 0
+        self._outage: BackendUnavailableError | None = None
 
     def version(self, path: str, method: str = "GET") -> int:
         """Return the engine's version, 1 or 2.
@@ -46,10 +82,25 @@ class Detection:
             ConfigurationError: It cannot be found out, or there is no such engine.
             StrongroomError: The server does not answer, or refuses the token.
         """
+        before = self._outages
         with self._lock:
-            if self._found is None:
+            if self._found is not None:
+                return self._found
+            if self._outage is not None and self._outages > before:
+                # Another thread was told so while this one waited for it.
+                raise self._outage.again()
+            try:
                 self._found = self._in_table() or self._by_asking(path, method)
+            except BackendUnavailableError as error:
+                self._outage = error.again()
+                self._outages += 1
+                raise
             return self._found
+
+    def forget(self) -> None:
+        """Find it out anew when it is needed next."""
+        with self._lock:
+            self._found = None
 
     def after_fork(self) -> None:
         """Use another lock in a forked child: a thread of the parent may hold this one."""
@@ -58,26 +109,15 @@ class Detection:
     def _in_table(self) -> int | None:
         mount = self._paths.mount
         reply = self._adapter.request("GET", f"/v1/sys/internal/ui/mounts/{quoted(mount)}")
-        if token_refused(reply):
-            raise refusal(reply, f"finding out the version of the engine at {mount}")
-        if reply.status in {403, 404}:
+        if reply.status in {403, 404} and not token_refused(reply):
             return None
-        if reply.status != 200:
-            raise refusal(reply, f"finding out the version of the engine at {mount}")
-        real = str(reply.data.get("path", f"{mount}/")).strip("/")
-        if real != mount:
-            raise ConfigurationError(
-                f"there is no engine at {mount}, but one at {real}",
-                hint=f'set mount to "{real}", and the rest as `prefix`',
-            )
-        options = reply.data.get("options") or {}
-        return 2 if str(options.get("version", "1")) == "2" else 1
+        return version_told(reply, mount)
 
     def _by_asking(self, path: str, method: str) -> int:
         mount = self._paths.mount
         below = "metadata" if method == "LIST" else "data"
         first = self._adapter.request(method, f"/v1/{quoted(f'{mount}/{below}/{path}')}")
-        if _is_of_2(first):
+        if is_of_2(first):
             return 2
         second = self._adapter.request(method, f"/v1/{quoted(f'{mount}/{path}')}")
         if is_versioned(second):
@@ -85,9 +125,9 @@ class Detection:
         trouble = misplaced(first, f"finding out the version of the engine at {mount}")
         if trouble is not None:
             raise trouble
-        if second.status in {200, 404}:
+        if second.status == 200 or nothing_there(second):
             return 1
-        if first.status in {200, 404} and second.status == 403:
+        if second.status == 403 and (nothing_there(first) or (first.status == 200 and method == "LIST")):
             # Policies let us ask in one of the two ways.
             return 2
         raise self._unclear(first, second)
@@ -99,8 +139,3 @@ class Detection:
             f"{what}the server answers with HTTP status {first.status}, as version 1 with {second.status}",
             hint="set kv_version to 1 or 2, and see whether the token's policies allow this path",
         )
-
-
-def _is_of_2(reply: Reply) -> bool:
-    metadata = reply.data.get("metadata")
-    return isinstance(metadata, dict) and "version" in metadata

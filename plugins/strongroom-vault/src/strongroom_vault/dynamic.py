@@ -46,11 +46,8 @@ _DATE_SECONDS: Final = 1.0
 class Tokens(Protocol):
     """What is to be known of the token under which the server grants leases."""
 
-    def current(self) -> str:
-        """Return it."""
-
-    def remaining(self) -> float:
-        """Return how many seconds it has left; infinity if it does not end or that is not known."""
+    def tenure(self) -> tuple[int, float]:
+        """Return its number, another one for each token, and how many seconds it has left, maybe infinitely many."""
 
 
 class Dynamic(Leasing):
@@ -97,6 +94,7 @@ class Dynamic(Leasing):
         path = f"/v1/{quoted(self._paths.inside(name))}"
         content = None if pattern is None else self._parameters[pattern]
         method = "GET" if pattern is None else "POST"
+        before = self._lives.tenure()
         reply = _asked(lambda: self._adapter.request(method, path, json=content, repeatable=False))
         outcome = _refused_read(reply, name) if reply.status >= 400 else _lease(reply, name)
         if isinstance(outcome, StrongroomError):
@@ -108,7 +106,7 @@ class Dynamic(Leasing):
             # Each answer is another credential, and has another id.
             version=reply.request_id or secrets.token_hex(16),
             request_id=reply.request_id,
-            lease=self._lives.noted(outcome),
+            lease=self._lives.noted(outcome, before),
         )
 
     def renew_lease(self, request: RenewLeaseRequest) -> RenewLeaseResult:
@@ -166,26 +164,39 @@ class _Lives:
         # By id: which token that was, and its end. Single steps on a dictionary need no lock.
         self._ends: dict[str, tuple[int, float]] = {}
 
-    def noted(self, lease: Lease) -> Lease:
-        """Return a new lease with no more time than its token has."""
+    def tenure(self) -> tuple[int, float]:
+        """Return which token there is, by its number, and its end on the clock. 0 stands for none."""
+        serial, left = self._tokens.tenure()
+        return serial, self._clock() + left
+
+    def noted(self, lease: Lease, before: tuple[int, float]) -> Lease:
+        """Return a new lease with no more time than its token has.
+
+        Args:
+            lease: What the server has granted.
+            before: Which token there was before it was asked for.
+        """
         now = self._clock()
-        end = now + self._tokens.remaining()
+        serial, end = self.tenure()
+        if before[0] not in (0, serial):
+            # It was replaced meanwhile, so it may have been either.
+            serial, end = 0, min(before[1], end)
         for ended in [one for one, (_, at) in list(self._ends.items()) if at <= now]:
             self._ends.pop(ended, None)
         # One without an id, such as a certificate, does not end with the token.
         if not lease.id or end == math.inf:
             return lease
-        self._ends[lease.id] = (hash(self._tokens.current()), end)
-        return lease.replace(seconds=min(lease.seconds, end - now))
+        self._ends[lease.id] = (serial, end)
+        return lease.replace(seconds=max(0.0, min(lease.seconds, end - now)))
 
     def renewed(self, lease: Lease) -> Lease:
         """Return a renewed lease with no more time than the token has that it was granted under."""
-        now = self._clock()
-        token, end = self._ends.get(lease.id, (None, math.inf))
-        if token == hash(self._tokens.current()):
-            end = now + self._tokens.remaining()
-            self._ends[lease.id] = (token, end)
-        return lease.replace(seconds=max(0.0, min(lease.seconds, end - now)))
+        serial, end = self._ends.get(lease.id, (0, math.inf))
+        known, known_end = self.tenure()
+        if serial and serial == known:
+            end = known_end
+            self._ends[lease.id] = (serial, end)
+        return lease.replace(seconds=max(0.0, min(lease.seconds, end - self._clock())))
 
     def forget(self, lease: Lease) -> None:
         """Forget a lease that has ended."""
@@ -200,7 +211,8 @@ def _asked(call: Callable[[], Reply]) -> Reply:
     """Return an answer, or raise why there is none from where no lease's id is known."""
     try:
         return call()
-    except StrongroomError as error:
+    # Ctrl-C, too.
+    except BaseException as error:  # noqa: BLE001  # raised again below
         failure = bare(error)
     raise failure
 

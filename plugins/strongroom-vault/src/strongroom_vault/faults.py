@@ -11,6 +11,7 @@ from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
     InvalidNameError,
+    InvalidValueError,
     SecretDeletedError,
     SecretNotFoundError,
     StrongroomError,
@@ -25,8 +26,11 @@ _INVALID: Final = "invalid token"
 """What newer servers add in that case."""
 _NO_ENGINE: Final = "no handler for route"
 _NO_NAMESPACE: Final = "namespace not found"
+_NO_PATH: Final = "unsupported path"
+"""What an engine of another kind says, whatever it is asked for as if it kept values."""
 _VERSIONED: Final = "versioned K/V"
 _TOO_LARGE: Final = "too large"
+_TOO_COMPLEX: Final = "high complexity"
 _UPGRADING: Final = "Upgrading from non-versioned"
 """An engine of version 2 says so for a moment after it has been mounted, too."""
 
@@ -46,6 +50,14 @@ def is_versioned(reply: Reply) -> bool:
     return reply.status == 404 and _VERSIONED in _warnings(reply)
 
 
+def is_of_2(reply: Reply) -> bool:
+    """Tell whether an answer is what an engine of version 2 gives for a version, be that deleted or not."""
+    metadata, fields = reply.data.get("metadata"), reply.data.get("data", "")
+    is_one = isinstance(metadata, dict) and "version" in metadata and (fields is None or isinstance(fields, dict))
+    del metadata, fields  # in version 1 they may be values, and an error's traceback would keep them
+    return is_one
+
+
 def refusal(reply: Reply, what: str, *, name: str | None = None, size: int = 0) -> StrongroomError:
     """Return the error for an answer of status 400 or above that has no meaning of its own for the operation.
 
@@ -63,8 +75,11 @@ def refusal(reply: Reply, what: str, *, name: str | None = None, size: int = 0) 
         return AccessDeniedError(
             f"the server does not allow {what}", name=name, hint="ask for a policy that does; see the token's policies"
         )
-    if reply.status == 404:
-        return misplaced(reply, what, name) or SecretNotFoundError(f"there is nothing for {what}", name=name)
+    misplacement = misplaced(reply, what, name)
+    if misplacement is not None:
+        return misplacement
+    if reply.status == 404 and not reply.errors:
+        return SecretNotFoundError(f"there is nothing for {what}", name=name)
     if reply.status == 413 or _TOO_LARGE in reply.errors:
         return ValueTooLargeError(
             f"the server found the request for {what} too large",
@@ -72,6 +87,12 @@ def refusal(reply: Reply, what: str, *, name: str | None = None, size: int = 0) 
             limit=max(size - 1, 0),
             name=name,
             hint="set max_value to what the server takes, and store a smaller value",
+        )
+    if _TOO_COMPLEX in reply.errors:
+        return InvalidValueError(
+            f"the server found the request for {what} to have too many members or levels",
+            name=name,
+            hint="store the value as one text, rather than as fields",
         )
     if _UPGRADING in reply.errors:
         return BackendUnavailableError(f"the engine is being upgraded, so {what} is not possible yet", name=name)
@@ -86,16 +107,29 @@ def refusal(reply: Reply, what: str, *, name: str | None = None, size: int = 0) 
 
 
 def misplaced(reply: Reply, what: str, name: str | None = None) -> ConfigurationError | None:
-    """Return the error for a 404 that says that no such engine was asked, or nothing if it says something else."""
+    """Return the error for a 404 that says that no such engine was asked, or nothing for any other answer."""
+    if reply.status != 404:
+        return None
     if _NO_ENGINE in reply.errors:
         trouble, hint = "there is no engine", "check `mount`, and that `namespace` is the one it is in"
+    elif _NO_PATH in reply.errors:
+        trouble, hint = "there is an engine of another kind", "check `mount`"
     elif _NO_NAMESPACE in reply.errors:
         trouble, hint = "there is no such namespace", "check `namespace`"
     elif is_versioned(reply):
-        trouble, hint = "the engine keeps versions", 'set kv_version to 2, or to "detect"'
+        return versioned(what, name)
     else:
         return None
     return ConfigurationError(f"{trouble} where the server was asked in {what}", name=name, hint=hint)
+
+
+def versioned(what: str, name: str | None = None) -> ConfigurationError:
+    """Return the error for an engine of version 2 that was asked as if it were one of version 1."""
+    return ConfigurationError(
+        f"the engine keeps versions where the server was asked in {what}",
+        name=name,
+        hint='set kv_version to 2, or to "detect"',
+    )
 
 
 def _warnings(reply: Reply) -> str:
@@ -137,10 +171,23 @@ def gone(name: str, seen: Seen) -> SecretDeletedError:
     )
 
 
-def misfit(what: str, name: str | None = None) -> ConfigurationError:
-    """Return the error for an answer that an engine of version 2 does not give."""
+def misfit(what: str, name: str | None = None, *, done: str = "") -> ConfigurationError:
+    """Return the error for an answer that an engine of version 2 does not give.
+
+    Args:
+        what: What was tried, such as ``reading app/key``.
+        name: The secret's name, where one is concerned.
+        done: What came of it all the same.
+    """
     return ConfigurationError(
-        f"the engine that was asked in {what} is not one of version 2",
+        f"the engine that was asked in {what} is not one of version 2" + (f", and {done}" if done else ""),
         name=name,
         hint='set kv_version to 1, or to "detect"',
+    )
+
+
+def foreign(what: str, name: str | None = None) -> BackendError:
+    """Return the error for an answer that no key-value engine gives."""
+    return BackendError(
+        f"the answer to {what} is not that of a key-value engine", name=name, hint="check the address, and `mount`"
     )

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 
 from strongroom.contracts import KeySource
-from strongroom.errors import AuthenticationError, ConfigurationError, StrongroomError
+from strongroom.errors import AuthenticationError, BackendUnavailableError, ConfigurationError, StrongroomError
 from strongroom.model import SecretValue
 from strongroom_vault.life import FIRST_DELAY, LONGEST_DELAY
 
@@ -20,13 +20,22 @@ class Flight:
         self.done = threading.Event()
         self.error: StrongroomError | None = None
 
-    def wait(self) -> None:
+    def wait(self, limit: float) -> None:
         """Wait until it has ended.
+
+        Args:
+            limit: For how many seconds at most.
 
         Raises:
             StrongroomError: What it failed with.
+            BackendUnavailableError: It has not ended in time.
         """
-        self.done.wait()
+        if not self.done.wait(max(0.0, min(limit, threading.TIMEOUT_MAX))):
+            raise BackendUnavailableError(
+                "the login that another thread has begun takes longer than there is time",
+                code="timeout",
+                hint="try again, or allow more time",
+            )
         if self.error is not None:
             raise self.error.again()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from strongroom_vault.asking import AskingAdapter
-from strongroom_vault.faults import nothing_there, refusal
+from strongroom_vault.faults import foreign, nothing_there, refusal, token_refused
 from strongroom_vault.history import history, server_time
 from strongroom_vault.listing import Folder
 from strongroom_vault.paths import Paths, quoted
@@ -20,10 +20,13 @@ def keys_of(reply: Reply, folder: str) -> list[str]:
     """
     if nothing_there(reply):
         return []
+    what = f"listing {folder or 'the whole engine'}"
     if reply.status != 200:
-        raise refusal(reply, f"listing {folder or 'the whole engine'}")
+        raise refusal(reply, what)
     keys = reply.data.get("keys")
-    return [str(key) for key in keys] if isinstance(keys, list) else []
+    if not isinstance(keys, list):
+        raise foreign(what)
+    return [str(key) for key in keys]
 
 
 def divided(keys: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -85,7 +88,7 @@ class FoldersOf2:
         reply = self._kv.read_secret_metadata(path, self._paths.mount)
         if nothing_there(reply):
             return False
-        if reply.status == 403:
+        if reply.status == 403 and not token_refused(reply):
             return True
         if reply.status != 200:
             raise refusal(reply, f"listing {path}")

@@ -10,9 +10,11 @@ from typing import Final
 from strongroom.contracts import Health, HealthState
 from strongroom.errors import StrongroomError
 from strongroom_vault.asking import AskingAdapter
+from strongroom_vault.detection import version_told
 from strongroom_vault.faults import misplaced, refusal, token_refused
 from strongroom_vault.paths import quoted
 from strongroom_vault.replies import Reply
+from strongroom_vault.settings import DETECT, VaultSettings
 from strongroom_vault.tokens import TokenKeeper
 from strongroom_vault.transport import Transport
 
@@ -38,18 +40,18 @@ class Examination:
         adapter: The way to the server with our token.
         transport: The way to the server without.
         tokens: Has our token.
-        method: How we log in.
-        mount: Where the engine for secrets is.
+        settings: Say how we log in, where the engine for secrets is, and which version it is to have.
     """
 
     def __init__(
-        self, adapter: AskingAdapter, transport: Transport, tokens: TokenKeeper, *, method: str, mount: str
+        self, adapter: AskingAdapter, transport: Transport, tokens: TokenKeeper, settings: VaultSettings
     ) -> None:
         self._adapter = adapter
         self._transport = transport
         self._tokens = tokens
-        self._method = method
-        self._mount = mount.strip("/")
+        self._method = settings.auth.method
+        self._mount = settings.mount.strip("/")
+        self._version = settings.kv_version
 
     def health(self) -> Health:
         """Say how the server is, which takes no token, and if it can be used, how our token and the engine are."""
@@ -108,8 +110,20 @@ class Examination:
                 facts=self._all(facts),
             )
         # What else is refused here says nothing about the secrets: the path is there for people's pages only.
-        seen = "reachable" if reply.status == 200 else "not told"
-        return Health(state=HealthState.UP, facts=self._all((*facts, ("mount", seen))))
+        if reply.status != 200:
+            return Health(state=HealthState.UP, facts=self._all((*facts, ("mount", "not told"))))
+        state, reason, hint = HealthState.DEGRADED, "", ""
+        try:
+            version = version_told(reply, self._mount)
+        except StrongroomError as error:
+            reason, hint = error.what, error.hint
+        else:
+            facts = (*facts, ("mount", "reachable"), ("kv_version", str(version)))
+            if self._version in (DETECT, version):
+                state = HealthState.UP
+            else:
+                reason, hint = f"the engine at {self._mount} has another version", f"set kv_version to {version}"
+        return Health(state=state, reason=reason, hint=hint, facts=self._all(facts))
 
     @staticmethod
     def _told(reply: Reply, state: str) -> Facts:

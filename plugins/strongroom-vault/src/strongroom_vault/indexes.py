@@ -31,7 +31,7 @@ class Index:
         self.headers: dict[str, str] = {}
         self.changing: dict[str, str] = {}
         self._newest: tuple[str, int] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def note(self, index: str | None) -> None:
         """Take up the header of an answer to a write.
@@ -68,7 +68,7 @@ class Index:
 
     def after_fork(self) -> None:
         """Take a lock of one's own in a forked child: another thread of the parent may have held it."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def _learn(self, parsed: tuple[str, int] | None) -> None:
         self.changing = {} if parsed is None else beyond_all(parsed[0])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from strongroom.contracts import (
     AnnotateRequest,
     AnnotateResult,
@@ -23,7 +26,7 @@ from strongroom.contracts import (
     WriteRequest,
     WriteResult,
 )
-from strongroom.model import SecretName
+from strongroom.errors import ConfigurationError
 from strongroom_vault.asking import AskingAdapter
 from strongroom_vault.detection import Detection
 from strongroom_vault.engine import Engine
@@ -50,7 +53,8 @@ class KeyValue(Engine):
             2: KeyValue2(adapter, self._paths, codec),
         }
         self._detection = Detection(adapter, self._paths)
-        self._engine = None if settings.kv_version == DETECT else self._engines[int(settings.kv_version)]
+        self._detects = settings.kv_version == DETECT
+        self._engine = None if self._detects else self._engines[int(settings.kv_version)]
 
     @property
     def capabilities(self) -> frozenset[Capability] | None:
@@ -59,48 +63,63 @@ class KeyValue(Engine):
 
     def read(self, request: ReadRequest) -> ReadResult:
         """Return a secret; see ``Backend.read``."""
-        return self._for(request.name).read(request)
+        with self._at(self._paths.inside(request.name)) as engine:
+            return engine.read(request)
 
     def write(self, request: WriteRequest) -> WriteResult:
         """Create or update a secret; see ``Backend.write``."""
-        return self._for(request.name).write(request)
+        with self._at(self._paths.inside(request.name)) as engine:
+            return engine.write(request)
 
     def delete(self, request: DeleteRequest) -> DeleteResult:
         """Delete a secret; see ``Backend.delete``."""
-        return self._for(request.name).delete(request)
+        with self._at(self._paths.inside(request.name)) as engine:
+            return engine.delete(request)
 
     def list(self, request: ListRequest) -> ListResult:
         """Return names; see ``Backend.list``."""
-        engine = self._engine or self._detected(self._paths.folder(request.prefix), "LIST")
-        return engine.list(request)
+        with self._at(self._paths.folder(request.prefix), "LIST") as engine:
+            return engine.list(request)
 
     def versions(self, request: VersionsRequest) -> VersionsResult:
         """Return the versions of a secret; see ``Backend.versions``."""
-        return self._for(request.name).versions(request)
+        with self._at(self._paths.inside(request.name)) as engine:
+            return engine.versions(request)
 
     def undelete(self, request: UndeleteRequest) -> UndeleteResult:
         """Bring a version back; see ``Recoverable.undelete``."""
-        return self._for(request.name).undelete(request)
+        with self._at(self._paths.inside(request.name)) as engine:
+            return engine.undelete(request)
 
     def destroy(self, request: DestroyRequest) -> DestroyResult:
         """Remove versions for good; see ``Recoverable.destroy``."""
-        return self._for(request.name).destroy(request)
+        with self._at(self._paths.inside(request.name)) as engine:
+            return engine.destroy(request)
 
     def describe(self, request: DescribeRequest) -> DescribeResult:
         """Return what is noted about a secret; see ``Describing.describe``."""
-        return self._for(request.name).describe(request)
+        with self._at(self._paths.inside(request.name)) as engine:
+            return engine.describe(request)
 
     def annotate(self, request: AnnotateRequest) -> AnnotateResult:
         """Replace what is noted about a secret; see ``Describing.annotate``."""
-        return self._for(request.name).annotate(request)
+        with self._at(self._paths.inside(request.name)) as engine:
+            return engine.annotate(request)
 
     def after_fork(self) -> None:
         """Use another lock in a forked child."""
         self._detection.after_fork()
 
-    def _for(self, name: SecretName) -> Engine:
-        return self._engine or self._detected(self._paths.inside(name), "GET")
-
-    def _detected(self, path: str, method: str) -> Engine:
-        self._engine = self._engines[self._detection.version(path, method)]
-        return self._engine
+    @contextmanager
+    def _at(self, path: str, method: str = "GET") -> Iterator[Engine]:
+        """Give the engine; ``path`` and ``method`` are what its version may be found out with."""
+        engine = self._engine or self._engines[self._detection.version(path, method)]
+        self._engine = engine
+        try:
+            yield engine
+        except ConfigurationError:
+            # It may have been upgraded, or another one mounted in its place.
+            if self._detects:
+                self._engine = None
+                self._detection.forget()
+            raise

@@ -28,11 +28,11 @@ from strongroom.contracts import (
     WriteRequest,
     WriteResult,
 )
-from strongroom.errors import InvalidValueError, StrongroomError, UnsupportedOperationError
+from strongroom.errors import InvalidValueError, UnsupportedOperationError
 from strongroom.model import SecretName, SecretValue
 from strongroom_vault.asking import AskingAdapter, bare
 from strongroom_vault.engine import Engine
-from strongroom_vault.faults import missing, nothing_there, refusal
+from strongroom_vault.faults import foreign, is_of_2, missing, nothing_there, refusal, versioned
 from strongroom_vault.folders import FoldersOf1
 from strongroom_vault.listing import listing
 from strongroom_vault.paths import Paths
@@ -76,8 +76,7 @@ class KeyValue1(Engine):
         reply = self._kv.read_secret(self._paths.inside(name), self._paths.mount)
         if nothing_there(reply):
             raise missing(name)
-        if reply.status != 200:
-            raise refusal(reply, f"reading {name}", name=name)
+        _expect_secret(reply, f"reading {name}", name)
         value = self._codec.decode(reply.data)
         if isinstance(value, InvalidValueError):
             raise value
@@ -89,7 +88,7 @@ class KeyValue1(Engine):
         if request.expect_version is not None:
             self._refuse("writing only over an expected version", name)
         reply, version = self._sent(request)
-        if isinstance(reply, StrongroomError):
+        if isinstance(reply, BaseException):
             raise reply
         if reply.status not in _DONE:
             raise refusal(reply, f"writing {name}", name=name, size=len(request.value))
@@ -100,8 +99,11 @@ class KeyValue1(Engine):
         name, path = request.name, self._paths.inside(request.name)
         # The engine offers no way to look but to read; whoever may not is told that it was there.
         found = self._kv.read_secret(path, self._paths.mount)
-        if found.status not in {200, 403} and not nothing_there(found):
-            raise refusal(found, f"deleting {name}", name=name)
+        if found.status != 403 and not nothing_there(found):
+            _expect_secret(found, f"deleting {name}", name)
+            # In version 2 a name such as data/x is the path of the secret x.
+            if is_of_2(found) or {"versions", "current_version"} <= found.data.keys():
+                raise versioned(f"deleting {name}", name)
         reply = self._kv.delete_secret(path, self._paths.mount)
         if reply.status not in _DONE:
             raise refusal(reply, f"deleting {name}", name=name)
@@ -135,7 +137,7 @@ class KeyValue1(Engine):
         """Refuse: the engine keeps no notes; see ``Describing.annotate``."""
         self._refuse("annotating a secret", request.name)
 
-    def _sent(self, request: WriteRequest) -> tuple[Reply | StrongroomError, str]:
+    def _sent(self, request: WriteRequest) -> tuple[Reply | BaseException, str]:
         """Send a value. What goes wrong is returned, for the caller to raise where no variable holds the value."""
         fields = self._codec.encode(request.name, request.value)
         if isinstance(fields, InvalidValueError):
@@ -149,7 +151,8 @@ class KeyValue1(Engine):
             reply = self._kv.create_or_update_secret(
                 self._paths.inside(request.name), fields, method="POST", mount_point=self._paths.mount
             )
-        except StrongroomError as error:
+        # Ctrl-C, too.
+        except BaseException as error:  # noqa: BLE001  # the caller raises it again
             return bare(error), ""
         return reply, self._version(value) if isinstance(value, SecretValue) else ""
 
@@ -163,3 +166,11 @@ class KeyValue1(Engine):
             name=name,
             hint="use an engine of version 2",
         )
+
+
+def _expect_secret(reply: Reply, what: str, name: SecretName) -> None:
+    if reply.status != 200:
+        raise refusal(reply, what, name=name)
+    # The engine takes no secret without fields.
+    if not reply.data:
+        raise foreign(what, name)

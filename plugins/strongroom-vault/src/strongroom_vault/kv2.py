@@ -29,9 +29,9 @@ from strongroom.errors import AccessDeniedError, InvalidValueError, StrongroomEr
 from strongroom.model import SecretName
 from strongroom_vault.asking import AskingAdapter
 from strongroom_vault.engine import Engine
-from strongroom_vault.faults import gone, misfit, missing, nothing_there, refusal
+from strongroom_vault.faults import gone, is_of_2, misfit, missing, nothing_there, refusal
 from strongroom_vault.folders import FoldersOf2
-from strongroom_vault.history import DESTROYED, History, history, moment, server_time
+from strongroom_vault.history import DESTROYED, History, moment
 from strongroom_vault.listing import listing
 from strongroom_vault.lookup import Lookup, state_at_rest
 from strongroom_vault.notes import notes_problem
@@ -58,7 +58,7 @@ class KeyValue2(Engine):
         self._kv = adapter.client().secrets.kv.v2
         self._paths = paths
         self._codec = codec
-        self._lookup = Lookup(self._kv, paths)
+        self._lookup = Lookup(adapter, self._kv, paths)
         self._writes = Writes(self._kv, paths, codec, self._lookup)
         self._folders = FoldersOf2(adapter, self._kv, paths)
 
@@ -74,15 +74,15 @@ class KeyValue2(Engine):
         path = self._paths.inside(name)
         reply = self._kv.read_secret_version(path, version, self._paths.mount, raise_on_deleted_version=True)
         if reply.status != 200:
-            raise _unread(reply, request)
-        metadata, fields = reply.data.get("metadata"), reply.data.get("data")
-        if not isinstance(metadata, dict) or not isinstance(fields, dict):
-            del fields
+            raise self._unread(reply, request)
+        if not is_of_2(reply):
             raise misfit(f"reading {name}", name)
-        value = self._codec.decode(fields)
+        self._lookup.certify()
+        # A version may have been written without any fields, not even none.
+        value = self._codec.decode(reply.data["data"] or {})
         if isinstance(value, InvalidValueError):
-            del fields
             raise value
+        metadata = reply.data["metadata"]
         return ReadResult(
             value=value,
             version=str(metadata["version"]),
@@ -98,6 +98,7 @@ class KeyValue2(Engine):
         """Delete the newest version of a secret, so that it can be brought back; see ``Backend.delete``."""
         name = request.name
         seen = self._lookup.seen(name)
+        self._lookup.ensure_version_2(name, f"deleting {name}")
         # Sent even if nothing was seen: a node that lags behind may not know yet what another one was told.
         reply = self._kv.delete_latest_version_of_secret(self._paths.inside(name), self._paths.mount)
         _expect_done(reply, f"deleting {name}", name)
@@ -107,7 +108,10 @@ class KeyValue2(Engine):
 
     def list(self, request: ListRequest) -> ListResult:
         """Return the names below a prefix; see ``Backend.list``."""
-        return listing(request, self._paths, self._folders.look, self._folders.is_live)
+        found = listing(request, self._paths, self._folders.look, self._folders.is_live)
+        if not found.names and not found.folders:
+            self._lookup.ensure_empty(self._paths.folder(request.prefix))
+        return found
 
     def versions(self, request: VersionsRequest) -> VersionsResult:
         """Return the versions that are kept of a secret; see ``Backend.versions``."""
@@ -176,14 +180,23 @@ class KeyValue2(Engine):
         _expect_done(reply, f"annotating {name}", name)
         return AnnotateResult(request_id=_request_id(reply, looked.request_id))
 
+    def _unread(self, reply: Reply, request: ReadRequest) -> StrongroomError:
+        if reply.status == 404 and is_of_2(reply):
+            self._lookup.certify()
+            metadata = reply.data["metadata"]
+            return gone(request.name, state_at_rest(int(metadata["version"]), metadata, reply))
+        if nothing_there(reply):
+            return missing(request.name, request.version) if request.version else self._lookup.missing(request.name)
+        return refusal(reply, f"reading {request.name}", name=request.name)
+
     def _history_to_destroy(self, name: SecretName) -> tuple[Reply, History | None]:
         """Return what is kept of a secret, or nothing if the server does not let us look, and its answer."""
-        reply = self._lookup.metadata(name)
-        if reply.status == 403:
-            return reply, None
-        if reply.status != 200 and not nothing_there(reply):
-            raise refusal(reply, f"destroying {name}", name=name)
-        return reply, history(reply.data, server_time(reply))
+        reply, what = self._lookup.metadata(name), f"destroying {name}"
+        if reply.status != 403 and reply.status != 200 and not nothing_there(reply):
+            raise refusal(reply, what, name=name)
+        found = None if reply.status == 403 else self._lookup.told(reply, name, what)
+        self._lookup.ensure_version_2(name, what)
+        return reply, found
 
 
 def _request_id(reply: Reply, looked: str | None) -> str | None:
@@ -202,20 +215,6 @@ def _any_left(name: SecretName, found: History, numbers: list[int]) -> bool:
     return any(found.of(number).state != DESTROYED for number in numbers)
 
 
-def _unread(reply: Reply, request: ReadRequest) -> StrongroomError:
-    metadata = reply.data.get("metadata")
-    if reply.status == 404 and isinstance(metadata, dict):
-        return gone(request.name, state_at_rest(int(metadata["version"]), metadata, reply))
-    if nothing_there(reply):
-        return missing(request.name, request.version)
-    return refusal(reply, f"reading {request.name}", name=request.name)
-
-
 def _expect_done(reply: Reply, what: str, name: SecretName) -> None:
     if reply.status not in _DONE:
         raise refusal(reply, what, name=name)
-
-
-def _id_of(reply: Reply, looked: str | None) -> str | None:
-    """Return the id of a change's request; an answer without a body names none, so then that of the look before it."""
-    return reply.request_id or looked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 
@@ -19,6 +20,7 @@ CAPPED: Final = 0.9
 FIRST_DELAY: Final = 1.0
 LONGEST_DELAY: Final = 30.0
 """After a failure it is tried again later and later, within these seconds."""
+_SERIALS: Final = itertools.count(1)
 
 
 class Life:
@@ -32,6 +34,8 @@ class Life:
     """
 
     def __init__(self, grant: Grant, since: float, draw: Callable[[], float], *, renew: bool = False) -> None:
+        self.serial = next(_SERIALS)
+        """Another number for each token."""
         self.token = grant.token.reveal_text()
         self.configured = grant.configured
         self.batch = grant.batch
@@ -67,6 +71,10 @@ class Life:
             renewable: Whether it can be renewed again.
         """
         self._failures = 0
+        if ttl is None and self.expires < math.inf:
+            # It had an end, which does not go away: there is less than a second to it.
+            self.cannot_renew(since)
+            return
         self._first = self._first or ttl
         capped = ttl is not None and self._first is not None and ttl < CAPPED * self._first
         self.renewable = renewable and not capped

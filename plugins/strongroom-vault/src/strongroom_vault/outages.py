@@ -128,11 +128,13 @@ def ends_early(method: str, status: int, headers: Mapping[str, str], content: by
         content: Its body.
     """
     has_none = method == "HEAD" or status in (204, 304)
-    return not (has_none or content or "Content-Length" in headers or "Transfer-Encoding" in headers)
+    # The length itself may be what is cut off.
+    is_whole = headers.get("Content-Length", "").isdigit() or "Transfer-Encoding" in headers
+    return not (has_none or content or is_whole)
 
 
 def refused(reply: Reply, path: str, content: bytes, *, indexed: bool) -> Reply | Fault | StrongroomError:
-    """Return what an answer of status 400 or above is: an answer, a fault, or an error that no attempt can help.
+    """Return what an answer is that is no plain success: that, a fault, or an error that no attempt can help.
 
     Args:
         reply: The answer.
@@ -151,7 +153,9 @@ def refused(reply: Reply, path: str, content: bytes, *, indexed: bool) -> Reply 
         return BackendError(
             "the server speaks TLS at this port", code="tls_failed", hint="write https:// in the address"
         )
-    if status == 404 and content.strip() and not content.lstrip().startswith(b"{"):
+    if (status == 404 or status < 300) and not reply.body and content.strip() not in (b"", b"{}"):
+        if content.lstrip().startswith(b"{") and not content.rstrip().endswith(b"}"):
+            return broken_off()  # what told its length may have been cut off as well
         return BackendError(
             "the answer is no Vault's or OpenBao's", hint="check the address, and its path if it has one"
         )

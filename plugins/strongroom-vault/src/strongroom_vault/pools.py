@@ -17,9 +17,10 @@ from urllib.request import getproxies_environment, proxy_bypass_environment  # t
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager, make_headers
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from strongroom_vault.target import Target
+from strongroom_vault.tls import Contexts
 
 _LOST: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 """What OpenSSL says when the other side goes away: no word on whether it can be trusted."""
@@ -85,6 +86,13 @@ class _Response(http.client.HTTPResponse):
     def __init__(self, connected: Any, *arguments: Any, **options: Any) -> None:
         super().__init__(_Source(connected), *arguments, **options)  # type: ignore[arg-type]  # it uses makefile only
 
+    def begin(self) -> None:
+        super().begin()
+        # The library takes these for the answer, and what follows would be that of the connection's next request.
+        while 101 < self.status < 200:
+            self.headers = self.msg = None  # type: ignore[assignment]  # as before the first line came
+            super().begin()
+
 
 class _Direct(HTTPConnection):
     """A connection that tells whatever goes wrong before the first byte is sent from what does later."""
@@ -111,6 +119,34 @@ class _Direct(HTTPConnection):
         if self.sock is not None:
             self.sock.settimeout(whole)
 
+    def _new_conn(self) -> socket.socket:
+        """Connect to one of the host's addresses. They share the time that there is, and TLS has what is left."""
+        end = time.monotonic() + (self.timeout or self.connect_timeout)
+        try:
+            found = socket.getaddrinfo(self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            raise NameResolutionError(self.host, self, socket.gaierror(*error.args)) from error
+        problem: OSError = TimeoutError("no address could be tried in time")
+        for number, (family, _, _, _, address) in enumerate(found):
+            try:
+                return self._connected(family, address, end, len(found) - number)
+            except OSError as error:
+                problem = error
+        raise problem
+
+    def _connected(self, family: int, address: Any, end: float, shares: int) -> socket.socket:
+        connected = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            for option in self.socket_options or ():
+                connected.setsockopt(*option)
+            connected.settimeout(max((end - time.monotonic()) / shares, 0.001))
+            connected.connect(address)
+            connected.settimeout(max(end - time.monotonic(), 0.001))
+        except BaseException:
+            connected.close()
+            raise
+        return connected
+
     def _open(self) -> None:
         if self.path is None:
             super().connect()
@@ -121,7 +157,10 @@ class _Direct(HTTPConnection):
 
 
 class _Secure(_Direct, HTTPSConnection):
+    contexts: Contexts
+
     def connect(self) -> None:
+        self.ssl_context = self.contexts.current()
         super().connect()
         # That anybody is accepted has been warned of once; urllib3 would do so at every request.
         self.is_verified = True
@@ -162,25 +201,25 @@ class _SecurePool(HTTPSConnectionPool):
     QueueCls = _Idle  # type: ignore[assignment]  # no more of a queue is used
 
 
-def open_pool(url: str, target: Target, context: ssl.SSLContext | None) -> HTTPConnectionPool:
+def open_pool(url: str, target: Target, contexts: Contexts | None) -> HTTPConnectionPool:
     """Return the pool for a server; nothing is sent yet.
 
     Args:
         url: Its URL.
         target: How it is reached.
-        context: For ``https``.
+        contexts: For ``https``.
     """
     parts = urlsplit(url)
     if parts.scheme == "unix":
         pool: HTTPConnectionPool = _PlainPool("localhost", maxsize=target.connections)
         pool.ConnectionCls = type("_Unix", (_Direct,), {"path": unquote(parts.path)})
-        return _with_timeout(pool, target)
+        return _with_options(pool, target, None)
     options: dict[str, Any] = {"maxsize": target.connections, "socket_options": _SOCKET_OPTIONS}
-    if parts.scheme == "https":
-        options |= {"ssl_context": context, "server_hostname": target.tls.server_name}
+    if parts.scheme == "https" and contexts is not None:
+        options |= {"ssl_context": contexts.current(), "server_hostname": target.tls.server_name}
     manager = _manager(proxy_for(url, target.proxy), options)
     manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
-    return _with_timeout(manager.connection_from_host(parts.hostname, parts.port, parts.scheme), target)
+    return _with_options(manager.connection_from_host(parts.hostname, parts.port, parts.scheme), target, contexts)
 
 
 def drop_idle(pool: HTTPConnectionPool) -> None:
@@ -208,10 +247,11 @@ def proxy_for(url: str, given: str | None) -> str | None:
     return found if "://" in found else f"http://{found}"
 
 
-def _with_timeout(pool: Any, target: Target) -> HTTPConnectionPool:
+def _with_options(pool: Any, target: Target, contexts: Contexts | None) -> HTTPConnectionPool:
     # A class of the pool's own, since urllib3 hands on only those options that it knows.
     base = pool.ConnectionCls
-    pool.ConnectionCls = type(base.__name__, (base,), {"connect_timeout": target.connect_timeout})
+    own = {"connect_timeout": target.connect_timeout, "contexts": contexts}
+    pool.ConnectionCls = type(base.__name__, (base,), own)
     return pool  # type: ignore[no-any-return]  # it is of the class that we gave
 
 

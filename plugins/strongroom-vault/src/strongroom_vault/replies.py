@@ -64,6 +64,7 @@ def _object(content: bytes) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(content)
-    except ValueError:
+    # Deeper than Python goes, or a number of more digits than it takes.
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 
 from typing import Final
@@ -13,7 +12,7 @@ from urllib3 import HTTPConnectionPool
 from strongroom.errors import BackendError
 from strongroom_vault.pools import drop_idle, open_pool
 from strongroom_vault.target import Target
-from strongroom_vault.tls import context_for
+from strongroom_vault.tls import Contexts
 
 MAX_FOUND: Final = 16
 """How many nodes that are not configured are remembered."""
@@ -33,13 +32,14 @@ class Node:
 
     __slots__ = ("before", "host", "name", "pool", "port", "url")
 
-    def __init__(self, url: str, target: Target, context: ssl.SSLContext | None) -> None:
+    def __init__(self, url: str, target: Target, contexts: Contexts | None) -> None:
         parts = urlsplit(url)
         self.url = url
-        self.pool: HTTPConnectionPool = open_pool(url, target, context)
+        self.pool: HTTPConnectionPool = open_pool(url, target, contexts)
         self.host = parts.path if parts.scheme == "unix" else str(parts.hostname)
         self.port = None if parts.scheme == "unix" else parts.port or {"http": 80, "https": 443}[parts.scheme]
-        self.name = self.host if self.port is None else f"{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        self.name = self.host if self.port is None else f"{host}:{self.port}"
         self.before = "" if parts.scheme == "unix" else parts.path
         if parts.scheme == "http" and self.pool.proxy is not None:
             self.before = url  # a proxy wants to know the whole of it
@@ -61,8 +61,9 @@ class Nodes:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._context: ssl.SSLContext | None = None
-        self._lock = threading.Lock()
+        self._contexts: Contexts | None = None
+        # A signal's handler may ask while its own thread is in here.
+        self._lock = threading.RLock()
         self._found: dict[str, Node] = {}
         self.configured = tuple(self._open(url) for url in target.addresses)
         self.current = self.configured[0]
@@ -99,7 +100,11 @@ class Nodes:
                 f"{node.name} sends us to another node, and redirects are off",
                 hint="set redirects = true, or the address of the active node",
             )
-        parts = urlsplit(urljoin(node.url + path, location))
+        try:
+            parts = urlsplit(urljoin(node.url + path, location))
+            port = f":{parts.port}" if parts.port else ""
+        except ValueError:
+            parts, port = urlsplit(""), ""
         wanted, there = unquote(path.partition("?")[0]), unquote(parts.path)
         if parts.scheme not in ("http", "https") or not parts.hostname or not there.endswith(wanted):
             raise BackendError(f"{node.name} sends us to what is no node of its cluster", hint="check the address")
@@ -109,8 +114,12 @@ class Nodes:
                 hint="correct api_addr in the server's configuration",
             )
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        port = f":{parts.port}" if parts.port else ""
         return self._known(f"{parts.scheme}://{host}{port}{there.removesuffix(wanted)}")
+
+    def renew(self) -> None:
+        """Close the connections that nobody uses."""
+        for node in (*self.configured, *self._found.values()):
+            node.renew()
 
     def close(self) -> None:
         """Close all connections."""
@@ -128,6 +137,6 @@ class Nodes:
             return found
 
     def _open(self, url: str) -> Node:
-        if self._context is None and url.startswith("https"):
-            self._context = context_for(self._target.tls)
-        return Node(url, self._target, self._context)
+        if self._contexts is None and url.startswith("https"):
+            self._contexts = Contexts(self._target.tls)
+        return Node(url, self._target, self._contexts)

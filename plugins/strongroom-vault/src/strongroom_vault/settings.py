@@ -105,9 +105,10 @@ class VaultSettings(Record):
     """``any`` node of a cluster, or only the ``active`` one. Either way a read shows whatever this process has
     written; what others have written, any node but the active one shows some milliseconds late."""
     timeout: Seconds | None = None
-    """How long one operation may take over all its attempts; 60 s."""
+    """How long one request may take over all its attempts, with all that is done for the token; 60 s."""
     connect_timeout: Seconds = 5.0
-    """How long connecting to one address may take."""
+    """How long connecting to a server may take, TLS included. Looking its name up comes before that, and takes as long
+    as the system's resolver lets it."""
     attempts: int | None = None
     """How often a request is sent at most; 3."""
     connections: int = 16
@@ -122,3 +123,17 @@ class VaultSettings(Record):
         from strongroom_vault.rules import problems  # most commands never configure a Vault
 
         return problems(self)
+
+    def __repr__(self) -> str:
+        return without_password(super().__repr__(), self.proxy)
+
+
+def without_password(text: str, url: str | None) -> str:
+    """Return a text without the user and password of a proxy that it shows.
+
+    Args:
+        text: The text.
+        url: The proxy's URL, if there is one.
+    """
+    before, at, _ = (url or "").rpartition("@")
+    return text.replace(before + at, before.partition("://")[0] + "://...@") if at else text

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from strongroom.contracts import Record
 from strongroom.errors import ConfigurationError
 from strongroom_vault import environment as env
-from strongroom_vault.settings import TLSSettings, VaultSettings
+from strongroom_vault.settings import TLSSettings, VaultSettings, without_password
 
 SCHEMES: Final = ("http", "https", "unix")
 DEFAULT_TIMEOUT: Final = 60.0
@@ -53,6 +53,9 @@ class Target(Record):
     burst: int = 1
     """How many of them may come at once."""
     redirects: bool = True
+
+    def __repr__(self) -> str:
+        return without_password(super().__repr__(), self.proxy)
 
 
 def resolve(settings: VaultSettings, environment: Mapping[str, str] | None = None) -> Target:
@@ -110,6 +113,8 @@ def address_problem(text: str) -> str:
         return "must be a URL such as https://vault.example.com:8200"
     if parts.username is not None or parts.password is not None:
         return "must not hold a user or a password"
+    if parts.scheme == "unix" and parts.netloc:
+        return "must hold the whole path of the socket, after three slashes"
     if parts.query or parts.fragment or port == 0 or not text.isprintable() or " " in text:
         return "must be a URL without query, fragment or blanks"
     return ""

@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
 
 from strongroom.errors import BackendError, ConfigurationError
 from strongroom_vault.target import Trust
+
+
+class Contexts:
+    """The context of each new connection: another one once a file that it was made from has changed.
+
+    Whoever issues certificates for days or hours replaces them in their place. Threads may share it.
+
+    Args:
+        trust: The settings.
+
+    Raises:
+        ConfigurationError: A file cannot be read, or does not hold what it should.
+    """
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._state = _state_of(trust)
+        self._made = context_for(trust)
+
+    def current(self) -> ssl.SSLContext:
+        """Return the context for a new connection."""
+        state = _state_of(self._trust)
+        if state != self._state:
+            # A certificate and its key are two files: between their changes, or if what is new is bad, the old one
+            # is as good as before.
+            with contextlib.suppress(ConfigurationError):
+                self._made, self._state = context_for(self._trust), state
+        return self._made
 
 
 def context_for(trust: Trust) -> ssl.SSLContext:
@@ -57,6 +86,20 @@ def failure(host: str, problem: ssl.SSLError) -> BackendError:
         code="tls_failed",
         hint="check tls.client_cert if the server asks for one",
     )
+
+
+def _state_of(trust: Trust) -> list[tuple[int, ...]]:
+    """Return what changes with the files that a context is made from."""
+    paths = [path for path in (trust.ca_file, trust.client_cert, trust.client_key) if path is not None]
+    if trust.ca_folder is not None:
+        with contextlib.suppress(OSError):
+            paths += sorted(entry.path for entry in os.scandir(trust.ca_folder))
+    found: list[tuple[int, ...]] = []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            seen = os.stat(path)
+            found.append((seen.st_mtime_ns, seen.st_size, seen.st_ino))
+    return found
 
 
 def _trust_authorities(context: ssl.SSLContext, trust: Trust) -> None:

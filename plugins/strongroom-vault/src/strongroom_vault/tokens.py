@@ -17,12 +17,12 @@ import time
 from collections.abc import Callable
 from typing import Final, Self
 
-from strongroom.errors import AuthenticationError, ClosedError, StrongroomError
+from strongroom.errors import AuthenticationError, BackendError, ClosedError, StrongroomError
 from strongroom_vault.adapter import VaultAdapter
 from strongroom_vault.faults import token_refused
 from strongroom_vault.flight import Flight, Refusal
 from strongroom_vault.life import Life
-from strongroom_vault.login.grants import Login
+from strongroom_vault.login.grants import Login, seconds_in
 from strongroom_vault.login.methods import login_for
 from strongroom_vault.replies import RefusedError, Reply
 from strongroom_vault.settings import AuthSettings
@@ -103,10 +103,13 @@ class TokenKeeper:
         self._thread: threading.Thread | None = None
         self._patient_until = -math.inf
 
-    def current(self) -> str:
+    def current(self, limit: float = math.inf) -> str:
         """Return a token, having logged in if there is none that lasts.
 
         Of several threads one logs in, and the others have its token or its error.
+
+        Args:
+            limit: How many seconds there are to wait for another thread that logs in.
 
         Raises:
             AuthenticationError: The server does not let us in.
@@ -117,7 +120,7 @@ class TokenKeeper:
             life = self._life
             token = self._taken(life)
             if token is None:
-                token = self._log_in(instead_of=life)
+                token = self._log_in(instead_of=life, limit=limit)
             if token is not None:
                 return token
 
@@ -138,7 +141,7 @@ class TokenKeeper:
         life.used = True
         return life.token
 
-    def cures(self, token: str, reply: Reply, *, again: bool = False) -> bool:
+    def cures(self, token: str, reply: Reply, limit: float = math.inf, *, again: bool = False) -> bool:
         """Tell whether a refused request may be sent once more, since there is another token now.
 
         There is none if the refusal is a policy's. Else there is one login, unless another thread
@@ -148,6 +151,7 @@ class TokenKeeper:
         Args:
             token: What the request showed.
             reply: The refusal; it is marked as a denial where the token is known to be good.
+            limit: As for :meth:`current`.
             again: Whether the request was refused with another token before.
 
         Raises:
@@ -165,35 +169,33 @@ class TokenKeeper:
             return False
         # No frame may hold it while the login fails.
         del token
-        self._log_in(instead_of=life, take=False)
+        self._log_in(instead_of=life, take=False, limit=limit)
         return self._life is not life
 
-    def _log_in(self, *, instead_of: Life | None, take: bool = True) -> str | None:
+    def _log_in(self, *, instead_of: Life | None, take: bool = True, limit: float = math.inf) -> str | None:
         """Log in unless somebody else is at it or has been; return the token if it was this thread."""
-        with self._lock:
-            if self._life is not instead_of:
-                return None
-            flight = self._flight
-            # A signal's handler cannot wait for the thread that it interrupts.
-            if flight is None or flight.leader == threading.get_ident():
-                flight, leads = Flight(), True
-                self._flight = flight
-            else:
-                leads = False
-        if not leads:
-            flight.wait()
-            return None
+        ours = Flight()
         try:
-            return self._adopted(self._granted(), take=take)
+            with self._lock:
+                if self._life is not instead_of:
+                    return None
+                other = self._flight
+                # A signal's handler cannot wait for the thread that it interrupts.
+                if other is None or other.leader == ours.leader:
+                    self._flight, other = ours, None
+            if other is None:
+                return self._adopted(self._granted(), take=take)
         except StrongroomError as error:
-            flight.error = error
+            ours.error = error
             self.last_error = error.code
             raise
         finally:
             with self._lock:
-                if self._flight is flight:
+                if self._flight is ours:
                     self._flight = None
-            flight.done.set()
+            ours.done.set()
+        other.wait(limit)
+        return None
 
     def _granted(self) -> Life:
         if self._closed:
@@ -217,14 +219,16 @@ class TokenKeeper:
             if old is not None and old.configured and old.token == life.token:
                 life = old  # it was looked for, and is still the same
             self.last_error = ""
-            closed = self._closed
+            closed, token = self._closed, None
             if not closed:
+                # Before others see it, or they might take all of its uses.
+                token = (self._taken(life) or life.token) if take else None
                 self._life = life
                 self._watch()
         if closed:
             self._give_back(life)
             raise ClosedError("the way to the server was closed during the login")
-        return (self._taken(life) or life.token) if take else None
+        return token
 
     def due(self) -> float:
         """Return when there is something to do for :meth:`step`, on the clock; infinity for never."""
@@ -236,10 +240,14 @@ class TokenKeeper:
         life = self._life
         if life is None or self._clock() < life.due:
             return
-        if life.renewable and self._clock() < life.expires:
-            self._renew_token(life)
-        else:
-            self._replace(life)
+        try:
+            if life.renewable and self._clock() < life.expires:
+                self._renew_token(life)
+            else:
+                self._replace(life)
+        # Whatever a source of credentials or a library of a cloud's raises: nobody else renews.
+        except Exception as error:  # noqa: BLE001  # see above
+            self._stumbled(life, error)
 
     def _renew_token(self, life: Life) -> None:
         since = self._clock()
@@ -253,8 +261,7 @@ class TokenKeeper:
             life.failed(self._clock())
         else:
             auth = reply.body.get("auth") or {}
-            ttl = float(auth.get("lease_duration") or 0) or None
-            life.renewed(since, ttl, renewable=bool(auth.get("renewable")))
+            life.renewed(since, seconds_in(auth), renewable=bool(auth.get("renewable")))
             self.renewals += 1
             self.last_error = ""
 
@@ -282,7 +289,17 @@ class TokenKeeper:
             # To ask again would not help, and may lock us out: the next one who needs a token is told.
             life.rest()
         except StrongroomError:
-            life.failed(self._clock()) if self._clock() < life.expires else life.rest()
+            self._later(life)
+
+    def _stumbled(self, life: Life, error: Exception) -> None:
+        import logging  # a process in which all goes well has no need of it
+
+        logging.getLogger("strongroom.vault").warning("looking after the token failed with %s", type(error).__name__)
+        self.last_error = BackendError.codes[0]
+        self._later(life)
+
+    def _later(self, life: Life) -> None:
+        life.failed(self._clock()) if self._clock() < life.expires else life.rest()
 
     def _watch(self) -> None:
         """Have the thread look at a new token; the lock is held."""
@@ -305,17 +322,18 @@ class TokenKeeper:
                     return
             self.step()
 
-    def remaining(self) -> float:
-        """Return how many seconds the token has left; infinity if it does not end or that is not known.
+    def tenure(self) -> tuple[int, float]:
+        """Return the number of the token, another one for each, and how many seconds that has left.
 
-        What the server leases under a token ends with the token.
+        What the server leases under a token ends with the token. These are infinite if it does not end or that
+        is not known; without a token the number is 0. Nothing is sent, and no use of the token is taken.
         """
         life = self._life
-        return math.inf if life is None else max(0.0, life.expires - self._clock())
+        return (0, math.inf) if life is None else (life.serial, max(0.0, life.expires - self._clock()))
 
     def facts(self) -> tuple[tuple[str, str], ...]:
         """Return what monitoring may want to know of the token, by name."""
-        life, left = self._life, self.remaining()
+        life, (_, left) = self._life, self.tenure()
         found = [("logins", str(self.logins)), ("renewals", str(self.renewals))]
         if life is not None:
             found.append(("token", "configured" if life.configured else "logged in"))
@@ -364,8 +382,8 @@ class _Shown:
     def __init__(self, token: str) -> None:
         self._token = token
 
-    def current(self) -> str:
+    def current(self, limit: float) -> str:  # noqa: ARG002  # it is there
         return self._token
 
-    def cures(self, token: str, reply: Reply, *, again: bool = False) -> bool:  # noqa: ARG002  # nothing does
+    def cures(self, token: str, reply: Reply, limit: float, *, again: bool = False) -> bool:  # noqa: ARG002  # nothing does
         return False

@@ -38,7 +38,7 @@ from strongroom.errors import (
 )
 from strongroom.model import SecretName, SecretValue
 from strongroom_vault.asking import AskingAdapter, bare
-from strongroom_vault.faults import refusal
+from strongroom_vault.faults import misplaced, refusal
 from strongroom_vault.replies import Reply
 
 MAX_REQUEST_BYTES: Final = 32 * 1024 * 1024
@@ -133,7 +133,9 @@ class Transit(Encrypting):
         if reply.status == 400 and any(text in reply.errors for text in _NO_SIGNATURE):
             return VerifySignatureResult(valid=False, request_id=reply.request_id)
         _expect(reply, f"verifying with the key {key}", key, len(message))
-        valid = reply.data.get("valid") is True
+        valid = reply.data.get("valid")
+        if not isinstance(valid, bool):
+            raise _odd(f"verifying with the key {key}", key)
         return VerifySignatureResult(valid=valid, key_version=version, request_id=reply.request_id)
 
     def data_key(self, request: DataKeyRequest) -> DataKeyResult:
@@ -213,7 +215,8 @@ def _asked(call: Callable[[], Reply]) -> Reply:
     """Return the answer; an error comes without the frames in which a plaintext was."""
     try:
         return call()
-    except StrongroomError as error:
+    # Ctrl-C, too.
+    except BaseException as error:  # noqa: BLE001  # raised again below
         failure = bare(error)
     raise failure
 
@@ -312,4 +315,8 @@ def _failure(reply: Reply, what: str, key: SecretName, size: int) -> StrongroomE
             name=key,
             hint="use a key of another type, without derivation; associated data needs an AES-GCM or ChaCha20 key",
         )
+    misplacement = misplaced(reply, what, key)
+    if misplacement is not None:
+        misplacement.hint = "check `transit`, and that `namespace` is the one it is in"
+        return misplacement
     return refusal(reply, what, name=key, size=size)

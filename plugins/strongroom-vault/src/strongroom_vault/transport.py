@@ -26,14 +26,30 @@ READS: Final = frozenset({"GET", "LIST", "SCAN", "HEAD"})
 """The methods that change nothing, as far as other requests can see."""
 MAX_HOPS: Final = 4
 """How often one attempt is sent on by nodes that are not the active one."""
-ASKING_SECONDS: Final = 5.0
-"""How long it may take to find out which node is the active one."""
+ASKING_SECONDS: Final = 2.0
+"""How long one attempt to find out which node is the active one may take."""
+SHARES: Final = 3
+"""An attempt that may be repeated gets at least such a part of the time that is left."""
+LONGEST_WAIT: Final = 86_400.0
+"""Seconds. A socket cannot wait for more than 24 days."""
 
 
 class _Call:
     """A request, and what has become of it so far."""
 
-    __slots__ = ("attempts", "body", "end", "headers", "hops", "method", "path", "repeatable", "resends", "tried")
+    __slots__ = (
+        "attempts",
+        "body",
+        "end",
+        "headers",
+        "hops",
+        "longest",
+        "method",
+        "path",
+        "repeatable",
+        "resends",
+        "tried",
+    )
 
     def __init__(
         self, method: str, path: str, headers: dict[str, str], body: bytes | None, *, repeatable: bool, end: float
@@ -44,6 +60,7 @@ class _Call:
         self.body = body
         self.repeatable = repeatable
         self.end = end
+        self.longest = LONGEST_WAIT
         self.attempts = 0
         self.resends = 0
         self.hops = 0
@@ -65,6 +82,7 @@ class Transport:
 
     Attributes:
         target: The same.
+        clock: The same.
         requests: How many requests were sent, each attempt counted.
         retries: How many of these were sent again.
 
@@ -82,7 +100,7 @@ class Transport:
         self.target = target
         self.requests = 0
         self.retries = 0
-        self._clock = clock
+        self.clock = clock
         self._sleep = sleep
         self._inherited: list[Nodes] = []
         self._index = Index()
@@ -97,7 +115,7 @@ class Transport:
         self._lock = threading.Lock()
         self._nodes = Nodes(self.target)
         rate = self.target.rate_limit
-        self._bucket = backoff.Bucket(rate, self.target.burst, self._clock) if rate is not None else None
+        self._bucket = backoff.Bucket(rate, self.target.burst, self.clock) if rate is not None else None
 
     def send(
         self,
@@ -133,7 +151,7 @@ class Transport:
         """
         if os.getpid() != self._pid:
             self.after_fork()
-        end = self._clock() + (self.target.timeout if timeout is None else timeout)
+        end = self.clock() + (self.target.timeout if timeout is None else timeout)
         call = _Call(method, path, headers, body, repeatable=repeatable, end=end)
         del headers, body
         node = self._first(call)
@@ -151,6 +169,10 @@ class Transport:
         self._index.after_fork()
         self._prepare()
 
+    def reconnect(self) -> None:
+        """Make new connections from now on, for which files of certificates are read again if they have changed."""
+        self._nodes.renew()
+
     def close(self) -> None:
         """Close all connections; twice is no error."""
         if os.getpid() == self._pid:
@@ -158,7 +180,7 @@ class Transport:
 
     def _first(self, call: _Call) -> Node:
         if self._seeking:
-            self._find_active()
+            self._find_active(call.end)
         nodes = self._nodes
         return nodes.current if call.repeatable or nodes.active is None else nodes.active
 
@@ -172,10 +194,10 @@ class Transport:
         if added and call.path.startswith(ANY_STATUS):
             added = {}  # or it would be another node that says how it is
         headers = {**call.headers, **added} if added else call.headers
-        left = call.end - self._clock()
+        left = call.end - self.clock()
         if call.repeatable:
             # A node that hangs must leave time for another one.
-            left /= max(1, self.target.attempts - call.attempts)
+            left /= min(max(1, self.target.attempts - call.attempts), SHARES)
         with self._lock:
             self.requests += 1
         try:
@@ -187,7 +209,7 @@ class Transport:
                 _ONCE,
                 redirect=False,
                 assert_same_host=False,
-                timeout=Timeout(total=max(left, 0.001)),
+                timeout=Timeout(total=min(max(left, 0.001), call.longest)),
             )
         except HTTPError as error:
             return unanswered(error, node.name)
@@ -204,11 +226,12 @@ class Transport:
             self._index.learn(index)
         else:
             self._index.note(index)
-        if answer.status < 300:
+        reply = Reply(answer.status, answer.headers, answer.data)
+        if answer.status < 300 and (reply.body or not answer.data):
             if node not in self._nodes.configured:
                 self._nodes.active = node
-            return Reply(answer.status, answer.headers, answer.data)
-        return self._judged(node, call, Reply(answer.status, answer.headers, answer.data), answer.data, bool(added))
+            return reply
+        return self._judged(node, call, reply, answer.data, bool(added))
 
     def _judged(
         self, node: Node, call: _Call, reply: Reply, content: bytes, indexed: bool
@@ -265,18 +288,18 @@ class Transport:
         untried = [one for one in self._nodes.configured if one not in call.tried] if fault.elsewhere else []
         if fault.sent or not untried:
             call.attempts += 1
-        if call.attempts >= self.target.attempts or self._clock() >= call.end:
+        if call.attempts >= self.target.attempts or self.clock() >= call.end:
             self._give_up(node, call, fault)
         return self._nodes.current if self._nodes.current in untried else next(iter(untried), None)
 
     def _again(self, node: Node, call: _Call, fault: Fault) -> Node:
         """Wait, and begin anew."""
         wait = fault.wait
-        if wait is None:
+        if not wait:  # 0 would be for one client, and there may be many
             # A node sent us to one that does not answer: the cluster will find another leader, which takes a while.
             base = max(fault.base, backoff.ELECTION) if call.hops else fault.base
             wait = backoff.delay(call.attempts, base) if base else 0.0
-        if self._clock() + wait >= call.end:
+        if self.clock() + wait >= call.end:
             self._give_up(node, call, fault)
         call.tried.clear()
         call.hops = 0
@@ -305,14 +328,14 @@ class Transport:
         if wait:
             self._sleep(wait)
 
-    def _find_active(self) -> None:
+    def _find_active(self, end: float) -> None:
         """Ask the active node first, if it is configured, and find the headers with which only it answers."""
         if len(self._nodes.configured) > 1:
-            leader = str(self._ask("/v1/sys/leader").get("leader_address", "")).rstrip("/")
+            leader = str(self._ask("/v1/sys/leader", end).get("leader_address", "")).rstrip("/")
             for node in self._nodes.configured:
                 if node.url == leader:
                     self._nodes.current = node
-        health = {} if self._pinned else self._ask("/v1/sys/health")
+        health = {} if self._pinned else self._ask("/v1/sys/health", end)
         if health.get("enterprise"):
             self._pinned = {"X-Vault-Forward": "active-node"}
         elif isinstance(health.get("cluster_id"), str):
@@ -320,8 +343,9 @@ class Transport:
         # A sealed node, say, does not know its cluster: then the question comes again.
         self._seeking = not self._pinned
 
-    def _ask(self, path: str) -> dict[str, object]:
-        call = _Call("GET", path, {}, None, repeatable=True, end=self._clock() + ASKING_SECONDS)
+    def _ask(self, path: str, end: float) -> dict[str, object]:
+        call = _Call("GET", path, {}, None, repeatable=True, end=end)
+        call.longest = ASKING_SECONDS
         node = self._nodes.current
         outcome = self._once(node, call)
         while not isinstance(outcome, Reply):

@@ -53,7 +53,12 @@ class Codec:
             content = self._single(fields)
             if content is not None:
                 return SecretValue.wrap(content)
-        return SecretValue.wrap(json.dumps(fields, ensure_ascii=False, sort_keys=True))
+        try:
+            return SecretValue.wrap(json.dumps(fields, ensure_ascii=False, sort_keys=True))
+        except RecursionError:
+            return InvalidValueError(
+                "the fields have too many levels to be one JSON text", hint="read it with the server's own command"
+            )
 
     def _single(self, fields: dict[str, Any]) -> str | bytes | None:
         text = fields.get(self._text)

@@ -31,7 +31,8 @@ class Writes:
     The server compares numbers only: the number of a deleted version still fits, and 0,
     'there is none', does not fit where there is a deleted one. To strongroom a deleted
     secret is absent, so its state is looked up: before a write over an expected version,
-    and after one that expected no secret and was refused.
+    and after one that expected no secret and was refused. What is deleted or brought back
+    between that look and the write keeps its number, and so is not noticed.
 
     Args:
         kv: hvac's methods for version 2, above an ``AskingAdapter``.
@@ -60,11 +61,14 @@ class Writes:
             if seen is None or seen.is_live:
                 raise _conflict(request, seen)
             reply = self._sent(request, seen.version)
-        if isinstance(reply, StrongroomError):
+        if isinstance(reply, BaseException):
             raise reply
-        if reply.status != 200:
+        version = reply.data.get("version")
+        if reply.status != 200 or not isinstance(version, int):
             raise self._refused(reply, request)
-        return _result(reply, request.name)
+        self._lookup.certify()
+        created = moment(reply.data.get("created_time"))
+        return WriteResult(version=str(version), created=created, request_id=reply.request_id)
 
     def _number(self, request: WriteRequest) -> int | None:
         """Return the number that the server is to compare with; ``None`` for no comparison."""
@@ -79,15 +83,17 @@ class Writes:
             raise _conflict(request, seen)
         return number
 
-    def _sent(self, request: WriteRequest, number: int | None) -> Reply | StrongroomError:
+    def _sent(self, request: WriteRequest, number: int | None) -> Reply | BaseException:
         """Send a value. What goes wrong is returned, for the caller to raise where no variable holds the value."""
         fields = self._codec.encode(request.name, request.value)
         if isinstance(fields, InvalidValueError):
             return fields
         try:
+            self._lookup.ensure_version_2(request.name, f"writing {request.name}")
             path = self._paths.inside(request.name)
             reply: Reply = self._kv.create_or_update_secret(path, fields, number, self._paths.mount)
-        except StrongroomError as error:
+        # Ctrl-C, too.
+        except BaseException as error:  # noqa: BLE001  # the caller raises it again
             return bare(error)
         return reply
 
@@ -101,7 +107,8 @@ class Writes:
                 hint="pass expect_version: the version that was read, or ABSENT for a new secret",
             )
         if reply.status < 400:
-            return misfit(f"writing {request.name}", request.name)
+            path = self._paths.inside(request.name)
+            return misfit(f"writing {request.name}", request.name, done=f"it has the value as data/{path} now")
         return refusal(reply, f"writing {request.name}", name=request.name, size=len(request.value))
 
 
@@ -141,12 +148,3 @@ def _told(found: str | None) -> str:
     if found is None:
         return "there is another, which the server does not let us see"
     return "there is none" if found == "absent" else f"version {found} is there"
-
-
-def _result(reply: Reply, name: SecretName) -> WriteResult:
-    version = reply.data.get("version")
-    if not isinstance(version, int):
-        raise misfit(f"writing {name}", name)
-    return WriteResult(
-        version=str(version), created=moment(reply.data.get("created_time")), request_id=reply.request_id
-    )

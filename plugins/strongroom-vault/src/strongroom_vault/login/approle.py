@@ -9,7 +9,7 @@ from typing import Final
 import hvac
 
 from strongroom.contracts import KeySource
-from strongroom.errors import AuthenticationError, ConfigurationError, StrongroomError
+from strongroom.errors import AuthenticationError, BackendUnavailableError, ConfigurationError, StrongroomError
 from strongroom.model import SecretValue
 from strongroom_vault.login.grants import Grant, Login, asked, granted, mount_of, text_of, word_of
 from strongroom_vault.settings import AuthSettings
@@ -92,9 +92,12 @@ class Unwrapping:
         Raises:
             AuthenticationError: The token was opened before, has expired, or holds no secret_id.
             ConfigurationError: There is no wrapping token.
-            BackendUnavailableError: The server does not answer.
+            BackendUnavailableError: The server does not answer, or this thread is at it already.
         """
         with self._lock:
+            if self._opening is not None:
+                # A signal's handler, which the opening cannot wait for: sent twice, the content would be lost.
+                raise BackendUnavailableError("the wrapping token is being opened", code="busy", hint="try again")
             token = self._token()
             if token is not None and token != self._sent:
                 self._open(token, client)

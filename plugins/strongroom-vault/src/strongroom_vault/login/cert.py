@@ -37,6 +37,8 @@ class CertificateLogin(Login):
             raise ConfigurationError(
                 "cert needs a client certificate", hint="set tls.client_cert and tls.client_key, or BAO_CLIENT_CERT"
             )
+        # One that is open shows what may have been replaced since, and run out.
+        client.adapter.session.reconnect()
         # hvac's own cert.login wants the files of a certificate for a connection of its own.
         return granted(
             "the login with a TLS certificate",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final
@@ -97,8 +99,9 @@ def asked(what: str, ask: Callable[[], Any], *, hint: str) -> Any:
     try:
         return ask()
     except RefusedError as refused:
-        failure = _refusal(what, refused.reply, hint)
-    except StrongroomError as error:
+        failure: BaseException = _refusal(what, refused.reply, hint)
+    # Ctrl-C, too.
+    except BaseException as error:  # noqa: BLE001  # raised again below
         failure = bare(error)
     # Outside the handler: the frames below hold what was sent in their local variables.
     raise failure
@@ -113,14 +116,35 @@ def granted(what: str, ask: Callable[[], Any], *, hint: str) -> Grant:
             f"the server's answer to {what} holds no token",
             hint="it may ask for a second factor, which no program can give: use another method or role",
         )
-    return Grant(
-        token=SecretValue(str(auth["client_token"])),
-        ttl=float(auth.get("lease_duration") or 0) or None,
-        renewable=bool(auth.get("renewable")),
-        uses=int(auth.get("num_uses") or 0) or None,
-        batch=auth.get("token_type") == "batch",
-        request_id=answer.get("request_id") or None,
-    )
+    try:
+        return Grant(
+            token=SecretValue(str(auth["client_token"])),
+            ttl=seconds_in(auth),
+            renewable=bool(auth.get("renewable")),
+            uses=int(auth.get("num_uses") or 0) or None,
+            batch=auth.get("token_type") == "batch",
+            request_id=answer.get("request_id") or None,
+        )
+    except (TypeError, ValueError, OverflowError):
+        # The token is in them.
+        del answer, auth
+    raise BackendError(f"the server's answer to {what} cannot be understood", hint="see what is between it and us")
+
+
+def seconds_in(auth: dict[str, Any]) -> float | None:
+    """Return how long a token lives by the answer to a login or a renewal; ``None`` if it does not end.
+
+    Args:
+        auth: The part of the answer that is about the token.
+
+    Raises:
+        TypeError: It does not say so in a way that can be understood.
+        ValueError: As above.
+    """
+    seconds = float(auth.get("lease_duration") or 0)
+    if not 0.0 <= seconds < math.inf:
+        raise ValueError("no number of seconds")
+    return seconds or None
 
 
 def mount_of(auth: AuthSettings) -> str:
