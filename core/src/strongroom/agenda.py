@@ -69,10 +69,17 @@ class Agenda:
         else:
             self.plan(held, Step.REPLACE, held.replaced_at)
 
-    def go_on(self, held: Held, started: float) -> None:
-        """Plan for a credential that was renewed at a time."""
-        # Less than was asked for is all that is left until its maximum.
-        if held.lease.renewable and held.lease.seconds >= held.granted:
+    def go_on(self, held: Held, started: float, *, extensible: bool) -> None:
+        """Plan for a credential that was renewed.
+
+        Args:
+            held: Its lease.
+            started: When the renewal was asked for.
+            extensible: Whether one that got less than was asked for may get more the next time.
+        """
+        # Otherwise that is all that is left until its maximum; and what gets ever less comes to an end, too.
+        enough = held.granted / 2 if extensible else held.granted
+        if held.lease.renewable and held.lease.seconds >= enough:
             self.plan(held, Step.RENEW, self._renewal(held, started))
         else:
             self.plan(held, Step.REPLACE, held.replaced_at)

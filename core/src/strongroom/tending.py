@@ -66,6 +66,8 @@ class Tender:
         step = step or (held.step if started < held.ends else Step.END)
         try:
             self._steps.get(step, self._end)(held)
+        except KeyboardInterrupt:
+            raise  # by whoever reads after the end, or ends the program: it is theirs
         # A fault of a plugin, or of ours, must cost neither this lease its care nor the others theirs.
         except BaseException as error:  # noqa: BLE001  # see above
             if step is Step.END:
@@ -101,7 +103,7 @@ class Tender:
         with self._agenda.changed:
             held.renew(result.lease, started)
             if not held.retired:
-                self._agenda.go_on(held, started)
+                self._agenda.go_on(held, started, extensible=result.extensible is True)
             entry, at_once = held.entry, held.step is Step.REPLACE and held.due <= self._clock()
         self.record("renew", held, started, request_id=result.request_id)
         if entry is not None:

@@ -301,6 +301,30 @@ class TestTokenLife:
         now[0] = 7000.0
         assert renewed(dynamic, lease).seconds == 0  # type: ignore[arg-type]  # as above
 
+    def test_one_that_its_token_limits_can_live_longer_as_long_as_that_is_in_use(
+        self, vault: FakeVault, faked: VaultBackend
+    ) -> None:
+        tokens = FakeTokens()
+        dynamic = Dynamic(faked._dynamic._adapter, tokens, PATTERNS, {}, clock=lambda: 1000.0)
+        vault.answer("GET", "/v1/database/creds/app", body=LEASED)
+        vault.answer("PUT", "/v1/sys/leases/renew", body=LEASED)
+        tokens.left = 600.0
+        lease = read(dynamic, APP).lease  # type: ignore[arg-type]  # it has the one method that this needs
+        assert lease is not None
+
+        def renewal(seconds: float) -> tuple[float, bool | None]:
+            assert lease is not None
+            result = dynamic.renew_lease(RenewLeaseRequest(name=SecretName(APP), lease=lease, seconds=seconds))
+            return result.lease.seconds, result.extensible
+
+        tokens.left = 580.0
+        assert renewal(600) == (580, True)
+        # The server has granted less than asked for: that is the lease's own maximum.
+        assert renewal(7200) == (580, False)
+        # The token has been replaced, and ends.
+        tokens.serial, tokens.left = 2, 9000.0
+        assert renewal(600) == (580, False)
+
     def test_one_that_was_made_while_the_token_was_replaced_ends_with_the_earlier_end(
         self, vault: FakeVault, faked: VaultBackend
     ) -> None:

@@ -39,6 +39,9 @@ class RenewLeaseResult(Record):
     """What a renewal gave."""
 
     lease: Lease
+    extensible: bool | None = None
+    """Whether it may be made to live longer still although less was granted than asked for, as when it ends with
+    something that has not been prolonged itself so far. ``None``: what is less than asked for is its maximum."""
     request_id: str | None = None
 
 

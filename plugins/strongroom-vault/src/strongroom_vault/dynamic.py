@@ -123,7 +123,9 @@ class Dynamic(Leasing):
         if reply.status >= 400:
             raise self._refused_renewal(reply, name, lease)
         renewed = Lease(id=lease.id, seconds=_seconds(reply), renewable=reply.body.get("renewable") is True)
-        return RenewLeaseResult(lease=self._lives.renewed(renewed), request_id=reply.request_id)
+        bounded, by_token = self._lives.renewed(renewed)
+        extensible = by_token and renewed.seconds >= increment
+        return RenewLeaseResult(lease=bounded, extensible=extensible, request_id=reply.request_id)
 
     def revoke_lease(self, request: RevokeLeaseRequest) -> RevokeLeaseResult:
         """End a lease; see ``Leasing.revoke_lease``. The credential works no more when this returns."""
@@ -189,14 +191,19 @@ class _Lives:
         self._ends[lease.id] = (serial, end)
         return lease.replace(seconds=max(0.0, min(lease.seconds, end - now)))
 
-    def renewed(self, lease: Lease) -> Lease:
-        """Return a renewed lease with no more time than the token has that it was granted under."""
+    def renewed(self, lease: Lease) -> tuple[Lease, bool]:
+        """Return a renewed lease with no more time than the token has that it was granted under.
+
+        Returns:
+            The lease, and whether it may live longer once that token, which is still in use, has been renewed.
+        """
         serial, end = self._ends.get(lease.id, (0, math.inf))
         known, known_end = self.tenure()
         if serial and serial == known:
             end = known_end
             self._ends[lease.id] = (serial, end)
-        return lease.replace(seconds=max(0.0, min(lease.seconds, end - self._clock())))
+        left = end - self._clock()
+        return lease.replace(seconds=max(0.0, min(lease.seconds, left))), serial == known and left < lease.seconds
 
     def forget(self, lease: Lease) -> None:
         """Forget a lease that has ended."""
