@@ -278,3 +278,25 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _deeply(content: Any) -> Any:
     slots = getattr(type(content), "__slots__", ())
     return [content, [getattr(content, slot, None) for slot in slots if isinstance(slots, tuple)]]
+
+
+def test_a_server_that_takes_nothing_in_costs_no_more_than_the_deadline() -> None:
+    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler, bind_and_activate=True) as server:
+        # Nobody accepts: the kernel takes in what fits into its buffers, and no more.
+        sender = Transport(Target(addresses=(f"http://127.0.0.1:{server.server_address[1]}",), attempts=1, timeout=0.6))
+        started = time.monotonic()
+        with pytest.raises(BackendUnavailableError, match="may have been changed") as raised:
+            sender.send("POST", "/v1/secret/data/x", headers={}, body=bytes(30_000_000))
+        assert time.monotonic() - started < 5
+        assert raised.value.code == "timeout"
+
+
+def test_the_limit_of_one_request_is_not_that_of_the_next(vault: FakeVault) -> None:
+    sender = transport(vault, attempts=1)
+    vault.answer("GET", "/v1/secret/data/x", 200, {"data": {}})
+    get(sender, timeout=0.2)
+    vault.answer("GET", "/v1/secret/data/late", 200, {"data": {"a": "b"}}, delay=0.5)
+    assert get(sender, "/v1/secret/data/late", timeout=20.0).data == {"a": "b"}
+    with pytest.raises(BackendUnavailableError):
+        get(sender, "/v1/secret/data/late", timeout=0.2)
+    assert len({sent.peer for sent in vault.requests}) == 1

@@ -52,9 +52,10 @@ def is_versioned(reply: Reply) -> bool:
 
 def is_of_2(reply: Reply) -> bool:
     """Tell whether an answer is what an engine of version 2 gives for a version, be that deleted or not."""
-    metadata, fields = reply.data.get("metadata"), reply.data.get("data", "")
+    data = reply.data
+    metadata, fields = data.get("metadata"), data.get("data", "")
     is_one = isinstance(metadata, dict) and "version" in metadata and (fields is None or isinstance(fields, dict))
-    del metadata, fields  # in version 1 they may be values, and an error's traceback would keep them
+    del data, metadata, fields  # in version 1 they may be values, and an error's traceback would keep them
     return is_one
 
 

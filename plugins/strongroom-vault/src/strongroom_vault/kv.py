@@ -63,6 +63,8 @@ class KeyValue(Engine):
 
     def read(self, request: ReadRequest) -> ReadResult:
         """Return a secret; see ``Backend.read``."""
+        if self._engine is not None and not self._detects:
+            return self._engine.read(request)
         with self._at(self._paths.inside(request.name)) as engine:
             return engine.read(request)
 

@@ -104,7 +104,7 @@ def unanswered(error: HTTPError, host: str) -> Fault | StrongroomError:
         return Fault("timeout", "takes no connection in time", sent=False, cause=_bare(inner))
     if isinstance(error, NewConnectionError):
         return _unconnected(inner)
-    if isinstance(error, ReadTimeoutError):
+    if isinstance(error, ReadTimeoutError) or isinstance(inner, TimeoutError):
         return Fault("timeout", "does not answer in time", acted=True, renew=True, cause=_bare(inner))
     return broken_off(_bare(inner))
 
@@ -118,19 +118,18 @@ def broken_off(cause: BaseException | None = None) -> Fault:
     return Fault("unavailable", "broke the connection off", acted=True, renew=True, cause=cause)
 
 
-def ends_early(method: str, status: int, headers: Mapping[str, str], content: bytes) -> bool:
-    """Tell whether an answer ends within its headers, which the HTTP library takes for one without content.
+def ends_early(method: str, status: int, headers: Mapping[str, str]) -> bool:
+    """Tell whether an answer without a body ends within its headers, which the HTTP library takes for a whole one.
 
     Args:
         method: The request's.
         status: The answer's.
         headers: What there is of its headers.
-        content: Its body.
     """
     has_none = method == "HEAD" or status in (204, 304)
     # The length itself may be what is cut off.
     is_whole = headers.get("Content-Length", "").isdigit() or "Transfer-Encoding" in headers
-    return not (has_none or content or is_whole)
+    return not (has_none or is_whole)
 
 
 def refused(reply: Reply, path: str, content: bytes, *, indexed: bool) -> Reply | Fault | StrongroomError:

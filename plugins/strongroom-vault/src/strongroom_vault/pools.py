@@ -9,6 +9,8 @@ import io
 import queue
 import socket
 import ssl
+import struct
+import sys
 import time
 
 from typing import Any, Final
@@ -42,6 +44,46 @@ def lost(error: BaseException) -> bool:
     return isinstance(error, _LOST)
 
 
+class _Timely(socket.socket):
+    """A socket whose time limit the kernel keeps.
+
+    Python's own way is to wait before each call until there is something to do, and lets another thread run
+    for each of the two: with several of them at work that costs a fifth of all they get done. What is lost
+    is this: a signal that comes again and again, more often than the limit, has it begin anew each time.
+    """
+
+    _limit: float | None = None
+
+    def settimeout(self, value: float | None) -> None:
+        """Set the limit in seconds for each single call; up to 50 ms more are left as they are."""
+        kept = self._limit
+        if value is None or kept is None or not value <= kept <= value + 0.05:
+            whole, part = divmod(max(value, 0.001), 1) if value is not None else (0.0, 0.0)
+            limit = struct.pack("ll", int(min(whole, _LONGEST)), int(part * 1e6))
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            self._limit = value
+
+    def gettimeout(self) -> float | None:
+        """Return that limit."""
+        return self._limit
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """Send it all, as sockets do."""
+        try:
+            super().sendall(data, flags)
+        except BlockingIOError:
+            raise TimeoutError("sending took too long") from None
+
+
+_LONGEST: Final = 10.0**9
+# The kernel takes two C longs where those are as wide as its times, and Windows takes something else. Sockets
+# that another library has put in the place of Python's, such as gevent's, never wait in the kernel.
+_BY_KERNEL: Final = (
+    sys.platform != "win32" and struct.calcsize("l") == 8 and socket.socket.__module__ == socket.__name__
+)
+
+
 class _Timed(io.RawIOBase):
     """What comes in on a socket, until the deadline that the socket's timeout meant when the answer began."""
 
@@ -63,7 +105,10 @@ class _Timed(io.RawIOBase):
             if left <= 0.0:
                 raise TimeoutError("the answer came too slowly")
             self._socket.settimeout(left)
-        return int(self._raw.readinto(buffer) or 0)
+        got = self._raw.readinto(buffer)
+        if got is None:
+            raise TimeoutError("no answer came")
+        return int(got)
 
     def close(self) -> None:
         self._raw.close()
@@ -101,6 +146,7 @@ class _Direct(HTTPConnection):
     connect_timeout = 5.0
     path: str | None = None
     """Of a Unix socket."""
+    socket_class: type[socket.socket] = _Timely if _BY_KERNEL else socket.socket
 
     def connect(self) -> None:
         whole = self.timeout
@@ -135,12 +181,14 @@ class _Direct(HTTPConnection):
         raise problem
 
     def _connected(self, family: int, address: Any, end: float, shares: int) -> socket.socket:
-        connected = socket.socket(family, socket.SOCK_STREAM)
+        connected = self.socket_class(family, socket.SOCK_STREAM)
         try:
             for option in self.socket_options or ():
                 connected.setsockopt(*option)
-            connected.settimeout(max((end - time.monotonic()) / shares, 0.001))
+            # No other call but this one needs Python's own limit.
+            socket.socket.settimeout(connected, max((end - time.monotonic()) / shares, 0.001))
             connected.connect(address)
+            socket.socket.settimeout(connected, None)
             connected.settimeout(max(end - time.monotonic(), 0.001))
         except BaseException:
             connected.close()
@@ -158,6 +206,8 @@ class _Direct(HTTPConnection):
 
 class _Secure(_Direct, HTTPSConnection):
     contexts: Contexts
+    # TLS has waits of its own, and takes over the limit in Python's way.
+    socket_class = socket.socket
 
     def connect(self) -> None:
         self.ssl_context = self.contexts.current()

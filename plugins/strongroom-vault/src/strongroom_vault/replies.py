@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 
 class Reply:
@@ -59,11 +59,15 @@ class RefusedError(Exception):
         self.reply = reply
 
 
+# What `json.loads` comes to, without its look at what the text might be encoded in.
+_decode: Final = json.JSONDecoder().decode
+
+
 def _object(content: bytes) -> dict[str, Any]:
     if not content.startswith((b"{", b" ", b"\n")):
         return {}
     try:
-        found = json.loads(content)
+        found = _decode(content.decode())
     # Deeper than Python goes, or a number of more digits than it takes.
     except (ValueError, RecursionError):
         return {}
