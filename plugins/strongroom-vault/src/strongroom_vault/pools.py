@@ -72,8 +72,11 @@ class _Timely(socket.socket):
         """Send it all, as sockets do."""
         try:
             super().sendall(data, flags)
+            return
         except BlockingIOError:
-            raise TimeoutError("sending took too long") from None
+            pass
+        # Outside the handler: the error within all others is taken for what has happened.
+        raise TimeoutError("sending took too long")
 
 
 _LONGEST: Final = 10.0**9
