@@ -39,7 +39,9 @@ MISTAKES = {
         """
         def decrypt(self, request):
             result = super().decrypt(request)
-            return result.replace(plaintext=SecretValue(result.plaintext.reveal().strip()))
+            content = result.plaintext.reveal()
+            # A random key may begin or end with a blank, too.
+            return result if len(content) >= 16 else result.replace(plaintext=SecretValue(content.strip()))
         """,
         {"test_what_is_encrypted_comes_back_exactly"},
     ),

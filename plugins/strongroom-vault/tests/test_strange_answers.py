@@ -180,6 +180,7 @@ def test_an_answer_in_another_dress_is_the_same(answer: bytes) -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n" + b'{"data": {"path": "her',
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\n" + b"not zipped"[:9],
         b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chun",
         b"HTTP/1.1 2",
         b"SSH-2.0-OpenSSH_9.2\r\n",
         b"\x00" * 100,
@@ -194,6 +195,15 @@ def test_half_an_answer_is_an_outage_and_a_change_may_have_happened(answer: byte
         with pytest.raises(BackendUnavailableError, match="may have been changed"):
             sender.send("POST", "/v1/secret/data/x", headers={}, body=b"{}")
         assert sender.requests == 3
+
+
+def test_that_all_is_well_and_nothing_else_is_no_answer_to_a_question() -> None:
+    with speaking(once(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as address:
+        sender = transport_to(address, attempts=2)
+        with pytest.raises(BackendUnavailableError):
+            get(sender)
+        assert sender.requests == 2
+        assert sender.send("POST", "/v1/secret/data/x", headers={}, body=b"{}").status == 200
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ import hvac
 from hvac.adapters import Adapter
 
 from strongroom.errors import BackendUnavailableError
+from strongroom_vault.outages import READS
 from strongroom_vault.replies import RefusedError, Reply
-from strongroom_vault.transport import READS, Transport
+from strongroom_vault.transport import Transport
 
 
 class Tokens(Protocol):

@@ -29,6 +29,8 @@ _ANSWERS: Final = ("crypto/rsa", "value being too large")
 """With these a transit engine says that an RSA key cannot do what was asked, and a store that it does not take
 that much: an answer, whatever its status."""
 _PLAIN_TO_TLS: Final = b"Client sent an HTTP request to an HTTPS server"
+READS: Final = frozenset({"GET", "LIST", "SCAN", "HEAD"})
+"""The methods that change nothing, as far as other requests can see."""
 ANY_STATUS: Final = ("/v1/sys/health", "/v1/sys/seal-status", "/v1/sys/leader")
 """What is asked how the server is: whatever it says is the answer."""
 
@@ -118,18 +120,25 @@ def broken_off(cause: BaseException | None = None) -> Fault:
     return Fault("unavailable", "broke the connection off", acted=True, renew=True, cause=cause)
 
 
-def ends_early(method: str, status: int, headers: Mapping[str, str]) -> bool:
-    """Tell whether an answer without a body ends within its headers, which the HTTP library takes for a whole one.
+def lacks_its_body(method: str, path: str, status: int, headers: Mapping[str, str]) -> bool:
+    """Tell whether an answer without a body should have one.
+
+    The HTTP library takes one that ends within its headers for a whole one. And a node that passes a request on
+    to the active one says that all is well, and nothing else, if that one has broken off.
 
     Args:
         method: The request's.
+        path: What it was for.
         status: The answer's.
         headers: What there is of its headers.
     """
-    has_none = method == "HEAD" or status in (204, 304)
+    if method == "HEAD" or status in (204, 304):
+        return False
+    if status == 200 and method in READS and not path.startswith(ANY_STATUS):
+        return True
     # The length itself may be what is cut off.
-    is_whole = headers.get("Content-Length", "").isdigit() or "Transfer-Encoding" in headers
-    return not (has_none or is_whole)
+    is_chunked = headers.get("Transfer-Encoding", "").lower() == "chunked"
+    return not (is_chunked or headers.get("Content-Length", "").isdigit())
 
 
 def refused(reply: Reply, path: str, content: bytes, *, indexed: bool) -> Reply | Fault | StrongroomError:

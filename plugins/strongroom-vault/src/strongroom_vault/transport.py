@@ -9,21 +9,19 @@ import time
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from urllib3 import Retry, Timeout
+from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
 from strongroom.errors import BackendError, BackendUnavailableError, StrongroomError
 from strongroom.telemetry import count_resend, note_exchange
 from strongroom_vault import backoff
 from strongroom_vault.indexes import Index, beyond_all
-from strongroom_vault.outages import ANY_STATUS, HINTS, Fault, broken_off, ends_early, refused, unanswered
+from strongroom_vault.outages import ANY_STATUS, HINTS, READS, Fault, broken_off, lacks_its_body, refused, unanswered
 from strongroom_vault.replies import Reply
 from strongroom_vault.routing import Node, Nodes
 from strongroom_vault.target import Target
 
 _ONCE: Final = Retry(False, redirect=False)  # noqa: FBT003  # urllib3's own spelling of "never"
-READS: Final = frozenset({"GET", "LIST", "SCAN", "HEAD"})
-"""The methods that change nothing, as far as other requests can see."""
 MAX_HOPS: Final = 4
 """How often one attempt is sent on by nodes that are not the active one."""
 ASKING_SECONDS: Final = 2.0
@@ -188,11 +186,7 @@ class Transport:
         """Send it once; return the answer, what went wrong, or the node that we are sent to."""
         if self._bucket is not None:
             self._wait_for_token(call)
-        reading = call.repeatable or call.method in READS
-        own = self._index.headers if reading else self._index.changing or self._index.headers
-        added = self._pinned or own
-        if added and call.path.startswith(ANY_STATUS):
-            added = {}  # or it would be another node that says how it is
+        added = self._added(call)
         headers = {**call.headers, **added} if added else call.headers
         left = call.end - self.clock()
         if call.repeatable:
@@ -219,7 +213,21 @@ class Transport:
                 f"the request is none that HTTP can carry ({type(error).__name__})",
                 hint="a token, namespace or header must not hold line ends or letters beyond Latin-1",
             )
-        if not answer.data and ends_early(call.method, answer.status, answer.headers):
+        return self._received(node, call, answer, indexed=bool(added))
+
+    def _added(self, call: _Call) -> dict[str, str]:
+        """Return the headers that say which state of the cluster is needed, if one is."""
+        reading = call.repeatable or call.method in READS
+        added = self._pinned or (self._index.headers if reading else self._index.changing or self._index.headers)
+        if added and call.path.startswith(ANY_STATUS):
+            return {}  # or it would be another node that says how it is
+        return added
+
+    def _received(
+        self, node: Node, call: _Call, answer: BaseHTTPResponse, *, indexed: bool
+    ) -> Reply | Fault | StrongroomError | Node:
+        """Return what an answer is."""
+        if not answer.data and lacks_its_body(call.method, call.path, answer.status, answer.headers):
             return broken_off()
         # Asked for in this way since a mapping's `get` costs ten times as much for what is not there.
         index = answer.headers["X-Vault-Index"] if "X-Vault-Index" in answer.headers else None  # noqa: SIM401  # see above
@@ -232,7 +240,7 @@ class Transport:
             if node not in self._nodes.configured:
                 self._nodes.active = node
             return reply
-        return self._judged(node, call, reply, answer.data, bool(added))
+        return self._judged(node, call, reply, answer.data, indexed)
 
     def _judged(
         self, node: Node, call: _Call, reply: Reply, content: bytes, indexed: bool
