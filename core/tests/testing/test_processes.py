@@ -60,7 +60,8 @@ def test_busy_threads_work_until_the_block_ends() -> None:
     turns: list[int] = []
     with busy_threads(2, lambda: turns.append(1)):
         assert turns
-    assert set(threading.enumerate()) == before
+    # Threads of other tests may end meanwhile.
+    assert set(threading.enumerate()) <= before
 
 
 def test_an_error_in_a_busy_thread_comes_out() -> None:

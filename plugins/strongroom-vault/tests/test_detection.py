@@ -187,11 +187,18 @@ def test_a_token_that_is_refused_is_told_as_that(vault: FakeVault) -> None:
         read(detecting(vault, "secret"), NAME)
 
 
-@pytest.mark.parametrize("body", ["<html>log in first</html>", '{"message": "log in first"}', ""])
-def test_an_answer_of_another_server_is_not_remembered(vault: FakeVault, body: str) -> None:
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("<html>log in first</html>", BackendError),
+        ('{"message": "log in first"}', BackendError),
+        ("", BackendUnavailableError),
+    ],
+)
+def test_an_answer_of_another_server_is_not_remembered(vault: FakeVault, body: str, error: type[Exception]) -> None:
     vault.answer("GET", "/", 200, body)
     backend = detecting(vault, "secret")
-    with pytest.raises(BackendError):
+    with pytest.raises(error):
         read(backend, NAME)
     vault.answer("GET", TABLE, 200, {"data": ENTRY | {"path": "secret/"}})
     vault.answer("GET", "/v1/secret/data/", 200, SECRET)

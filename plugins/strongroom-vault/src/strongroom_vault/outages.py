@@ -120,8 +120,8 @@ def broken_off(cause: BaseException | None = None) -> Fault:
     return Fault("unavailable", "broke the connection off", acted=True, renew=True, cause=cause)
 
 
-def lacks_its_body(method: str, path: str, status: int, headers: Mapping[str, str]) -> bool:
-    """Tell whether an answer without a body should have one.
+def without_body(method: str, path: str, status: int, headers: Mapping[str, str]) -> Fault | None:
+    """Return the fault of an answer without a body, if it should have one.
 
     The HTTP library takes one that ends within its headers for a whole one. And a node that passes a request on
     to the active one says that all is well, and nothing else, if that one has broken off.
@@ -133,12 +133,14 @@ def lacks_its_body(method: str, path: str, status: int, headers: Mapping[str, st
         headers: What there is of its headers.
     """
     if method == "HEAD" or status in (204, 304):
-        return False
-    if status == 200 and method in READS and not path.startswith(ANY_STATUS):
-        return True
+        return None
     # The length itself may be what is cut off.
     is_chunked = headers.get("Transfer-Encoding", "").lower() == "chunked"
-    return not (is_chunked or headers.get("Content-Length", "").isdigit())
+    if not is_chunked and not headers.get("Content-Length", "").isdigit():
+        return broken_off()
+    if status == 200 and method in READS and not path.startswith(ANY_STATUS):
+        return Fault("unavailable", "answers that all is well, and nothing else")
+    return None
 
 
 def refused(reply: Reply, path: str, content: bytes, *, indexed: bool) -> Reply | Fault | StrongroomError:

@@ -16,7 +16,7 @@ from strongroom.errors import BackendError, BackendUnavailableError, StrongroomE
 from strongroom.telemetry import count_resend, note_exchange
 from strongroom_vault import backoff
 from strongroom_vault.indexes import Index, beyond_all
-from strongroom_vault.outages import ANY_STATUS, HINTS, READS, Fault, broken_off, lacks_its_body, refused, unanswered
+from strongroom_vault.outages import ANY_STATUS, HINTS, READS, Fault, refused, unanswered, without_body
 from strongroom_vault.replies import Reply
 from strongroom_vault.routing import Node, Nodes
 from strongroom_vault.target import Target
@@ -227,8 +227,9 @@ class Transport:
         self, node: Node, call: _Call, answer: BaseHTTPResponse, *, indexed: bool
     ) -> Reply | Fault | StrongroomError | Node:
         """Return what an answer is."""
-        if not answer.data and lacks_its_body(call.method, call.path, answer.status, answer.headers):
-            return broken_off()
+        fault = None if answer.data else without_body(call.method, call.path, answer.status, answer.headers)
+        if fault is not None:
+            return fault
         # Asked for in this way since a mapping's `get` costs ten times as much for what is not there.
         index = answer.headers["X-Vault-Index"] if "X-Vault-Index" in answer.headers else None  # noqa: SIM401  # see above
         if call.method in READS:
