@@ -140,6 +140,11 @@ class _Response(http.client.HTTPResponse):
         while 101 < self.status < 200:
             self.headers = self.msg = None  # type: ignore[assignment]  # as before the first line came
             super().begin()
+        if self.headers.defects:
+            # The library would warn of them in the log, with the path, and so the secret's name. Whether the answer
+            # is whole is found out by what it lacks.
+            self.headers.defects.clear()
+            self.headers.set_payload("")
 
 
 class _Direct(HTTPConnection):
