@@ -202,7 +202,7 @@ def test_half_an_answer_is_an_outage_and_a_change_may_have_happened(
 
 
 def test_that_all_is_well_and_nothing_else_is_no_answer_to_a_question() -> None:
-    with speaking(once(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as address:
+    with speaking(lambda _, send: send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as address:
         sender = transport_to(address, attempts=2)
         with pytest.raises(BackendUnavailableError):
             get(sender)
