@@ -22,7 +22,7 @@ ROWS = (
     {"policy", "dotenv"},
     {"config", "rendering"},
     {"telemetry", "lifecycle", "acting", "background", "credentials", "crew", "memory"},
-    {"audit_sinks", "counting", "eviction", "flights", "pauses"},
+    {"audit_sinks", "counting", "eviction", "flights", "pacing", "pauses"},
     {"audit_buffer"},
     {"cache", "audit", "anomaly", "resilience", "rotation", "events", "dotenv"},
     {"alert_targets", "state", "grants"},
@@ -44,7 +44,7 @@ ROWS = (
 )
 RANK = {module: rank for rank, row in enumerate(ROWS) for module in row}
 
-OPEN_TO_PLUGINS = {"model", "contracts", "errors", "hookspecs", "telemetry", "testing"}
+OPEN_TO_PLUGINS = {"model", "contracts", "errors", "hookspecs", "pacing", "telemetry", "testing"}
 
 
 def core_modules() -> list[Path]:

@@ -315,8 +315,10 @@ class Loader:
             grant.origin,
             created=result.created,
             retrieved=self._now(),
+            place=result.place,
         )
-        self._record_call(load, started, version=result.version, request_id=result.request_id)
+        answered = f"answered by {result.place}" if result.place is not None else None
+        self._record_call(load, started, version=result.version, request_id=result.request_id, detail=answered)
         return secret
 
     def _answered(self, load: Load) -> None:

@@ -294,9 +294,10 @@ class Secret:
         freshness: Whether this came from the backend, the cache or a substitute.
         age: How many seconds ago that was, for a stale or fallback answer; else 0.0.
         backend: The configured name of the backend that holds it.
+        place: What answered instead of the backend's usual place, such as ``region eu-west-1``; else ``None``.
     """
 
-    __slots__ = ("_retrieved", "age", "backend", "created", "freshness", "name", "value", "version")
+    __slots__ = ("_retrieved", "age", "backend", "created", "freshness", "name", "place", "value", "version")
 
     name: SecretName
     value: SecretValue
@@ -305,6 +306,7 @@ class Secret:
     freshness: Freshness
     age: float
     backend: str
+    place: str | None
     _retrieved: float
 
     def __init__(
@@ -318,6 +320,7 @@ class Secret:
         created: datetime | None = None,
         freshness: Freshness = Freshness.FRESH,
         age: float = 0.0,
+        place: str | None = None,
     ) -> None:
         content = (
             ("name", name),
@@ -329,6 +332,7 @@ class Secret:
             ("created", created),
             ("freshness", freshness),
             ("age", age),
+            ("place", place),
         )
         for slot, part in content:
             object.__setattr__(self, slot, part)

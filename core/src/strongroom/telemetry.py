@@ -32,6 +32,8 @@ SECRET_ID: Final = "strongroom.secret.id"
 COUNT: Final = "strongroom.count"
 ERROR_TYPE: Final = "error.type"
 RESENDS: Final = "http.request.resend_count"
+REGION: Final = "cloud.region"
+REQUEST_ID: Final = "aws.request_id"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 
@@ -48,6 +50,8 @@ ATTRIBUTES: Final = frozenset(
         COUNT,
         ERROR_TYPE,
         RESENDS,
+        REGION,
+        REQUEST_ID,
         SERVER_ADDRESS,
         SERVER_PORT,
     }
@@ -142,7 +146,14 @@ class Telemetry:
         )
 
 
-def note_exchange(*, address: str, port: int | None = None, resends: int = 0) -> None:
+def note_exchange(
+    *,
+    address: str,
+    port: int | None = None,
+    resends: int = 0,
+    region: str | None = None,
+    aws_request_id: str | None = None,
+) -> None:
     """Note on the span of the running call which server was asked, and how often again.
 
     For a plugin whose client speaks to a server; the span is the one that the core opened around the call. Without
@@ -152,6 +163,8 @@ def note_exchange(*, address: str, port: int | None = None, resends: int = 0) ->
         address: The server's host, without scheme, path or credentials; the path of a Unix socket.
         port: Its port, if it has one.
         resends: How many times the request was sent again.
+        region: The cloud's region that was asked, if there is such a thing.
+        aws_request_id: The id that AWS gave the request.
     """
     api = sys.modules.get("opentelemetry.trace")
     if api is None:
@@ -161,7 +174,13 @@ def note_exchange(*, address: str, port: int | None = None, resends: int = 0) ->
         # Another's span is not ours to write on.
         if not span.is_recording() or not str(getattr(span, "name", "")).startswith("strongroom."):
             return
-        noted: dict[str, Any] = {SERVER_ADDRESS: address, SERVER_PORT: port, RESENDS: resends or None}
+        noted: dict[str, Any] = {
+            SERVER_ADDRESS: address,
+            SERVER_PORT: port,
+            RESENDS: resends or None,
+            REGION: region,
+            REQUEST_ID: aws_request_id,
+        }
         span.set_attributes({key: value for key, value in noted.items() if value is not None})
     # Foreign code, as above.
     except Exception as error:  # noqa: BLE001  # see above

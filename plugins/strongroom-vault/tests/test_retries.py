@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from fakes import FakeVault
+from strongroom import pacing
 from strongroom.errors import BackendUnavailableError
 from strongroom.testing import FakeClock
-from strongroom_vault import backoff
 from strongroom_vault.target import Target
 from strongroom_vault.transport import Transport
 
@@ -117,7 +117,7 @@ def test_delays_grow_and_have_jitter(vault: FakeVault, transport: Any, waits: Wa
 
 
 def test_delays_have_an_upper_bound() -> None:
-    assert backoff.LONGEST / 2 <= backoff.delay(60) <= backoff.LONGEST
+    assert pacing.LONGEST / 2 <= pacing.delay(60) <= pacing.LONGEST
 
 
 @pytest.mark.parametrize("status", [429, 503, 412])
@@ -160,10 +160,10 @@ def test_the_deadline_ends_the_attempts(vault: FakeVault, transport: Any, waits:
 
 def test_a_date_to_come_back_at_is_understood() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    assert backoff.retry_after(format_datetime(now + timedelta(seconds=30), usegmt=True), now) == 30.0
-    assert backoff.retry_after(format_datetime(now - timedelta(seconds=30), usegmt=True), now) == 0.0
-    assert backoff.retry_after("15", now) == 15.0
-    assert [backoff.retry_after(text, now) for text in (None, "", "soon", "-1", "1.5.5")] == [None] * 5
+    assert pacing.retry_after(format_datetime(now + timedelta(seconds=30), usegmt=True), now) == 30.0
+    assert pacing.retry_after(format_datetime(now - timedelta(seconds=30), usegmt=True), now) == 0.0
+    assert pacing.retry_after("15", now) == 15.0
+    assert [pacing.retry_after(text, now) for text in (None, "", "soon", "-1", "1.5.5")] == [None] * 5
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,11 @@ import engines
 from engines import opened, read, write
 from fakes import FakeVault
 from logins import granted, keeper_of
+from strongroom import pacing
 from strongroom.contracts import EncryptRequest
 from strongroom.errors import BackendError, BackendUnavailableError, StrongroomError
 from strongroom.model import SecretName, SecretValue
 from strongroom.testing import assert_hidden, in_threads, marker_value, report_of
-from strongroom_vault import backoff
 from strongroom_vault.backend import VaultBackend
 from strongroom_vault.replies import Reply
 from strongroom_vault.target import Target
@@ -130,7 +130,7 @@ def test_a_wait_that_makes_no_sense_ends_in_an_outage(vault: FakeVault, text: st
     | st.from_regex(r"[A-Z][a-z]{2}, [0-9]{1,12} (Jan|Feb) [0-9]{1,12} [0-9:]{1,9} [-+A-Z0-9]{1,12}", fullmatch=True)
 )
 def test_whatever_a_server_asks_to_wait_is_understood_or_not(text: str) -> None:
-    wait = backoff.retry_after(text)
+    wait = pacing.retry_after(text)
     assert wait is None or wait >= 0
 
 

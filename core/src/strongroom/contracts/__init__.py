@@ -99,10 +99,27 @@ if TYPE_CHECKING:
     from strongroom.contracts.recovery import Recoverable as Recoverable
     from strongroom.contracts.recovery import UndeleteRequest as UndeleteRequest
     from strongroom.contracts.recovery import UndeleteResult as UndeleteResult
+    from strongroom.contracts.service_rotation import RotationStatusRequest as RotationStatusRequest
+    from strongroom.contracts.service_rotation import RotationStatusResult as RotationStatusResult
+    from strongroom.contracts.service_rotation import Schedule as Schedule
+    from strongroom.contracts.service_rotation import SchedulesRequest as SchedulesRequest
+    from strongroom.contracts.service_rotation import SchedulesResult as SchedulesResult
+    from strongroom.contracts.service_rotation import ServiceRotation as ServiceRotation
+    from strongroom.contracts.service_rotation import TriggerRotationRequest as TriggerRotationRequest
+    from strongroom.contracts.service_rotation import TriggerRotationResult as TriggerRotationResult
     from strongroom.contracts.settings import FilePath as FilePath
     from strongroom.contracts.settings import Seconds as Seconds
     from strongroom.contracts.settings import SettingsCheck as SettingsCheck
     from strongroom.contracts.settings import Size as Size
+    from strongroom.contracts.staging import DiscardRequest as DiscardRequest
+    from strongroom.contracts.staging import DiscardResult as DiscardResult
+    from strongroom.contracts.staging import PromoteRequest as PromoteRequest
+    from strongroom.contracts.staging import PromoteResult as PromoteResult
+    from strongroom.contracts.staging import StageRequest as StageRequest
+    from strongroom.contracts.staging import StageResult as StageResult
+    from strongroom.contracts.staging import StagesRequest as StagesRequest
+    from strongroom.contracts.staging import StagesResult as StagesResult
+    from strongroom.contracts.staging import Staging as Staging
     from strongroom.contracts.state import MAX_STATE_BYTES as MAX_STATE_BYTES
     from strongroom.contracts.state import LoadStateRequest as LoadStateRequest
     from strongroom.contracts.state import LoadStateResult as LoadStateResult
@@ -135,7 +152,15 @@ __getattr__ = importer(
             "AnnotateRequest AnnotateResult DescribeRequest DescribeResult Describing DestroyRequest "
             "DestroyResult Recoverable UndeleteRequest UndeleteResult"
         ),
+        "service_rotation": (
+            "RotationStatusRequest RotationStatusResult Schedule SchedulesRequest SchedulesResult ServiceRotation "
+            "TriggerRotationRequest TriggerRotationResult"
+        ),
         "settings": "FilePath Seconds SettingsCheck Size",
+        "staging": (
+            "DiscardRequest DiscardResult PromoteRequest PromoteResult StageRequest StageResult StagesRequest "
+            "StagesResult Staging"
+        ),
         "state": "MAX_STATE_BYTES LoadStateRequest LoadStateResult SaveStateRequest StateStore",
     },
 )

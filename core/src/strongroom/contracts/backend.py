@@ -47,6 +47,8 @@ class ReadResult(Record):
     """Opaque, and different for each write of the name; without ``VERSIONS`` at least for each other value."""
     created: datetime | None = None
     request_id: str | None = None
+    place: str | None = None
+    """What answered instead of the usual place, such as ``region eu-west-1``; ``None`` for the usual one."""
     lease: Lease | None = None
     """For how long it lives, where the backend made it for this reader; see ``Leasing``. What a backend returns that
     does not implement that is served up to its end and replaced before, and neither renewed nor revoked."""

@@ -19,11 +19,14 @@ from urllib3.exceptions import (
     SSLError,
 )
 
+from strongroom import pacing
 from strongroom.errors import BackendError, ClosedError, StrongroomError
-from strongroom_vault import backoff, tls
+from strongroom_vault import tls
 from strongroom_vault.pools import lost
 from strongroom_vault.replies import Reply
 
+ELECTION: Final = 1.0
+"""Seconds: where a cluster has to find a new leader, which takes it one to some seconds."""
 _NO_LEADER: Final = "local node not active but active cluster node not found"
 _ANSWERS: Final = ("crypto/rsa", "value being too large")
 """With these a transit engine says that an RSA key cannot do what was asked, and a store that it does not take
@@ -66,7 +69,7 @@ class Fault:
         *,
         sent: bool = True,
         acted: bool = False,
-        base: float = backoff.SHORT,
+        base: float = pacing.SHORT,
         wait: float | None = None,
         renew: bool = False,
         elsewhere: bool = True,
@@ -173,7 +176,7 @@ def refused(reply: Reply, path: str, content: bytes, *, indexed: bool) -> Reply 
 
 
 def _not_yet(reply: Reply, *, indexed: bool) -> Fault:
-    wait = backoff.retry_after(reply.headers.get("Retry-After"))
+    wait = pacing.retry_after(reply.headers.get("Retry-After"))
     if reply.status == 412 or (indexed and reply.body.get("errors") == []):
         return Fault("unavailable", "is behind its cluster's active node", wait=wait)
     # Another node would ask the same, so going there would only be a way around it.
@@ -182,11 +185,11 @@ def _not_yet(reply: Reply, *, indexed: bool) -> Fault:
 
 def _failing(reply: Reply) -> Fault:
     text = reply.errors
-    wait = backoff.retry_after(reply.headers.get("Retry-After"))
+    wait = pacing.retry_after(reply.headers.get("Retry-After"))
     if reply.status == 503 and "sealed" in text:
         return Fault("sealed", "is sealed", wait=wait)
     if _NO_LEADER in text:
-        return Fault("unavailable", "knows of no active node", base=backoff.ELECTION, wait=wait)
+        return Fault("unavailable", "knows of no active node", base=ELECTION, wait=wait)
     return Fault("server_error", f"answers with HTTP status {reply.status}", acted=True, wait=wait)
 
 

@@ -12,11 +12,11 @@ from typing import Final, NoReturn
 from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
+from strongroom import pacing
 from strongroom.errors import BackendError, BackendUnavailableError, StrongroomError
 from strongroom.telemetry import count_resend, note_exchange
-from strongroom_vault import backoff
 from strongroom_vault.indexes import Index, beyond_all
-from strongroom_vault.outages import ANY_STATUS, HINTS, READS, Fault, refused, unanswered, without_body
+from strongroom_vault.outages import ANY_STATUS, ELECTION, HINTS, READS, Fault, refused, unanswered, without_body
 from strongroom_vault.replies import Reply
 from strongroom_vault.routing import Node, Nodes
 from strongroom_vault.target import Target
@@ -113,7 +113,7 @@ class Transport:
         self._lock = threading.Lock()
         self._nodes = Nodes(self.target)
         rate = self.target.rate_limit
-        self._bucket = backoff.Bucket(rate, self.target.burst, self.clock) if rate is not None else None
+        self._bucket = pacing.Bucket(rate, self.target.burst, self.clock) if rate is not None else None
 
     def send(
         self,
@@ -262,7 +262,7 @@ class Transport:
                 hint="write in the address where the server itself is, with https:// if it speaks TLS",
             )
         if call.hops > MAX_HOPS:
-            return Fault("unavailable", "and others send us around in a circle", base=backoff.ELECTION)
+            return Fault("unavailable", "and others send us around in a circle", base=ELECTION)
         try:
             return self._nodes.redirected(node, call.path, location)
         except StrongroomError as error:
@@ -307,8 +307,8 @@ class Transport:
         wait = fault.wait
         if not wait:  # 0 would be for one client, and there may be many
             # A node sent us to one that does not answer: the cluster will find another leader, which takes a while.
-            base = max(fault.base, backoff.ELECTION) if call.hops else fault.base
-            wait = backoff.delay(call.attempts, base) if base else 0.0
+            base = max(fault.base, ELECTION) if call.hops else fault.base
+            wait = pacing.delay(call.attempts, base) if base else 0.0
         if self.clock() + wait >= call.end:
             self._give_up(node, call, fault)
         call.tried.clear()

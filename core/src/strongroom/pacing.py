@@ -1,4 +1,7 @@
-"""How long to wait: between attempts, as the server asks, and for our own rate limit."""
+"""How fast a client may ask: waiting between attempts, as a server asks, and its own rate limit.
+
+For plugins, so that each paces its requests in the same way; the core itself has no need of it.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 SHORT: Final = 0.25
-"""Seconds: where the server may be well again at once."""
-ELECTION: Final = 1.0
-"""Seconds: where a cluster has to find a new leader, which takes it one to some seconds."""
+"""Seconds: how long to wait at most after a first attempt, where the server may be well again at once."""
 LONGEST: Final = 15.0
+"""Seconds: how long to wait at most, however many attempts there have been."""
+RECOVERY_SECONDS: Final = 30.0
+"""How long a bucket that was told to slow down takes until it is at its full rate again, at most."""
 
 
 def delay(attempt: int, base: float = SHORT) -> float:
@@ -49,7 +53,7 @@ def retry_after(text: str | None, now: datetime | None = None) -> float | None:
 
 
 class Bucket:
-    """Our own rate limit: a bucket of tokens that fills steadily. Threads may share it.
+    """A client's own rate limit: a bucket of tokens that fills steadily. Threads may share it.
 
     Args:
         rate: Tokens a second.
@@ -57,14 +61,21 @@ class Bucket:
         clock: Monotonic seconds.
     """
 
-    def __init__(self, rate: float, burst: int, clock: Callable[[], float]) -> None:
-        self._rate = rate
-        self._burst = burst
+    def __init__(self, rate: float, burst: float, clock: Callable[[], float]) -> None:
+        self._full_rate = self._rate = rate
+        self._burst = float(burst)
         self._clock = clock
         # A signal's handler may ask while its own thread is in here.
         self._lock = threading.RLock()
-        self._tokens = float(burst)
+        self._tokens = self._burst
         self._at = clock()
+
+    @property
+    def rate(self) -> float:
+        """How many tokens a second there are now."""
+        with self._lock:
+            self._fill(self._clock())
+            return self._rate
 
     def take(self, end: float) -> float | None:
         """Take a token, maybe one that is still to come.
@@ -77,10 +88,25 @@ class Bucket:
         """
         with self._lock:
             now = self._clock()
-            self._tokens = min(float(self._burst), self._tokens + (now - self._at) * self._rate)
-            self._at = now
+            self._fill(now)
             wait = max(0.0, (1.0 - self._tokens) / self._rate)
             if now + wait > end:
                 return None
             self._tokens -= 1.0
             return wait
+
+    def slow_down(self) -> None:
+        """Halve the rate, since the server has had enough; within half a minute it is what it was.
+
+        However often that is said, a sixteenth of the rate is left.
+        """
+        with self._lock:
+            self._fill(self._clock())
+            self._rate = max(self._rate / 2.0, self._full_rate / 16.0)
+            self._tokens = min(self._tokens, 0.0)
+
+    def _fill(self, now: float) -> None:
+        passed = max(0.0, now - self._at)
+        self._at = now
+        self._tokens = min(self._burst, self._tokens + passed * self._rate)
+        self._rate = min(self._full_rate, self._rate + passed * self._full_rate / RECOVERY_SECONDS)

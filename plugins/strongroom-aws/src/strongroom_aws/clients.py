@@ -1,0 +1,95 @@
+"""The clients of a backend: one for each region, shared by all threads and by no two processes."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from typing import Any
+
+from strongroom.errors import ClosedError
+from strongroom_aws.place import Place
+from strongroom_aws.quiet import hush, quietly
+from strongroom_aws.sessions import new_client, new_session
+from strongroom_aws.settings import AwsSettings
+
+
+class Clients:
+    """Makes a client for a region when it is first asked for.
+
+    Args:
+        settings: The backend's settings.
+        place: Where the service is.
+
+    Attributes:
+        made: How many clients there have been.
+    """
+
+    def __init__(self, settings: AwsSettings, place: Place) -> None:
+        self._settings = settings
+        self._place = place
+        self._inherited: list[Any] = []
+        self.made = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        # botocore's sessions are not made for several threads. Reentrant, since a signal's handler may read.
+        self._lock = threading.RLock()
+        self._session: Any = None
+        self._clients: dict[str, Any] = {}
+        self._closed = False
+
+    def get(self, region: str) -> Any:
+        """Return the client for a region.
+
+        Raises:
+            ClosedError: The backend was closed.
+            botocore.exceptions.BotoCoreError: There can be none.
+        """
+        if os.getpid() != self._pid:
+            self.after_fork()
+        client = self._clients.get(region)
+        return client if client is not None else self._make(region)
+
+    def _make(self, region: str) -> Any:
+        with self._lock:
+            if self._closed:
+                raise ClosedError("the backend was closed")
+            client = self._clients.get(region)
+            if client is None:
+                with quietly():
+                    if self._session is None:
+                        self._session = new_session(self._settings, self._place)
+                    client = new_client(self._session, self._settings, self._place, region)
+                hush()
+                self.made += 1
+                self._clients[region] = client
+            return client
+
+    def renew(self, stale: Any) -> None:
+        """Look for credentials anew, since those of a client have run out; not if another thread has just done so.
+
+        Args:
+            stale: The client.
+        """
+        with self._lock:
+            if any(client is stale for client in self._clients.values()):
+                self._session = None
+                self._clients = {}
+
+    def after_fork(self) -> None:
+        """Use clients of its own in a forked child, and leave the parent's connections alone."""
+        # Kept, so that nothing closes what the parent still uses.
+        self._inherited.append((self._session, self._clients))
+        self._begin()
+
+    def close(self) -> None:
+        """Close all connections; twice is no error."""
+        with self._lock:
+            self._closed = True
+            clients, self._clients = self._clients, {}
+            self._session = None
+        if os.getpid() == self._pid:
+            for client in clients.values():
+                client.close()

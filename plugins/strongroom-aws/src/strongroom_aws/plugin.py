@@ -1,0 +1,33 @@
+"""The hook: what this distribution offers. Nothing here loads boto3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from strongroom.contracts import Backend, BackendSpec, Capability
+from strongroom.hookspecs import hookimpl
+from strongroom_aws.settings import AwsSettings
+
+
+@hookimpl
+def strongroom_backends() -> Iterator[BackendSpec]:
+    """Offer the backend for AWS Secrets Manager."""
+    yield BackendSpec(
+        name="aws",
+        summary="Secrets of AWS Secrets Manager, in one region or with replicas.",
+        settings=AwsSettings,
+        open=_open,
+        capabilities=frozenset(Capability),
+        credential_variables=(
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+        ),
+    )
+
+
+def _open(settings: AwsSettings) -> Backend:
+    from strongroom_aws.backend import AwsBackend  # loads boto3 only now
+
+    return AwsBackend.open(settings)

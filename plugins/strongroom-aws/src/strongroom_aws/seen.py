@@ -1,0 +1,55 @@
+"""What the service says of a secret beside its value."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from strongroom.contracts import Record
+from strongroom.model import SecretName
+from strongroom_aws.asking import Asker
+from strongroom_aws.names import Names
+from strongroom_aws.replies import Refusal
+from strongroom_aws.values import utc
+
+CURRENT: Final = "AWSCURRENT"
+PENDING: Final = "AWSPENDING"
+PREVIOUS: Final = "AWSPREVIOUS"
+
+
+class Seen(Record):
+    """A secret's description, as DescribeSecret gives it."""
+
+    data: dict[str, Any]
+    """All that was said, which holds no value."""
+    request_id: str | None
+
+    @property
+    def stages(self) -> dict[str, str]:
+        """The version that each label is on."""
+        versions: dict[str, list[str]] = self.data.get("VersionIdsToStages") or {}
+        return {label: version for version, labels in versions.items() for label in labels}
+
+    @property
+    def current(self) -> str | None:
+        """The current version."""
+        return self.stages.get(CURRENT)
+
+    @property
+    def deleted(self) -> datetime | None:
+        """The date that the service gives for its deletion, if it is scheduled for that."""
+        return utc(self.data.get("DeletedDate"))
+
+
+def look(asker: Asker, names: Names, name: SecretName, *, what: str, end: float | None = None) -> Seen | Refusal:
+    """Ask for a secret's description.
+
+    Args:
+        asker: Asks.
+        names: Spells the name.
+        name: The secret's name.
+        what: What is tried, for errors.
+        end: When it is too late, on the asker's clock.
+    """
+    answer = asker.ask("DescribeSecret", {"SecretId": names.id_of(name)}, what=what, expects="ARN", end=end)
+    return answer if isinstance(answer, Refusal) else Seen(data=answer.data, request_id=answer.request_id)
