@@ -75,6 +75,11 @@ def needs_server(page: str) -> bool:
     return asks_for(page, "OpenBao")
 
 
+def needs_aws(page: str) -> bool:
+    """Whether the page asks for an emulator of AWS of its own, which the environment leads to."""
+    return asks_for(page, "AWS")
+
+
 def problems(page: str) -> list[str]:
     """Return what is wrong with the blocks of *page* before any is run."""
     found = []

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from awsrights import findings
+
 RULES = """\
 include = ["team.toml"]
 
@@ -263,9 +265,86 @@ class TestRender:
 
     def test_for_aws_it_is_json(self, ruled: Any) -> None:
         done = ruled(*AWS, "--principal", "ci-x", "--prefix", "prod/")
-        (statement,) = json.loads(done.stdout)["Statement"]
+        statement, batch = json.loads(done.stdout)["Statement"]
         secrets = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod"
         assert statement["Resource"] == [f"{secrets}/ci/*-??????"]
+        assert (batch["Action"], batch["Resource"]) == (["secretsmanager:BatchGetSecretValue"], ["*"])
+        assert findings(done.stdout) == []
+
+    def aws(self, desk: Any, table: str, *options: str, principal: str = "ci-x") -> Any:
+        """Render for AWS with a backend of that type, and return what came of it."""
+        desk.configure(f'backend = "main"\n{RULES}[backends.cloud]\ntype = "aws"\n{table}')
+        return desk("policy", "render", "--for", "aws", "--principal", principal, *options)
+
+    PLACE = 'region = "cn-north-1"\naccount = "123456789012"\nprefix = "prod/"\n'
+
+    def test_the_aws_backend_s_settings_say_where_the_names_are_and_options_win(self, ruled: Any) -> None:
+        for options, arn in (
+            ((), "arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:prod/ci/*-??????"),
+            (
+                ("--region", "us-gov-west-1", "--account", "*", "--prefix", "x/"),
+                "arn:aws-us-gov:secretsmanager:us-gov-west-1:*:secret:x/ci/*-??????",
+            ),
+            (("--region", "*", "--partition", "aws-cn"), "arn:aws-cn:secretsmanager:*:123456789012:secret:prod/ci/*"),
+        ):
+            done = self.aws(ruled, self.PLACE, *options)
+            assert (done.status, done.stderr) == (0, "")
+            assert json.loads(done.stdout)["Statement"][0]["Resource"][0].startswith(arn)
+            assert findings(done.stdout) == []
+        assert opened_nothing(ruled)
+
+    @pytest.mark.parametrize(
+        ("table", "missing"),
+        [("", "region"), ('region = "eu-west-1"', "account"), ('account = "123456789012"', "region")],
+    )
+    def test_what_neither_an_option_nor_the_aws_backend_says_is_asked_for(
+        self, ruled: Any, table: str, missing: str
+    ) -> None:
+        done = self.aws(ruled, table)
+        assert (done.status, done.stdout) == (2, "")
+        expected = f"--{missing} is missing: name the {missing}, or * for all, here or in the backend's table"
+        assert expected in done.stderr
+
+    def test_the_aws_backend_s_copies_names_and_key_have_their_rights(self, ruled: Any) -> None:
+        arn = "arn:aws-cn:secretsmanager:cn-north-1:210987654321:secret:theirs-Ab12Cd"
+        key = "arn:aws-cn:kms:cn-north-1:123456789012:key/1a2b"
+        extra = f'kms_key_id = "{key}"\nreplicate = ["cn-northwest-1"]\n[backends.cloud.arns]\n"ci/x" = "{arn}"\n'
+        done = self.aws(ruled, self.PLACE + extra)
+        statements = {one["Sid"]: one for one in json.loads(done.stdout)["Statement"]}
+        assert statements["Rule1"]["Resource"][1] == arn
+        assert statements["Rule1Copies"]["Resource"][0].startswith("arn:aws-cn:secretsmanager:cn-northwest-1:")
+        assert statements["Key"]["Resource"] == [key]
+        assert findings(done.stdout) == []
+        unread = self.aws(ruled, self.PLACE + 'replicate = ["cn-northwest-1"]\nreplicas = []\n')
+        assert "cn-northwest-1" not in unread.stdout
+
+    @pytest.mark.parametrize("key", ['"alias/app"', '{ env = "NOT_SET" }'])
+    def test_what_the_aws_policy_lacks_is_told_on_standard_error(self, ruled: Any, key: str) -> None:
+        done = self.aws(ruled, f"{self.PLACE}kms_key_id = {key}\n")
+        assert done.status == 0
+        assert "ci-x: kms_key_id is not the ARN of a key, so the policy lacks kms:Decrypt on it" in done.stderr
+        assert findings(done.stdout) == []
+
+    def test_a_policy_larger_than_aws_takes_is_written_with_a_warning(self, ruled: Any) -> None:
+        names = ", ".join(f'"n{number}"' for number in range(100))
+        big = f"[[policies]]\nprincipal = 'big'\neffect = 'allow'\nactions = ['read']\nnames = [{names}]\n"
+        done = self.aws(ruled, self.PLACE + big, principal="big")
+        assert (done.status, len(json.loads(done.stdout)["Statement"][0]["Resource"])) == (0, 100)
+        assert "characters, and AWS takes 6144 in a managed one" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("table", "message"),
+        [
+            ('replicate = "eu-west-1"', "replicate is not usable: expected a list of regions"),
+            ('replicas = ["EU"]', "the region 'EU' is not usable"),
+            ("arns = 1", "arns is not usable"),
+            ('arns = { x = "arn:*" }', "the ARN 'arn:*' is not usable"),
+        ],
+    )
+    def test_an_aws_backend_s_malformed_settings_are_errors(self, ruled: Any, table: str, message: str) -> None:
+        done = self.aws(ruled, self.PLACE + table)
+        assert (done.status, done.stdout) == (2, "")
+        assert message in done.stderr
 
     def test_several_principals_get_a_file_each(self, ruled: Any) -> None:
         several = ("--principal", "ci-x", "--principal", "ci-/../y")

@@ -2,97 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import re
 
 from collections.abc import Callable
-from datetime import datetime
-from functools import cache
 from typing import Any
 
 import pytest
 
-from hypothesis import event, given, settings
-from hypothesis import strategies as st
-
+from awsrights import BARE, CALLS, ELSE, GIVES, NOW, TARGET, Rights, arn_of, findings
 from strongroom.errors import ConfigurationError
-from strongroom.policy import Action, Policy, Rule
-from strongroom.rendering.aws import AwsTarget, render_aws
+from strongroom.policy import Action, Policy
+from strongroom.rendering.aws import SIZE_LIMIT, AwsTarget, render_aws
+from strongroom.rendering.result import Rendered
 
-NOW = 1_000.0
 LATER = 2_000.0
-TARGET = AwsTarget(region="eu-central-1", account="123456789012", prefix="prod/")
-BARE = TARGET.replace(prefix="")
-OPERATIONS = {
-    Action.READ: ("GetSecretValue", "DescribeSecret", "ListSecretVersionIds"),
-    Action.LIST: ("ListSecrets",),
-    Action.CREATE: ("CreateSecret",),
-    Action.UPDATE: ("PutSecretValue", "UpdateSecret", "UpdateSecretVersionStage"),
-    Action.ROTATE: ("RotateSecret", "PutSecretValue", "UpdateSecretVersionStage"),
-    Action.DELETE: ("DeleteSecret",),
-}
 
 
-class Enforcer:
-    """Decides as IAM documents it: what no statement allows is denied, and a denial wins."""
-
-    def __init__(self, text: str, *, now: float = NOW, region: str = "eu-central-1") -> None:
-        document = json.loads(text)
-        assert document["Version"] == "2012-10-17"
-        self.statements: list[dict[str, Any]] = document["Statement"]
-        identifiers = [statement["Sid"] for statement in self.statements]
-        assert len(identifiers) == len(set(identifiers))
-        assert all(identifier.isalnum() and identifier.isascii() for identifier in identifiers)
-        self.now = now
-        self.region = region
-
-    def allows(self, operation: str, resource: str) -> bool:
-        effects = {
-            statement["Effect"]
-            for statement in self.statements
-            if any(like(pattern, f"secretsmanager:{operation}") for pattern in statement["Action"])
-            and any(like(pattern, resource) for pattern in statement["Resource"])
-            and self._fulfilled(statement)
-        }
-        return effects == {"Allow"}
-
-    def _fulfilled(self, statement: dict[str, Any]) -> bool:
-        condition = dict(statement.get("Condition", {}))
-        time = condition.pop("DateLessThan", None)
-        region = condition.pop("StringEquals", {"aws:RequestedRegion": self.region})
-        assert condition == {}
-        in_time = time is None or self.now < datetime.fromisoformat(time["aws:CurrentTime"]).timestamp()
-        return in_time and region == {"aws:RequestedRegion": self.region}
-
-
-def like(pattern: str, text: str) -> bool:
-    """Tell whether a pattern matches: ``*`` is any run of characters, slashes too, and ``?`` one character."""
-    return expression(pattern).fullmatch(text) is not None
-
-
-@cache
-def expression(pattern: str) -> re.Pattern[str]:
-    special = {"*": ".*", "?": "."}
-    return re.compile("".join(special.get(part, re.escape(part)) for part in pattern), re.DOTALL)
-
-
-def granted(enforcer: Enforcer, action: Action, name: str, target: AwsTarget = BARE) -> bool:
-    """Tell whether AWS lets the principal do what strongroom does for this action."""
-    resource = f"arn:aws:secretsmanager:eu-central-1:123456789012:secret:{target.prefix}{name}-Q7xYz9"
-    answers = {
-        enforcer.allows(operation, "*" if action is Action.LIST else resource) for operation in OPERATIONS[action]
-    }
-    if action is not Action.ROTATE:
-        assert len(answers) == 1
-    return answers == {True}
-
-
-def rendered(policy: Policy, target: AwsTarget = BARE) -> Enforcer:
+def rendered(policy: Policy, target: AwsTarget = BARE, *, now: float = NOW) -> Rights:
     """Return what is rendered, which has to be exact."""
     done = render_aws(policy, "app", target, now=NOW)
     assert done.losses == ()
-    return Enforcer(done.text)
+    return Rights(done.text, now=now)
 
 
 def test_what_rules_say_of_keys_is_left_out(make_policy: Callable[..., Policy]) -> None:
@@ -118,10 +48,10 @@ def test_a_policy_is_written_rule_by_rule(make_policy: Callable[..., Policy]) ->
                 "Sid": "Rule1",
                 "Effect": "Allow",
                 "Action": [
-                    "secretsmanager:DescribeSecret",
                     "secretsmanager:GetSecretValue",
                     "secretsmanager:ListSecretVersionIds",
                     "secretsmanager:DeleteSecret",
+                    "secretsmanager:DescribeSecret",
                 ],
                 "Resource": [f"{secrets}/*-??????"],
             },
@@ -130,6 +60,13 @@ def test_a_policy_is_written_rule_by_rule(make_policy: Callable[..., Policy]) ->
                 "Effect": "Deny",
                 "Action": ["secretsmanager:DeleteSecret"],
                 "Resource": [f"{secrets}/key-??????"],
+            },
+            {
+                "Sid": "Batch",
+                "Effect": "Allow",
+                "Action": ["secretsmanager:BatchGetSecretValue"],
+                "Resource": ["*"],
+                "Condition": {"StringEquals": {"aws:RequestedRegion": "eu-central-1"}},
             },
         ],
     }
@@ -158,27 +95,27 @@ def test_the_suffix_of_an_arn_opens_no_other_name(
     make_policy: Callable[..., Policy], pattern: str, name: str, expected: bool
 ) -> None:
     policy = make_policy(("allow", "read", pattern))
-    assert granted(rendered(policy, TARGET), Action.READ, name, TARGET) is expected
+    assert rendered(policy, TARGET).may(Action.READ, name, TARGET) is expected
     assert policy.decide("app", Action.READ, name).allowed is expected
 
 
 def test_an_update_may_be_denied_where_nothing_is_rotated(make_policy: Callable[..., Policy]) -> None:
     policy = make_policy(("allow", "rotate update", "a"), ("allow", "update", "b/**"), ("deny", "update", "b/c"))
-    enforcer = rendered(policy)
-    assert [granted(enforcer, Action.UPDATE, name) for name in ("a", "b/c", "b/d")] == [True, False, True]
+    rights = rendered(policy)
+    assert [rights.may(Action.UPDATE, name) for name in ("a", "b/c", "b/d")] == [True, False, True]
 
 
 def test_nothing_allowed_is_a_policy_that_denies(make_policy: Callable[..., Policy]) -> None:
-    enforcer = rendered(make_policy(("allow", "read", "a"), expires=NOW))
-    assert [statement["Effect"] for statement in enforcer.statements] == ["Deny"]
+    rights = rendered(make_policy(("allow", "read", "a"), expires=NOW))
+    assert [statement["Effect"] for statement in rights.evaluator.statements] == ["Deny"]
 
 
 def test_a_rule_that_expires_has_a_condition(make_policy: Callable[..., Policy]) -> None:
     policy = make_policy(("allow", "read list", "**"), expires=LATER)
     text = render_aws(policy, "app", BARE, now=NOW).text
     for now, expected in ((LATER - 1, True), (LATER, False)):
-        assert granted(Enforcer(text, now=now), Action.READ, "a") is expected
-        assert granted(Enforcer(text, now=now), Action.LIST, "a") is expected
+        assert Rights(text, now=now).may(Action.READ, "a") is expected
+        assert Rights(text, now=now).may(Action.LIST, "a") is expected
 
 
 @pytest.mark.parametrize(("effect", "ends"), [("allow", "00:33:20Z"), ("deny", "00:33:21Z")])
@@ -209,13 +146,13 @@ def test_what_cannot_be_said_is_told_and_said_narrower(
 ) -> None:
     done = render_aws(make_policy(*rules), "app", BARE, now=NOW)
     assert any(reason in loss.reason for loss in done.losses)
-    enforcer = Enforcer(done.text)
-    assert [granted(enforcer, Action.READ, name) for name in refused] == [False] * len(refused)
+    rights = Rights(done.text)
+    assert [rights.may(Action.READ, name) for name in refused] == [False] * len(refused)
 
 
 def test_a_statement_that_was_narrowed_says_so(make_policy: Callable[..., Policy]) -> None:
     done = render_aws(make_policy(("allow", "read", "a/*", "b")), "app", BARE, now=NOW)
-    (statement,) = Enforcer(done.text).statements
+    statement, _ = Rights(done.text).evaluator.statements
     assert statement["Sid"] == "NarrowedRule1"
     assert [resource.rpartition(":")[2] for resource in statement["Resource"]] == ["b-??????"]
 
@@ -236,7 +173,7 @@ def test_listing_is_for_the_whole_account_or_not_at_all(
     make_policy: Callable[..., Policy], rules: list[tuple[str, ...]], target: AwsTarget, lists: bool, exact: bool
 ) -> None:
     done = render_aws(make_policy(*rules), "app", target, now=NOW)
-    assert granted(Enforcer(done.text), Action.LIST, "a") is lists
+    assert Rights(done.text).may(Action.LIST, "a") is lists
     assert (done.losses == ()) is exact
 
 
@@ -244,64 +181,218 @@ def test_listing_is_for_the_region_that_was_named(make_policy: Callable[..., Pol
     policy = make_policy(("allow", "list", "**"))
     for region, expected in (("eu-central-1", False), ("*", True)):
         text = render_aws(policy, "app", BARE.replace(region=region), now=NOW).text
-        assert granted(Enforcer(text, region="us-east-1"), Action.LIST, "a") is expected
-        assert granted(Enforcer(text), Action.LIST, "a")
+        assert Rights(text, region="us-east-1").may(Action.LIST, "a") is expected
+        assert Rights(text).may(Action.LIST, "a")
 
 
 @pytest.mark.parametrize(
-    "change", [{"region": "eu_1"}, {"account": "1234"}, {"prefix": "a*"}, {"partition": "AWS"}, {"account": ""}]
+    ("what", "change"),
+    [
+        ("region", {"region": "eu_1"}),
+        ("account", {"account": "1234"}),
+        ("prefix", {"prefix": "a*"}),
+        ("partition", {"partition": "AWS"}),
+        ("account", {"account": ""}),
+        ("region", {"replicas": ("eu_1",)}),
+        ("region", {"read_from": ("",)}),
+        ("ARN", {"aliases": (("x", "arn:aws:secretsmanager:eu-west-1:210987654321:secret:*"),)}),
+    ],
 )
-def test_a_target_that_is_not_usable_is_refused(make_policy: Callable[..., Policy], change: dict[str, str]) -> None:
-    with pytest.raises(ConfigurationError, match=f"the {next(iter(change))} .* is not usable"):
+def test_a_target_that_is_not_usable_is_refused(
+    make_policy: Callable[..., Policy], what: str, change: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"the {what} .* is not usable"):
         render_aws(make_policy(("allow", "read", "a")), "app", TARGET.replace(**change), now=NOW)
 
 
-NAMES = ["/".join(parts) for length in (1, 2, 3) for parts in itertools.product(["a", "b", "a-abcdef"], repeat=length)]
-SEGMENTS = st.sampled_from(["a", "b", "a-abcdef", "**"])
-PATTERNS = st.lists(SEGMENTS, min_size=1, max_size=3).map("/".join) | st.just("**")
-ANY_PATTERNS = PATTERNS | st.sampled_from(["*", "a/*", "*/b", "*/**", "a ?", "a$"])
-ACTIONS = sorted(set(Action) - {Action.IMPERSONATE}, key=lambda action: action.value)
-ON_SECRETS = [action for action in ACTIONS if action in OPERATIONS]
-GRANTS = st.frozensets(st.sampled_from(ACTIONS), min_size=1)
+@pytest.mark.parametrize(
+    ("rules", "action", "calls"),
+    [
+        ("read", Action.READ, {"GetSecretValue", "ListSecretVersionIds", "DescribeSecret"}),
+        ("create update", Action.CREATE, {"CreateSecret", *CALLS[Action.UPDATE]}),
+        ("update", Action.UPDATE, CALLS[Action.UPDATE]),
+        ("rotate update", Action.ROTATE, {"RotateSecret", *CALLS[Action.UPDATE]}),
+        ("delete", Action.DELETE, CALLS[Action.DELETE]),
+    ],
+)
+def test_an_action_gives_the_calls_that_it_takes_and_no_other(
+    make_policy: Callable[..., Policy], rules: str, action: Action, calls: set[str]
+) -> None:
+    rights = rendered(make_policy(("allow", rules, "a")))
+    assert {call for call in GIVES.keys() | ELSE if rights.may_call(call, arn_of("a"))} == calls
+    assert rights.may(action, "a")
+    assert rights.may_call("BatchGetSecretValue", "*") is (action is Action.READ)
 
 
-def rules(patterns: st.SearchStrategy[str], grants: Any = GRANTS) -> st.SearchStrategy[tuple[Rule, ...]]:
-    """Return a strategy of rule sets of one principal."""
-    one = st.builds(
-        Rule,
-        id=st.uuids().map(str),
-        principal=st.sampled_from(["app", "*", "other"]),
-        allow=st.booleans(),
-        actions=grants,
-        names=st.lists(patterns, min_size=1, max_size=2).map(tuple),
-        expires=st.sampled_from([None, None, NOW, LATER]),
+@pytest.mark.parametrize(
+    ("rules", "described", "exact"),
+    [
+        ([("allow", "read update", "**"), ("deny", "read", "a")], True, True),
+        ([("allow", "read update", "**"), ("deny", "read update", "a")], False, True),
+        ([("allow", "read update", "**"), ("deny", "read", "a"), ("deny", "update", "a", "b")], False, True),
+        ([("allow", "read", "**"), ("allow", "update", "**"), ("deny", "read", "a", "c")], True, True),
+        ([("allow", "read", "**"), ("allow", "update", "a"), ("deny", "read", "**")], False, False),
+        ([("allow", "read", "a", "b"), ("allow", "update", "b"), ("deny", "read", "a", "b")], False, True),
+        (
+            [("allow", "read update", "**"), ("deny", "read", "a/**", "a"), ("deny", "update", "**/b", "a")],
+            False,
+            False,
+        ),
+    ],
+)
+def test_the_look_at_what_is_known_of_a_secret_is_for_whoever_may_do_something_that_takes_it(
+    make_policy: Callable[..., Policy], rules: list[tuple[str, ...]], described: bool, exact: bool
+) -> None:
+    done = render_aws(make_policy(*rules), "app", BARE, now=NOW)
+    assert Rights(done.text).may_call("DescribeSecret", arn_of("a")) is described
+    assert (done.losses == ()) is exact
+    assert exact or "takes a look" in done.losses[0].reason
+
+
+def test_it_ends_with_the_rule_that_gave_it(make_policy: Callable[..., Policy]) -> None:
+    lasting = make_policy(("allow", "read", "**"), ("deny", "read", "a")).rules
+    policy = Policy((*lasting, *make_policy(("allow", "update", "a"), expires=LATER).rules))
+    text = render_aws(policy, "app", BARE, now=NOW).text
+    assert not Rights(text, now=LATER).may_call("DescribeSecret", arn_of("a"))
+
+
+@pytest.mark.parametrize(
+    ("rules", "created", "tagged", "exact"),
+    [
+        ([("allow", "create update", "**")], True, True, True),
+        ([("allow", "create", "a"), ("allow", "update", "**")], True, True, True),
+        ([("allow", "create", "a")], True, False, False),
+        ([("allow", "create", "**"), ("allow", "update", "a")], True, True, False),
+        ([("allow", "write", "**"), ("deny", "update", "a")], True, False, False),
+        ([("allow", "write", "**"), ("deny", "update", "a"), ("deny", "create", "a")], False, False, True),
+        ([("allow", "write", "**"), ("deny", "create", "a")], False, True, True),
+    ],
+)
+def test_who_may_not_update_does_not_get_to_tag_by_being_allowed_to_create(
+    make_policy: Callable[..., Policy], rules: list[tuple[str, ...]], created: bool, tagged: bool, exact: bool
+) -> None:
+    done = render_aws(make_policy(*rules), "app", BARE, now=NOW)
+    rights = Rights(done.text)
+    assert rights.may_call("CreateSecret", arn_of("a")) is created
+    assert rights.may_call("TagResource", arn_of("a")) is tagged
+    assert (done.losses == ()) is exact
+    assert exact or "tag a new secret" in done.losses[0].reason
+
+
+def test_several_are_read_at_once_in_the_region_that_was_named_and_as_long_as_something_is_read(
+    make_policy: Callable[..., Policy],
+) -> None:
+    policy = make_policy(("allow", "read", "a"), ("allow", "read", "b"), expires=LATER)
+    text = render_aws(policy, "app", TARGET, now=NOW).text
+    assert Rights(text, now=LATER - 1).may_call("BatchGetSecretValue", "*")
+    assert not Rights(text, now=LATER).may_call("BatchGetSecretValue", "*")
+    assert not Rights(text, region="us-east-1").may_call("BatchGetSecretValue", "*")
+    assert rendered(make_policy(("allow", "read", "a")), BARE.replace(region="*")).may(Action.READ, "a")
+
+
+class TestCopies:
+    """Regions to which secrets are copied."""
+
+    COPIED = BARE.replace(replicas=("eu-west-1",), read_from=("eu-west-1", "us-east-1"))
+
+    def test_a_new_secret_is_copied_to_the_regions_named_and_to_no_other(
+        self, make_policy: Callable[..., Policy]
+    ) -> None:
+        rights = rendered(make_policy(("allow", "write", "**"), ("deny", "create", "b")), self.COPIED)
+        for name, regions, expected in (
+            ("a", ["eu-west-1"], True),
+            ("a", ["eu-west-1", "us-east-1"], False),
+            ("a", [], False),
+            ("b", ["eu-west-1"], False),
+        ):
+            keys = {"AddReplicaRegions": regions} if regions else {}
+            assert rights.may_call("ReplicateSecretToRegions", arn_of(name), **keys) is expected
+        plain = rendered(make_policy(("allow", "write", "**")))
+        assert not plain.may_call("ReplicateSecretToRegions", arn_of("a"), AddReplicaRegions=["eu-west-1"])
+
+    @pytest.mark.parametrize("region", ["eu-west-1", "us-east-1", "ap-south-1"])
+    def test_a_copy_is_read_and_nothing_else(self, make_policy: Callable[..., Policy], region: str) -> None:
+        policy = make_policy(("allow", "read write rotate delete", "**"), ("deny", "read", "b"))
+        text = render_aws(policy, "app", self.COPIED, now=NOW).text
+        rights = Rights(text, region=region)
+        reads = {"GetSecretValue", "ListSecretVersionIds", "DescribeSecret"}
+        for name, calls in (("a", reads), ("b", set())):
+            given = {call for call in GIVES if rights.may_call(call, arn_of(name, region=region))}
+            assert given == (set() if region == "ap-south-1" else calls)
+        assert rights.may_call("BatchGetSecretValue", "*") is (region != "ap-south-1")
+
+
+def test_a_name_for_a_whole_arn_is_that_secret_and_not_the_one_of_the_same_name(
+    make_policy: Callable[..., Policy],
+) -> None:
+    foreign = "arn:aws:secretsmanager:eu-central-1:210987654321:secret:theirs-Xy12Zz"
+    target = BARE.replace(aliases=(("shared/db", foreign),))
+    for pattern, own in (("shared/db", False), ("shared/**", True)):
+        rights = rendered(make_policy(("allow", "read", pattern)), target)
+        assert rights.may_call("GetSecretValue", foreign)
+        assert rights.may_call("GetSecretValue", arn_of("shared/db")) is own
+    rights = rendered(make_policy(("allow", "read", "**"), ("deny", "read", "shared/db")), target)
+    assert not rights.may_call("GetSecretValue", foreign)
+    assert not rendered(make_policy(("allow", "read", "other")), target).may_call("GetSecretValue", foreign)
+
+
+class TestKeys:
+    """Secrets under a key of the customer's."""
+
+    KEY = "arn:aws:kms:eu-central-1:123456789012:key/0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
+
+    @pytest.mark.parametrize(
+        ("actions", "decrypts", "encrypts"),
+        [("read", True, False), ("create update", True, True), ("update", True, True), ("delete", False, False)],
     )
-    return st.lists(one, max_size=5).map(tuple)
+    def test_secrets_manager_may_use_it_for_what_is_allowed(
+        self, make_policy: Callable[..., Policy], actions: str, decrypts: bool, encrypts: bool
+    ) -> None:
+        done = render_aws(make_policy(("allow", actions, "a")), "app", TARGET.replace(kms_key=self.KEY), now=NOW)
+        assert done.notes == ()
+        for region, there in (("eu-central-1", True), ("us-east-1", False)):
+            rights = Rights(done.text, region=region)
+            assert rights.may_use_key("Decrypt", self.KEY) is (decrypts and there)
+            assert rights.may_use_key("GenerateDataKey", self.KEY) is (encrypts and there)
+            assert not rights.may_use_key("Decrypt", self.KEY[:-1] + "1")
+
+    @pytest.mark.parametrize("key", ["alias/app", KEY.replace(":key/", ":alias/"), KEY.partition("/")[2], KEY + "*"])
+    def test_one_that_is_not_named_by_its_arn_is_told(self, make_policy: Callable[..., Policy], key: str) -> None:
+        for actions, lacking in (("read", "kms:Decrypt on it"), ("update", "kms:Decrypt and kms:GenerateDataKey")):
+            done = render_aws(make_policy(("allow", actions, "a")), "app", TARGET.replace(kms_key=key), now=NOW)
+            (told,) = done.notes
+            assert lacking in told
+            assert "kms:" not in done.text
+        assert (
+            render_aws(make_policy(("allow", "delete", "a")), "app", TARGET.replace(kms_key=key), now=NOW).notes == ()
+        )
+
+    def test_the_service_s_own_takes_no_right(self, make_policy: Callable[..., Policy]) -> None:
+        target = TARGET.replace(kms_key="alias/aws/secretsmanager")
+        policy = make_policy(("allow", "read", "a"))
+        assert render_aws(policy, "app", target, now=NOW) == render_aws(policy, "app", TARGET, now=NOW)
 
 
-TOGETHER = GRANTS.map(lambda actions: actions | {Action.ROTATE} if Action.UPDATE in actions else actions)
+def test_a_policy_larger_than_aws_takes_is_told(make_policy: Callable[..., Policy]) -> None:
+    def done(count: int, length: int) -> Rendered:
+        names = (*(f"n{number:03}" for number in range(count)), "x" * length)
+        return render_aws(make_policy(("allow", "read", *names)), "app", TARGET, now=NOW)
+
+    size = len("".join(done(50, 1).text.split()))
+    count = 50 + (SIZE_LIMIT - size) // len('"",' + arn_of("n000", TARGET))
+    left = SIZE_LIMIT - len("".join(done(count, 1).text.split()))
+    assert done(count, 1 + left).notes == ()
+    (told,) = done(count, 2 + left).notes
+    assert f"has {SIZE_LIMIT + 1} characters, and AWS takes {SIZE_LIMIT} in a managed one" in told
 
 
-@settings(max_examples=100, deadline=None)
-@given(rules=rules(PATTERNS, TOGETHER), now=st.sampled_from([NOW, LATER]))
-def test_what_is_rendered_without_loss_says_exactly_what_the_rules_say(rules: tuple[Rule, ...], now: float) -> None:
-    policy = Policy(rules, enforced=True)
-    done = render_aws(policy, "app", BARE, now=NOW)
-    event(f"exact: {not done.losses}")
-    if done.losses:
-        return
-    enforcer = Enforcer(done.text, now=now)
-    for action, name in itertools.product(ON_SECRETS, NAMES):
-        assert granted(enforcer, action, name) is policy.decide("app", action, name, now=now).allowed, (action, name)
+def test_the_linter_finds_what_is_wrong() -> None:
+    statement = {"Sid": "A", "Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"], "Resource": ["*"]}
+    for change in ({"Action": ["secretsmanager:Get"]}, {"Resource": ["arn:aws:s3:::a"]}, {}):
+        assert findings(json.dumps({"Version": "2012-10-17", "Statement": [statement | change]})) != []
 
 
-@settings(max_examples=100, deadline=None)
-@given(rules=rules(ANY_PATTERNS), now=st.sampled_from([NOW, LATER]))
-def test_what_is_rendered_with_losses_never_allows_more_than_the_rules(rules: tuple[Rule, ...], now: float) -> None:
-    policy = Policy(rules, enforced=True)
-    done = render_aws(policy, "app", BARE, now=NOW)
-    event(f"exact: {not done.losses}")
-    enforcer = Enforcer(done.text, now=now)
-    for action, name in itertools.product(ON_SECRETS, [*NAMES, "a ?", "a$"]):
-        if granted(enforcer, action, name):
-            assert policy.decide("app", action, name, now=now).allowed, (action, name)
+def test_two_denials_that_only_meet_leave_nothing_of_a_secret(make_policy: Callable[..., Policy]) -> None:
+    policy = make_policy(("allow", "read update", "**"), ("deny", "read", "a/**"), ("deny", "update", "**/b"))
+    rights = Rights(render_aws(policy, "app", BARE, now=NOW).text)
+    assert [call for call in GIVES if rights.may_call(call, arn_of("a/b"))] == []

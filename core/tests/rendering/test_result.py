@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.policy import Policy, matches
-from strongroom.rendering.result import overlap, rules_of
+from strongroom.rendering.result import covers, overlap, rules_of
 
 NAMES = ["/".join(parts) for length in range(1, 6) for parts in itertools.product("abz", repeat=length)]
 PATTERNS = st.lists(st.sampled_from(["a", "b", "*", "**"]), min_size=1, max_size=3).map("/".join)
@@ -22,6 +22,12 @@ PATTERNS = st.lists(st.sampled_from(["a", "b", "*", "**"]), min_size=1, max_size
 def test_two_patterns_overlap_if_both_match_some_name(pattern: str, other: str) -> None:
     both = [name for name in NAMES if matches(pattern, name) and matches(other, name)]
     assert overlap(pattern, other) is bool(both)
+
+
+@given(pattern=PATTERNS, other=PATTERNS)
+def test_a_pattern_covers_another_if_it_matches_whatever_that_matches(pattern: str, other: str) -> None:
+    # For patterns of three segments names of five are long enough to tell.
+    assert covers(pattern, other) is all(matches(pattern, name) for name in NAMES if matches(other, name))
 
 
 @pytest.mark.parametrize(

@@ -104,8 +104,8 @@ def _configure_render(render: argparse.ArgumentParser) -> None:
     render.add_argument("--kv-version", type=int, choices=(1, 2), help="vault: else the backend's setting, else 2")
     render.add_argument("--transit", help="vault: where keys are; else the backend's setting, else `transit`")
     render.add_argument("--region", help="aws: the region, or * for all; else the backend's setting")
-    render.add_argument("--account", help="aws: the account's number, or * for all")
-    render.add_argument("--partition", help="aws: else `aws`")
+    render.add_argument("--account", help="aws: the account's number, or * for all; else the backend's setting")
+    render.add_argument("--partition", help="aws: else the backend's setting, else that of the region")
 
 
 def _moment(text: str) -> float:

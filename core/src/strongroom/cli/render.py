@@ -7,15 +7,19 @@ import os
 import sys
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.cli.command import UsageError, note
 from strongroom.cli.text import printable
 from strongroom.config.load import load_backends, load_policy
-from strongroom.errors import UnsupportedOperationError
+from strongroom.errors import ConfigurationError, UnsupportedOperationError
+from strongroom.model import SecretName
 from strongroom.policy import Policy
 from strongroom.rendering.lines import place_of
 from strongroom.rendering.result import Loss, Rendered
+
+if TYPE_CHECKING:
+    from strongroom.rendering.aws import AwsTarget
 
 _OWN: Final[dict[str, tuple[str, ...]]] = {
     "vault": ("mount", "kv_version", "transit"),
@@ -45,7 +49,8 @@ def render(config: str | None, options: argparse.Namespace, *, now: float) -> in
     """
     policy = load_policy(config)
     principals = _principals(policy, options)
-    renderer = _renderer(policy, _settings(config, options), options.target, now)
+    table = _table(config, options.target)
+    renderer = _renderer(policy, _settings(table, options), table, options.target, now)
     rendered = [renderer(principal) for principal in principals]
     losses = [(one, loss) for one in rendered for loss in one.losses]
     if losses and not options.narrow:
@@ -54,6 +59,8 @@ def render(config: str | None, options: argparse.Namespace, *, now: float) -> in
         note(f"strongroom: narrowed for {printable(one.principal)}: {printable(_told(loss))}")
     for one in rendered:
         _write(one, options)
+        for text in one.notes:
+            note(f"strongroom: {printable(one.principal)}: {text}")
     return 0
 
 
@@ -80,33 +87,67 @@ def _principals(policy: Policy, options: argparse.Namespace) -> list[str]:
     return found
 
 
-def _settings(config: str | None, options: argparse.Namespace) -> dict[str, Any]:
+def _settings(table: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """Return what is known of the target: the options, then what a backend of that kind says."""
     for target, names in _OWN.items():
         for name in names if target != options.target else ():
             if getattr(options, name) is not None:
                 raise UsageError(f"--{name.replace('_', '-')} is not for {options.target}", hint=f"it is for {target}")
     names = (*_OWN[options.target], "prefix")
-    tables = [table.table for table in load_backends(config).values() if table.type == options.target]
-    told = {name: tables[0][name] for name in names if name in tables[0]} if tables else {}
+    told = {name: table[name] for name in names if name in table}
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     # A setting may be a reference; what it leads to is not for an output.
     return {name: str(value) for name, value in (told | given).items() if isinstance(value, str | int)}
 
 
-def _renderer(policy: Policy, settings: dict[str, Any], target: str, now: float) -> Renderer:
+def _table(config: str | None, target: str) -> dict[str, Any]:
+    """Return the table of the first backend of a kind; empty if there is none."""
+    return next((table.table for table in load_backends(config).values() if table.type == target), {})
+
+
+def _renderer(policy: Policy, settings: dict[str, Any], table: dict[str, Any], target: str, now: float) -> Renderer:
     if target == "vault":
         from strongroom.rendering.vault import VaultTarget, render_vault
 
         vault = VaultTarget(**settings | {"kv_version": _version(settings.get("kv_version", 2))})
         return lambda principal: render_vault(policy, principal, vault, now=now)
-    from strongroom.rendering.aws import AwsTarget, render_aws
+    from strongroom.rendering.aws import render_aws
+
+    aws = _aws(settings, table)
+    return lambda principal: render_aws(policy, principal, aws, now=now)
+
+
+def _aws(settings: dict[str, Any], table: dict[str, Any]) -> AwsTarget:
+    from strongroom.rendering.aws import AwsTarget, partition_of
 
     for name in ("region", "account"):
         if name not in settings:
-            raise UsageError(f"--{name} is missing", hint=f"name the {name}, or * for all")
-    aws = AwsTarget(**settings)
-    return lambda principal: render_aws(policy, principal, aws, now=now)
+            hint = f"name the {name}, or * for all, here or in the backend's table"
+            raise UsageError(f"--{name} is missing", hint=hint)
+    key = table.get("kms_key_id", "")
+    replicas = _regions(table, "replicate")
+    return AwsTarget(
+        **{"partition": partition_of(settings["region"])} | settings,
+        # What a reference leads to is not for an output.
+        kms_key=key if isinstance(key, str) else "a reference",
+        replicas=replicas,
+        read_from=_regions(table, "replicas") if "replicas" in table else replicas,
+        aliases=_aliases(table),
+    )
+
+
+def _regions(table: dict[str, Any], name: str) -> tuple[str, ...]:
+    regions = table.get(name, [])
+    if not isinstance(regions, list | tuple):
+        raise ConfigurationError(f"{name} is not usable", hint="expected a list of regions")
+    return tuple(map(str, regions))
+
+
+def _aliases(table: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    arns = table.get("arns", {})
+    if not isinstance(arns, dict):
+        raise ConfigurationError("arns is not usable", hint="expected a table of names and ARNs")
+    return tuple((str(SecretName(name)), str(arn)) for name, arn in arns.items())
 
 
 def _version(value: Any) -> int:

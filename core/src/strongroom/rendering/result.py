@@ -24,6 +24,8 @@ class Rendered(Record):
     text: str
     losses: tuple[Loss, ...]
     """Empty if the text says exactly what the rules say."""
+    notes: tuple[str, ...] = ()
+    """What whoever sets it has to know besides."""
 
 
 class Claim(Record):
@@ -98,6 +100,44 @@ def overlap(pattern: str, other: str) -> bool:
                 current[at] = ("*" in (token, theirs) or token == theirs) and below[at + 1]
         below = current
     return below[0]
+
+
+def covers(pattern: str, other: str) -> bool:
+    """Tell whether one name pattern matches every name that another one matches.
+
+    Args:
+        pattern: The one that may match more.
+        other: The one that may match less.
+
+    Raises:
+        InvalidNameError: One is malformed.
+    """
+    tokens = _tokens(pattern)
+    # Each way to read the second leads to a set of places in the first. What a wildcard of the second stands for
+    # is taken to be a segment that no pattern has: whatever takes that takes any other, too.
+    ways = {_beyond(tokens, {0})}
+    for token in _tokens(other):
+        if token != "**":
+            ways = {_step(tokens, places, token) for places in ways}
+            continue
+        while not (new := {_step(tokens, places, "*") for places in ways}) <= ways:
+            ways |= new
+    return all(len(tokens) in places for places in ways)
+
+
+def _step(tokens: list[str], places: frozenset[int], segment: str) -> frozenset[int]:
+    staying = {at for at in places if tokens[at : at + 1] == ["**"]}
+    going = {at + 1 for at in places if tokens[at : at + 1] in ([segment], ["*"])}
+    return _beyond(tokens, staying | going)
+
+
+def _beyond(tokens: list[str], places: set[int]) -> frozenset[int]:
+    """Add those places that are reached by leaving out what may stand for nothing."""
+    reached = set(places)
+    for at, token in enumerate(tokens):
+        if token == "**" and at in reached:
+            reached.add(at + 1)
+    return frozenset(reached)
 
 
 def _tokens(pattern: str) -> list[str]:
