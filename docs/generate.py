@@ -50,6 +50,7 @@ API = (
     ("What a change gives", (("writing", "Written"), ("writing", "Deleted"), ("events", "SecretUpdated"))),
     ("Deleted versions, notes, folders", (("recovery", "Undeleted"), ("recovery", "Destroyed"))),
     ("", (("recovery", "Description"), ("browsing", "Folder"))),
+    ("Rotations by services", (("contracts/service_rotation", "Schedule"),)),
     ("Named keys", (("encryption", "DataKey"), ("encryption", "RotatedKey"))),
     ("Alerts", (("anomaly", "Alert"), ("contracts/anomaly", "Access"))),
     ("State", (("cache", "CacheStats"), ("manager", "ManagerHealth"), ("manager", "PartHealth"))),
@@ -66,6 +67,8 @@ CONTRACTS = (
     ("Backends that keep a file of their own", "contracts/maintenance"),
     ("Backends that keep what detectors have learned", "contracts/state"),
     ("Backends that keep deleted versions, or notes", "contracts/recovery"),
+    ("Backends that keep a pending value", "contracts/staging"),
+    ("Backends whose service rotates", "contracts/service_rotation"),
     ("Backends that make credentials", "contracts/leasing"),
     ("Backends that encrypt and sign", "contracts/encrypting"),
 )

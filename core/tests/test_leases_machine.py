@@ -11,11 +11,25 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import strongroom
 
+from strongroom.contracts import RenewLeaseRequest, RenewLeaseResult
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError, StrongroomError
 from strongroom.testing import CredentialMaker, FakeClock, MemorySink, in_forked_child
 
 NAMES = st.sampled_from(["creds/a", "creds/b"])
 OPERATIONS = st.sampled_from(["read", "renew_lease", "revoke_lease"])
+
+
+class TruthfulMaker(CredentialMaker):
+    """When it says that a credential is gone, it is, also if that was made after it was told to say so."""
+
+    def renew_lease(self, request: RenewLeaseRequest) -> RenewLeaseResult:
+        try:
+            return super().renew_lease(request)
+        except SecretNotFoundError:
+            for one in self.alive():
+                if one.id == request.lease.id:
+                    one.revoked = self.clock()
+            raise
 
 
 class LeasesInAnyOrder(RuleBasedStateMachine):
@@ -29,7 +43,7 @@ class LeasesInAnyOrder(RuleBasedStateMachine):
     def begin(self, ttl: float, lives: float, renewable: bool) -> None:
         self.clock = FakeClock()
         self.ttl = ttl
-        self.maker = CredentialMaker(self.clock, ttl=ttl, max_ttl=ttl * lives, renewable=renewable)
+        self.maker = TruthfulMaker(self.clock, ttl=ttl, max_ttl=ttl * lives, renewable=renewable)
         self.sink = MemorySink()
         self.manager = strongroom.open(
             {"audit": "none", "cache": {"policy": "ttl", "ttl": "60s", "negative_ttl": 0, "max_entries": 1}},

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 import strongroom
 
+from staged import StagedBackend
 from strongroom import ABSENT, SecretValue
+from strongroom.contracts import WriteRequest
 from strongroom.errors import (
     AccessDeniedError,
     BackendUnavailableError,
@@ -19,6 +22,7 @@ from strongroom.errors import (
     ValueTooLargeError,
     VersionConflictError,
 )
+from strongroom.model import SecretName
 from strongroom.testing import FaultyBackend, in_threads
 
 NAME = "db/password"
@@ -69,6 +73,23 @@ def test_the_result_names_the_secret_and_its_new_version(open_manager: Any) -> N
 
 class TestConditions:
     """Writing only over what one has seen."""
+
+    @pytest.mark.parametrize("action", ["update", "rotate"])
+    def test_what_is_there_is_not_read_where_the_backend_says_its_version(
+        self, action: str, open_manager: Any, rule: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever may only change a secret may not be able to read it at the service either."""
+        staged = StagedBackend()
+        manager = open_manager(backends={"memory": staged}, policies=[rule("tester", action)])
+        change = manager.rotate if action == "rotate" else partial(manager.set, value="w")
+        with pytest.raises(SecretNotFoundError):
+            change(NAME)
+        staged.write(WriteRequest(name=SecretName(NAME), value=SecretValue("v")))
+        monkeypatch.setattr(staged, "read", None)
+        assert change(NAME).version == "2"
+        staged.kept[SecretName(NAME)].current = None
+        with pytest.raises(SecretNotFoundError, match="has no value"):
+            change(NAME)
 
     def test_only_over_the_expected_version(self, open_manager: Any) -> None:
         manager = open_manager({NAME: "v"})

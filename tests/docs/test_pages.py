@@ -7,10 +7,25 @@ from pathlib import Path
 
 import pytest
 
+import moto_server
+
 from _workspace import ROOT
+from awsclient import ACCESS_KEY, REGION, SECRET_KEY
 from commandline import clean_environment
 from openbao import Server, development_server
-from pages import RUN, Block, PageError, Session, blocks, commands, matches, needs_server, problems, starts_empty
+from pages import (
+    RUN,
+    Block,
+    PageError,
+    Session,
+    blocks,
+    commands,
+    matches,
+    needs_aws,
+    needs_server,
+    problems,
+    starts_empty,
+)
 from sources import tracked_files
 
 PAGES = [
@@ -51,6 +66,15 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield started
 
 
+@pytest.fixture
+def emulator(tmp_path: Path) -> Iterator[moto_server.Emulator]:
+    """An emulator of AWS of the page's own."""
+    home = tmp_path / "emulator"
+    home.mkdir()
+    with moto_server.emulator(home) as started:
+        yield started
+
+
 @each_page
 def test_the_examples_of_a_page_work(
     page: Path, folder: Path, session: Callable[..., Session], request: pytest.FixtureRequest
@@ -65,6 +89,13 @@ def test_the_examples_of_a_page_work(
         shutil.copytree(request.getfixturevalue("ready_store"), folder)
     server = request.getfixturevalue("server") if needs_server(text) else None
     variables = {"BAO_ADDR": server.address, "BAO_TOKEN": server.token} if server else {}
+    if needs_aws(text):
+        variables |= {
+            "AWS_ENDPOINT_URL": request.getfixturevalue("emulator").url,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        }
     reader = session(str(page.relative_to(ROOT)), **variables)
     for block in blocks(text):
         reader.run(block)
@@ -166,6 +197,11 @@ def test_a_remark_belongs_to_the_block_right_after_it() -> None:
 def test_a_page_may_ask_for_a_server() -> None:
     assert needs_server("# Title\n\n<!-- page: OpenBao -->\n")
     assert not needs_server("# Title\n\n<!-- page: empty folder -->\n")
+
+
+def test_a_page_may_ask_for_an_emulator_of_aws() -> None:
+    assert needs_aws("# Title\n\n<!-- page: AWS -->\n")
+    assert not needs_aws("# Title\n\n<!-- page: OpenBao -->\n")
 
 
 def test_a_remark_before_other_text_is_no_remark() -> None:

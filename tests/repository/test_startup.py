@@ -25,6 +25,7 @@ HEAVY = {
     "pluggy",
     "sqlite3",
     "strongroom_local",
+    "strongroom_aws",
     "strongroom_vault",
 }
 

@@ -14,7 +14,7 @@ from strongroom.rendering.aws import AwsTarget
 
 NOW: Final = 1_000.0
 REGION: Final = "eu-central-1"
-TARGET: Final = AwsTarget(region=REGION, account="123456789012", prefix="prod/")
+TARGET: Final = AwsTarget(region=REGION, account="123456789012", prefix="prod/", tags=True)
 BARE: Final = TARGET.replace(prefix="")
 
 CALLS: Final = {
@@ -82,9 +82,10 @@ class Rights:
             "kms:ViaService": f"secretsmanager.{region}.amazonaws.com",
         }
 
-    def may_call(self, call: str, arn: str, **keys: list[str]) -> bool:
+    def may_call(self, call: str, arn: str, *, region: str | None = None, **keys: str | list[str]) -> bool:
         """Tell whether a call of Secrets Manager is allowed; one without resources on none."""
-        context = self.context | {f"secretsmanager:{key}": value for key, value in keys.items()}
+        there = {"aws:RequestedRegion": region} if region else {}
+        context = self.context | there | {f"secretsmanager:{key}": value for key, value in keys.items()}
         return self.evaluator.allows(f"secretsmanager:{call}", "*" if call in NO_RESOURCE else arn, context)
 
     def may(self, action: Action, name: str, target: AwsTarget = BARE, *, suffix: str = "Q7xYz9") -> bool:

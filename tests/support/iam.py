@@ -8,7 +8,7 @@ No emulator does: theirs know no patterns of ARNs. What holds here:
   secret's name has none, so that the wider reading allows nothing more.)
 - An action that knows no resources is asked for with the resource `*`, which only the pattern `*` matches.
 - All conditions of a statement have to hold; of several values of one key one is enough. A key that the request lacks
-  fulfils no condition, but for `ForAllValues`, and but for `Null` with `true`.
+  fulfils no condition, but for `ForAllValues` and `IfExists`, and but for `Null` with `true`.
 """
 
 from __future__ import annotations
@@ -107,6 +107,7 @@ def _is_before(given: str | None, expected: list[str]) -> bool:
 _OPERATORS: dict[str, Callable[[Any, list[str]], bool]] = {
     "StringEquals": lambda given, expected: given in expected,
     "ForAllValues:StringEquals": lambda given, expected: all(one in expected for one in _listed(given or [])),
+    "BoolIfExists": lambda given, expected: given is None or str(given).lower() in expected,
     "Null": lambda given, expected: str(given is None).lower() in expected,
     "DateLessThan": _is_before,
 }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 from strongroom import manager as _manager
 from strongroom.aio_keys import AsyncKeyUser
 from strongroom.aio_reading import HandOver, LoopReader
-from strongroom.aio_threads import CHANGES, CLOSING, MAX_THREADS, Threads, post
+from strongroom.aio_threads import CHANGES, CLOSING, MAX_THREADS, ROTATIONS, Threads, post
 from strongroom.anomaly import Alert
 from strongroom.batch import CONCURRENCY, Batch, Progress
 from strongroom.cache import CacheStats
@@ -25,12 +25,13 @@ from strongroom.contracts.backend import Backend
 from strongroom.events import SUBSCRIBER_SECONDS, SecretUpdated
 from strongroom.manager import ManagerHealth, SecretManager
 from strongroom.model import Absent, Secret, SecretName, SecretValue, SecretVersion
-from strongroom.rotation import DEFAULT_BYTES, Encoding
+from strongroom.rotation import WAIT_SECONDS, Encoding
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from strongroom.browsing import Folder
+    from strongroom.contracts.service_rotation import Schedule
     from strongroom.held import LeaseStatus
     from strongroom.recovery import Description, Destroyed, Undeleted
     from strongroom.writing import Deleted, Written
@@ -48,6 +49,7 @@ def open_async(
     max_threads: int = MAX_THREADS,
     clock: Callable[[], float] = time.monotonic,
     wall_clock: Callable[[], int] = time.time_ns,
+    sleep: Callable[[float], object] = time.sleep,
     tracer_provider: TracerProvider | None = None,
     backends: Mapping[str, Backend] | None = None,
     sinks: tuple[AuditSink, ...] = (),
@@ -58,9 +60,10 @@ def open_async(
 
     Args:
         config: As for :func:`strongroom.open`, like all that follows but ``max_threads``.
-        max_threads: How many threads may read at a time, and as many again change something.
+        max_threads: How many threads may read at a time, as many again change something, and as many again rotate.
         clock: Monotonic seconds, for tests.
         wall_clock: Nanoseconds since 1970 in UTC, for tests.
+        sleep: Waits for so many seconds in a thread, where an operation waits for a service; for tests.
         tracer_provider: Whose OpenTelemetry spans to make; the global one's unless given.
         backends: Backends that exist already, by the name that the configuration uses.
         sinks: Further audit sinks that exist already; all of them are required.
@@ -75,6 +78,7 @@ def open_async(
             config,
             clock=clock,
             wall_clock=wall_clock,
+            sleep=sleep,
             tracer_provider=tracer_provider,
             backends=backends,
             sinks=sinks,
@@ -143,7 +147,7 @@ class AsyncSecretManager(AsyncKeyUser):
 
     Args:
         manager: The manager to use; its cache is shared. Closing this one leaves that one open.
-        max_threads: How many threads may read at a time, and as many again change something.
+        max_threads: How many threads may read at a time, as many again change something, and as many again rotate.
 
     Raises:
         ConfigurationError: ``max_threads`` is not usable.
@@ -215,6 +219,10 @@ class AsyncSecretManager(AsyncKeyUser):
         """Return what is directly below a prefix; see :meth:`SecretManager.browse`."""
         return await self._in_a_thread(partial(self._manager.browse, prefix))
 
+    async def schedules(self, prefix: str = "") -> tuple[Schedule, ...]:
+        """Return when services rotate the secrets below a prefix; see :meth:`SecretManager.schedules`."""
+        return await self._in_a_thread(partial(self._manager.schedules, prefix))
+
     async def versions(self, name: str) -> tuple[SecretVersion, ...]:
         """Return the versions of a secret that its backend keeps; see :meth:`SecretManager.versions`."""
         return await self._in_a_thread(partial(self._manager.versions, name))
@@ -259,13 +267,17 @@ class AsyncSecretManager(AsyncKeyUser):
         self,
         name: str,
         *,
-        size: int = DEFAULT_BYTES,
-        encoding: Encoding = "raw",
+        size: int | None = None,
+        encoding: Encoding | None = None,
         expect_version: str | None = None,
+        wait: float = WAIT_SECONDS,
     ) -> Written:
-        """Replace a secret's value by a random one; see :meth:`SecretManager.rotate`."""
-        change = partial(self._manager.rotate, name, size=size, encoding=encoding, expect_version=expect_version)
-        return await self._in_a_thread(change, lane=CHANGES)
+        """Replace a secret's value, or have its service do so; see :meth:`SecretManager.rotate`.
+
+        A task that is cancelled meanwhile does not know whether it was rotated; the audit trail does.
+        """
+        options: dict[str, Any] = {"size": size, "encoding": encoding, "expect_version": expect_version, "wait": wait}
+        return await self._in_a_thread(partial(self._manager.rotate, name, **options), lane=ROTATIONS)
 
     async def undelete(self, name: str, *, version: str | None = None) -> Undeleted:
         """Bring a deleted version back; see :meth:`SecretManager.undelete`."""

@@ -21,6 +21,8 @@ MAX_THREADS: Final = 8
 READS: Final = "read"
 CHANGES: Final = "change"
 """Apart from reads: a change waits for its subscribers, and these read."""
+ROTATIONS: Final = "rotate"
+"""Apart from other changes: a rotation may wait for a service for minutes."""
 CLOSING: Final = "close"
 """Apart from the others: what hangs there must not keep the end from beginning."""
 
@@ -34,7 +36,7 @@ class Threads:
     They are started when they are first needed, and anew in a forked child.
 
     Args:
-        most: How many threads may read at a time; as many again may make changes.
+        most: How many threads may read at a time; as many again may make changes, and as many again rotate.
 
     Attributes:
         closed: Whether nothing new is to begin.

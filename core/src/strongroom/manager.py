@@ -33,7 +33,7 @@ from strongroom.model import (
     SecretValue,
 )
 from strongroom.policy import Action
-from strongroom.rotation import DEFAULT_BYTES, Encoding
+from strongroom.rotation import WAIT_SECONDS, Encoding
 from strongroom.wiring import Parts
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def open(  # noqa: A001  # the public name is strongroom.open
     *,
     clock: Callable[[], float] = time.monotonic,
     wall_clock: Callable[[], int] = time.time_ns,
+    sleep: Callable[[float], object] = time.sleep,
     tracer_provider: TracerProvider | None = None,
     backends: Mapping[str, Backend] | None = None,
     sinks: tuple[AuditSink, ...] = (),
@@ -81,6 +82,7 @@ def open(  # noqa: A001  # the public name is strongroom.open
             or ``None`` to search for one as the command does.
         clock: Monotonic seconds, for tests.
         wall_clock: Nanoseconds since 1970 in UTC, for tests.
+        sleep: Waits for so many seconds, where an operation waits for a service; for tests.
         tracer_provider: Whose OpenTelemetry spans to make; the global one's unless given.
         backends: Backends that exist already, by the name that the configuration uses.
         sinks: Further audit sinks that exist already; all of them are required.
@@ -100,6 +102,7 @@ def open(  # noqa: A001  # the public name is strongroom.open
         reread=rereader(config, configuration, ready=backends or ()),
         clock=clock,
         wall_clock=wall_clock,
+        sleep=sleep,
         tracer_provider=tracer_provider,
         backends=backends,
         sinks=sinks,
@@ -191,28 +194,33 @@ class SecretManager(BatchReader, KeyUser):
         self,
         name: str,
         *,
-        size: int = DEFAULT_BYTES,
-        encoding: Encoding = "raw",
+        size: int | None = None,
+        encoding: Encoding | None = None,
         expect_version: str | None = None,
+        wait: float = WAIT_SECONDS,
     ) -> Written:
-        """Replace a secret's value by a random one.
+        """Replace a secret's value by a random one, or have the backend's service do it where that rotates the secret.
 
         Where the backend has check-and-set, a change by somebody else in between
-        is a conflict, not lost.
+        is a conflict, not lost. A service makes the value by itself: it is told to,
+        and watched until its new version is the current one.
 
         Args:
             name: The secret's name; it must exist.
-            size: How many random bytes, at least 16.
-            encoding: ``raw`` stores the bytes; ``hex`` and ``base64url`` store text.
+            size: How many random bytes, at least 16; 32 unless given.
+            encoding: ``raw``, unless given, stores the bytes; ``hex`` and ``base64url`` store text.
             expect_version: Rotate only this version.
+            wait: For how many seconds to watch a service, at most.
 
         Raises:
-            ConfigurationError: The size or the encoding is not usable; the refusal is recorded.
+            ConfigurationError: Size, encoding or wait is not usable; the refusal is recorded.
+            UnsupportedOperationError: Size or encoding is given, and the service makes the value.
             AccessDeniedError: This principal may not rotate it.
             SecretNotFoundError: There is no such secret.
-            VersionConflictError: Somebody else wrote it meanwhile.
+            VersionConflictError: Somebody else wrote it meanwhile, or the service is rotating it already.
+            BackendUnavailableError: The service has not ended in time (code ``timeout``); it goes on.
         """
-        return self._writer.rotate(name, size=size, encoding=encoding, expect_version=expect_version)
+        return self._writer.rotate(name, size=size, encoding=encoding, expect_version=expect_version, wait=wait)
 
     def undelete(self, name: str, *, version: str | None = None) -> Undeleted:
         """Bring a deleted version back, where the backend keeps it; one that is not deleted stays as it is.

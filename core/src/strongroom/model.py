@@ -377,7 +377,8 @@ class Secret:
         raise AttributeError("a Secret never changes: read it again to see a newer version")
 
     def __repr__(self) -> str:
-        return f"<Secret {self.name!s} version {self.version} from {self.backend}, {self.freshness.value}>"
+        place = f" ({self.place})" if self.place is not None else ""
+        return f"<Secret {self.name!s} version {self.version} from {self.backend}{place}, {self.freshness.value}>"
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise TypeError("a Secret cannot be pickled; hand over its name and read it where it is needed")

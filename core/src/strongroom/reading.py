@@ -25,6 +25,7 @@ from strongroom.wiring import Parts
 
 if TYPE_CHECKING:
     from strongroom.browsing import Folder
+    from strongroom.contracts.service_rotation import Schedule
 
 IDENTITIES: Final = 1024
 """How many principals that parts of the program act as one reader remembers."""
@@ -323,18 +324,35 @@ class Reader:
             facts.update(count=len(look.folder.names), request_id=_joined(look.request_ids))
         return look.folder
 
-    def _folder_to_list(self, prefix: str) -> str:
-        self._gate.ensure_open()
-        folder = self._folder(prefix)
-        # The root has no name; the pattern of everything stands for it.
-        self._gate.judge(Action.LIST, SecretName(folder or "**"))
-        return folder
+    @recorded_at_once
+    def schedules(self, prefix: str = "") -> tuple[Schedule, ...]:
+        """Return when the services of backends rotate the secrets below a prefix, sorted by name.
 
-    def _folder(self, prefix: str) -> str:
-        """Return a folder's canonical name; the root's is empty, but nothing else that is empty is the root."""
-        if not isinstance(prefix, str):
-            return self._gate.canonical(Action.LIST, prefix)
-        return self._gate.canonical(Action.LIST, prefix.removesuffix("/")) if prefix else ""
+        A backend whose service rotates nothing contributes nothing. Only what this principal may list is shown.
+
+        Args:
+            prefix: A folder with or without its final slash; empty for all.
+
+        Raises:
+            InvalidNameError: The prefix is not a folder of names.
+        """
+        # Imported here: most programs leave that to their services.
+        from strongroom.schedules import find_schedules
+
+        folder = self._folder_to_list(prefix, event="schedules")
+        with self._gate.recording_look("schedules", f"{folder}/" if folder else "") as facts:
+            found = find_schedules(self._parts, self._gate, folder)
+            facts.update(count=len(found.schedules), request_id=_joined(found.request_ids))
+        return found.schedules
+
+    def _folder_to_list(self, prefix: str, *, event: str = "list") -> str:
+        """Return a folder's canonical name, once the detectors have let it be listed; an event tells of a refusal."""
+        gate = self._gate.recording_as(event)
+        gate.ensure_open()
+        folder = _folder(gate, prefix)
+        # The root has no name; the pattern of everything stands for it.
+        gate.judge(Action.LIST, SecretName(folder or "**"))
+        return folder
 
     @recorded_at_once
     def versions(self, name: str) -> tuple[SecretVersion, ...]:
@@ -352,6 +370,13 @@ class Reader:
             found = grant.backend.versions(VersionsRequest(name=grant.name))
             facts.update(count=len(found.versions), request_id=found.request_id)
         return found.versions
+
+
+def _folder(gate: Gate, prefix: str) -> str:
+    """Return a folder's canonical name; the root's is empty, but nothing else that is empty is the root."""
+    if not isinstance(prefix, str):
+        return gate.canonical(Action.LIST, prefix)
+    return gate.canonical(Action.LIST, prefix.removesuffix("/")) if prefix else ""
 
 
 def _joined(request_ids: Iterable[str | None]) -> str | None:

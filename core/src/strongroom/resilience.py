@@ -2,13 +2,13 @@
 
 A backend's author implements the plain operation. The guard around it checks
 what can be checked before the call, opens the one span, and turns whatever a
-backend raises into the documented family of errors, the cause kept.
+backend raises into the documented family of errors, the cause kept. What a
+backend may offer besides reading and writing is guarded in ``guarding``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from strongroom.contracts.backend import (
     Backend,
@@ -26,54 +26,35 @@ from strongroom.contracts.backend import (
     WriteRequest,
     WriteResult,
 )
-from strongroom.contracts.encrypting import Encrypting
 from strongroom.contracts.health import Health, HealthState
-from strongroom.contracts.leasing import (
-    Leasing,
-    ReleaseLeaseRequest,
-    RenewLeaseRequest,
-    RenewLeaseResult,
-    RevokeLeaseRequest,
-    RevokeLeaseResult,
-)
-from strongroom.contracts.maintenance import Maintenance
-from strongroom.contracts.recovery import (
-    AnnotateRequest,
-    AnnotateResult,
-    DescribeRequest,
-    DescribeResult,
-    Describing,
-    DestroyRequest,
-    DestroyResult,
-    Recoverable,
-    UndeleteRequest,
-    UndeleteResult,
-)
-from strongroom.contracts.state import LoadStateRequest, LoadStateResult, SaveStateRequest, StateStore
+from strongroom.contracts.leasing import Leasing
 from strongroom.errors import (
-    BackendError,
     InvalidValueError,
     StrongroomError,
     UnsupportedOperationError,
     ValueTooLargeError,
 )
-from strongroom.model import SecretName
+from strongroom.guarding import GuardedOptions
+from strongroom.model import SecretName, SecretValue
 from strongroom.telemetry import Telemetry
 
-Request = TypeVar("Request")
-Result = TypeVar("Result")
-Optional = TypeVar("Optional")
-"""One of the interfaces that a backend may implement besides its own."""
+if TYPE_CHECKING:
+    from strongroom.contracts.staging import (
+        DiscardRequest,
+        DiscardResult,
+        PromoteRequest,
+        PromoteResult,
+        StageRequest,
+        StageResult,
+        StagesRequest,
+        StagesResult,
+        Staging,
+    )
 
-_MAINTAIN: Final = "name a local store with --backend; any other is maintained where it runs"
-_KEEP_STATES: Final = 'name a backend that does under `state`, such as one of type = "local"'
-_LEASE: Final = "route the name to a backend that makes credentials, such as a Vault"
-_ENCRYPT: Final = "route the key's name to a backend that has, such as a Vault or a local store"
-_RECOVER: Final = "route the name to a backend that keeps deleted versions, such as a Vault with KV version 2"
-_DESCRIBE: Final = "route the name to a backend that does, such as a Vault with KV version 2"
+_STAGE: Final = "route the name to a backend that does, such as AWS Secrets Manager"
 
 
-class GuardedBackend(Backend):
+class GuardedBackend(GuardedOptions, Backend):
     """A backend with the core's checks, span and error translation around it.
 
     Args:
@@ -93,15 +74,12 @@ class GuardedBackend(Backend):
         capabilities: frozenset[Capability],
         telemetry: Telemetry | None = None,
     ) -> None:
-        self.wrapped = backend
-        self.name = name
-        self.type = type
+        super().__init__(backend, name=name, type=type, telemetry=telemetry or Telemetry())
         self._declared = capabilities
         self.address = backend.address
         self.max_value_bytes = backend.max_value_bytes
         self.accepts_empty = backend.accepts_empty
         self.batch_size = backend.batch_size
-        self._telemetry = telemetry or Telemetry()
 
     @property
     def capabilities(self) -> frozenset[Capability]:  # type: ignore[override]  # here it is always known
@@ -134,20 +112,23 @@ class GuardedBackend(Backend):
         self._need(Capability.WRITE, "writing")
         if request.expect_version is not None:
             self._need(Capability.CHECK_AND_SET, "writing only over an expected version")
-        size = len(request.value)
+        self._check_value(request.name, request.value)
+
+    def _check_value(self, name: SecretName, value: SecretValue) -> None:
+        size = len(value)
         if self.max_value_bytes is not None and size > self.max_value_bytes:
             raise ValueTooLargeError(
-                f"the value of {request.name} has {size} bytes, and {self.name} takes at most {self.max_value_bytes}",
+                f"the value of {name} has {size} bytes, and {self.name} takes at most {self.max_value_bytes}",
                 size=size,
                 limit=self.max_value_bytes,
-                name=request.name,
+                name=name,
                 backend=self.name,
                 hint="store a smaller value, or route the name to another backend",
             )
         if size == 0 and not self.accepts_empty:
             raise InvalidValueError(
                 f"{self.name} cannot hold an empty value",
-                name=request.name,
+                name=name,
                 backend=self.name,
                 hint="delete the secret instead, or route the name to a backend that can",
             )
@@ -199,143 +180,54 @@ class GuardedBackend(Backend):
         """Close the backend."""
         self._call("close", lambda _: self.wrapped.close(), None)
 
-    def maintain(self, operation: str, act: Callable[[Maintenance], Result]) -> Result:
-        """Let a function verify, back up or re-key a backend that keeps its own file.
-
-        Args:
-            operation: What it does, for the span and for errors.
-            act: Takes the backend's :class:`~strongroom.contracts.Maintenance`.
+    def check_stage(self, request: StageRequest) -> None:
+        """Refuse a value that could not be kept as pending, before anything is sent.
 
         Raises:
-            UnsupportedOperationError: The backend keeps no file of its own.
+            UnsupportedOperationError: The backend keeps no pending values, or the name is a leased one.
+            ValueTooLargeError: The value is over its limit.
+            InvalidValueError: The value is empty, and the backend cannot hold that.
         """
-        return self._call(operation, act, self._offering(Maintenance, f"no file of its own to {operation}", _MAINTAIN))
+        self._staging(request.name)
+        self._need(Capability.WRITE, "writing")
+        self._check_value(request.name, request.value)
 
-    def save_state(self, request: SaveStateRequest) -> None:
-        """Keep a state of the core's; see :meth:`StateStore.save_state`.
+    def stage(self, request: StageRequest) -> StageResult:
+        """Keep a value as the pending one after :meth:`check_stage`; see :meth:`Staging.stage`."""
+        from strongroom.contracts.staging import StageResult
+
+        self.check_stage(request)
+        return self._call("stage", self._staging(request.name).stage, request, request.name, gives=StageResult)
+
+    def stages(self, request: StagesRequest) -> StagesResult:
+        """Return which versions are current, pending and previous; see :meth:`Staging.stages`."""
+        from strongroom.contracts.staging import StagesResult
+
+        return self._call("stages", self._staging(request.name).stages, request, request.name, gives=StagesResult)
+
+    def promote(self, request: PromoteRequest) -> PromoteResult:
+        """Make a version the current one; see :meth:`Staging.promote`."""
+        from strongroom.contracts.staging import PromoteResult
+
+        return self._call("promote", self._staging(request.name).promote, request, request.name, gives=PromoteResult)
+
+    def discard(self, request: DiscardRequest) -> DiscardResult:
+        """Give a pending version up; see :meth:`Staging.discard`."""
+        from strongroom.contracts.staging import DiscardResult
+
+        return self._call("discard", self._staging(request.name).discard, request, request.name, gives=DiscardResult)
+
+    def _staging(self, name: SecretName) -> Staging:
+        """Return the backend as one that keeps a pending value of a name.
 
         Raises:
-            UnsupportedOperationError: The backend keeps no states.
+            UnsupportedOperationError: It keeps none, or no versions at all, or the name is a leased one.
         """
-        self._call("save_state", self._offering(StateStore, "no states", _KEEP_STATES).save_state, request)
+        from strongroom.contracts.staging import Staging
 
-    def load_state(self, request: LoadStateRequest) -> LoadStateResult:
-        """Return a state of the core's; see :meth:`StateStore.load_state`.
-
-        Raises:
-            UnsupportedOperationError: The backend keeps no states.
-        """
-        store = self._offering(StateStore, "no states", _KEEP_STATES)
-        return self._call("load_state", store.load_state, request, gives=LoadStateResult)
-
-    def is_leased(self, name: SecretName) -> bool:
-        """Tell whether a read of this name makes a credential that lives for a while."""
-        return isinstance(self.wrapped, Leasing) and self.wrapped.is_leased(name)
-
-    def refuse_leased(self, name: SecretName, operation: str) -> None:
-        """Refuse an operation that has no meaning for a credential which each read makes anew.
-
-        Args:
-            name: The secret's name.
-            operation: What is refused, such as ``writing``.
-
-        Raises:
-            UnsupportedOperationError: The name is a leased one.
-        """
-        if self.is_leased(name):
-            raise UnsupportedOperationError(
-                f"{name} is a credential that {self.name} makes when it is read, so {operation} it is not possible",
-                name=name,
-                backend=self.name,
-                hint="read it; `invalidate` gives it up, and the next read makes another",
-            )
-
-    def renew_lease(self, request: RenewLeaseRequest) -> RenewLeaseResult:
-        """Let a lease live longer; see :meth:`Leasing.renew_lease`."""
-        leasing = self._offering(Leasing, "no leases", _LEASE)
-        return self._call("renew_lease", leasing.renew_lease, request, request.name, gives=RenewLeaseResult)
-
-    def revoke_lease(self, request: RevokeLeaseRequest) -> RevokeLeaseResult:
-        """End a lease; see :meth:`Leasing.revoke_lease`."""
-        leasing = self._offering(Leasing, "no leases", _LEASE)
-        return self._call("revoke_lease", leasing.revoke_lease, request, request.name, gives=RevokeLeaseResult)
-
-    def check_crypt(self) -> None:
-        """Refuse what needs a named key, if the backend has none.
-
-        Raises:
-            UnsupportedOperationError: The backend has no named keys.
-        """
-        self._offering(Encrypting, "no named keys", _ENCRYPT)
-
-    def release_lease(self, request: ReleaseLeaseRequest) -> None:
-        """Leave a lease to itself; see :meth:`Leasing.release_lease`."""
-        leasing = self._offering(Leasing, "no leases", _LEASE)
-        self._call("release_lease", leasing.release_lease, request, request.name)
-
-    def crypt(self, operation: str, request: Any, *, gives: type[Result]) -> Result:
-        """Encrypt, sign or the like; see :class:`Encrypting`.
-
-        Args:
-            operation: The name of its method.
-            request: What that takes.
-            gives: What it returns.
-
-        Raises:
-            UnsupportedOperationError: The backend has no named keys.
-        """
-        function = getattr(self._offering(Encrypting, "no named keys", _ENCRYPT), operation)
-        result: Result = self._call(operation, function, request, request.key, gives=gives)
-        return result
-
-    def check_recovery(self) -> None:
-        """Refuse an undelete or destroy that the backend does not offer.
-
-        Raises:
-            UnsupportedOperationError: The backend keeps nothing that was deleted.
-        """
-        self._recovery()
-
-    def undelete(self, request: UndeleteRequest) -> UndeleteResult:
-        """Bring a deleted version back; see :meth:`Recoverable.undelete`."""
-        return self._call("undelete", self._recovery().undelete, request, request.name, gives=UndeleteResult)
-
-    def destroy(self, request: DestroyRequest) -> DestroyResult:
-        """Remove versions for good; see :meth:`Recoverable.destroy`."""
-        return self._call("destroy", self._recovery().destroy, request, request.name, gives=DestroyResult)
-
-    def check_notes(self) -> None:
-        """Refuse to look at notes, or to change them, where the backend has none.
-
-        Raises:
-            UnsupportedOperationError: The backend keeps no notes about secrets.
-        """
-        self._notes()
-
-    def describe(self, request: DescribeRequest) -> DescribeResult:
-        """Return what is noted about a secret; see :meth:`Describing.describe`."""
-        return self._call("describe", self._notes().describe, request, request.name, gives=DescribeResult)
-
-    def annotate(self, request: AnnotateRequest) -> AnnotateResult:
-        """Replace the notes about a secret; see :meth:`Describing.annotate`."""
-        return self._call("annotate", self._notes().annotate, request, request.name, gives=AnnotateResult)
-
-    def offers(self, interface: type[Any]) -> bool:
-        """Tell whether the backend implements one of the optional interfaces."""
-        return isinstance(self.wrapped, interface)
-
-    def _recovery(self) -> Recoverable:
-        return self._offering(Recoverable, "nothing that was deleted", _RECOVER)
-
-    def _notes(self) -> Describing:
-        return self._offering(Describing, "no notes about secrets", _DESCRIBE)
-
-    def _offering(self, interface: type[Optional], lacks: str, hint: str) -> Optional:
-        if not isinstance(self.wrapped, interface):
-            raise UnsupportedOperationError(
-                f"{self.name} (type {self.type}) keeps {lacks}", backend=self.name, hint=hint
-            )
-        return self.wrapped
+        self.refuse_leased(name, "staging")
+        self._need(Capability.VERSIONS, "keeping a pending value beside the current one")
+        return self._offering(Staging, "no pending value beside the current one", _STAGE)
 
     def _need(self, capability: Capability, operation: str) -> None:
         if capability not in self.capabilities:
@@ -344,31 +236,3 @@ class GuardedBackend(Backend):
                 backend=self.name,
                 hint="route the name to a backend that does; `strongroom plugins` lists them",
             )
-
-    def _call(
-        self,
-        operation: str,
-        function: Callable[[Request], Result],
-        request: Request,
-        name: str | None = None,
-        *,
-        gives: type[Any] = object,
-    ) -> Result:
-        with self._telemetry.span(operation, name=name, backend=self.name, backend_type=self.type):
-            try:
-                result = function(request)
-                if not isinstance(result, gives):
-                    # None for "there is no such secret", say: whatever it was meant to be, it is no answer.
-                    raise TypeError(f"{gives.__name__} expected, {type(result).__name__} given")
-                return result
-            except StrongroomError as error:
-                error.backend = error.backend or self.name
-                raise
-            # The plugin boundary: whatever a client library raises becomes one of ours.
-            except Exception as error:
-                raise BackendError(
-                    f"{self.name} (type {self.type}) failed in {operation} with {type(error).__name__}",
-                    name=name,
-                    backend=self.name,
-                    hint="see the error's cause; `strongroom doctor` checks the backend",
-                ) from error

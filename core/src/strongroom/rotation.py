@@ -9,6 +9,8 @@ from strongroom.errors import ConfigurationError
 from strongroom.model import SecretValue
 
 DEFAULT_BYTES: Final = 32
+WAIT_SECONDS: Final = 300.0
+"""For how long a rotation that a service makes is watched, at most."""
 Encoding = Literal["raw", "hex", "base64url"]
 
 

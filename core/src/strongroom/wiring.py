@@ -51,6 +51,7 @@ class Parts:
         reread: Reads the configuration anew; the same one unless given.
         clock: Monotonic seconds.
         wall_clock: Nanoseconds since 1970, UTC.
+        sleep: Waits for so many seconds.
         tracer_provider: Whose spans to make; the global one's unless given.
         backends: Backends that exist already, by their configured name.
         sinks: Further audit sinks that exist already; all of them are required.
@@ -63,6 +64,7 @@ class Parts:
         reread: Callable[[], Configuration] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], int] = time.time_ns,
+        sleep: Callable[[float], object] = time.sleep,
         tracer_provider: TracerProvider | None = None,
         backends: Mapping[str, Backend] | None = None,
         sinks: tuple[AuditSink, ...] = (),
@@ -71,6 +73,7 @@ class Parts:
         self.decisions = Decisions(configuration.policy, (lambda: reread().policy) if reread else None)
         self.clock = clock
         self.wall_clock = wall_clock
+        self.sleep = sleep
         self.subscriptions = Subscriptions()
         key = configuration.telemetry.key
         self.telemetry = Telemetry(tracer_provider=tracer_provider, key=key.reveal() if key is not None else None)

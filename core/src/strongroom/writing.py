@@ -8,10 +8,11 @@ from strongroom._record import Record
 from strongroom.audit import recorded_at_once
 from strongroom.changing import Changer
 from strongroom.contracts.backend import Capability, DeleteRequest, ReadRequest, WriteRequest
-from strongroom.errors import InvalidValueError
+from strongroom.errors import ConfigurationError, InvalidValueError, SecretNotFoundError
 from strongroom.model import ABSENT, Absent, SecretName, SecretValue
 from strongroom.policy import Action
-from strongroom.rotation import Encoding, random_value
+from strongroom.resilience import GuardedBackend
+from strongroom.rotation import DEFAULT_BYTES, Encoding, random_value
 
 
 class Written(Record):
@@ -72,10 +73,19 @@ class Writer(Changer):
 
     def _current_version(self, action: Action, name: SecretName) -> str:
         """Return the version that a change builds on; that there is none is recorded as its outcome."""
+        # Imported here: most writes expect no version, or name it.
+        from strongroom.contracts.staging import StagesRequest, Staging
+
         with self._ready(action, name) as backend:
             # Reading it would make a credential.
             backend.refuse_leased(name, "changing")
-            return backend.read(ReadRequest(name=name)).version
+            if Capability.VERSIONS not in backend.capabilities or not backend.offers(Staging):
+                return backend.read(ReadRequest(name=name)).version
+            # Whoever may change a secret need not be able to read its value, here or at the service.
+            current = backend.stages(StagesRequest(name=name)).current
+            if current is None:
+                raise SecretNotFoundError(f"{name} has no value", name=name, hint="write it with the right to create")
+            return current
 
     def _write(self, event: str, action: Action, request: WriteRequest) -> Written:
         with self._ready(action, request.name) as backend:
@@ -111,20 +121,50 @@ class Writer(Changer):
         self,
         name: str,
         *,
-        size: int,
-        encoding: Encoding,
+        size: int | None,
+        encoding: Encoding | None,
         expect_version: str | None,
+        wait: float,
     ) -> Written:
-        """Replace a value by a random one; see :meth:`SecretManager.rotate`."""
+        """Replace a value by a random one, or have it replaced; see :meth:`SecretManager.rotate`."""
         canonical = self._gate.check(Action.ROTATE, name)
         self._gate.judge(Action.ROTATE, canonical)
         with self._ready(Action.ROTATE, canonical) as backend:
             backend.refuse_leased(canonical, "rotating")
-            value = random_value(size, encoding)
+            seconds = _seconds(wait)
+            if by_service := backend.rotates(canonical):
+                # Imported here, and below: most secrets are rotated by nobody but us.
+                from strongroom.rotating import refuse_choices
+
+                refuse_choices(canonical, backend.name, size=size, encoding=encoding)
+            else:
+                value = random_value(DEFAULT_BYTES if size is None else size, "raw" if encoding is None else encoding)
+        if by_service:
+            return self._have_rotated(canonical, backend, expect_version, seconds)
         current = expect_version or self._current_version(Action.ROTATE, canonical)
         conditional = Capability.CHECK_AND_SET in backend.capabilities or expect_version is not None
         request = WriteRequest(name=canonical, value=value, expect_version=current if conditional else None)
         return self._write("rotate", Action.ROTATE, request)
+
+    def _have_rotated(self, name: SecretName, backend: GuardedBackend, expected: str | None, wait: float) -> Written:
+        """Trigger the service's own rotation, and wait until its version is the current one."""
+        from strongroom.rotating import ServiceWatch
+
+        watch = ServiceWatch(self._parts, backend, name)
+        with self._change("rotate", name, backend.name, detail="by the service") as outcome:
+            watch.refuse_unless_current(expected)
+            request_id = watch.trigger()
+            outcome.update(version=watch.version, request_id=request_id)
+            watch.wait(wait)
+        failed = self._notify(name, "rotate", watch.version)
+        return Written(name=name, version=watch.version, subscribers_failed=failed)
+
+
+def _seconds(wait: object) -> float:
+    # A comparison that a number which is none fails, too.
+    if isinstance(wait, bool) or not isinstance(wait, int | float) or not wait >= 0:
+        raise ConfigurationError("wait is a number of seconds from 0", hint="leave it out for 300")
+    return float(wait)
 
 
 def _action(expected: str | Absent | None) -> Action:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from awsrights import BARE, CALLS, ELSE, GIVES, NOW, TARGET, Rights, arn_of, findings
+from awsrights import BARE, CALLS, ELSE, GIVES, NOW, REGION, TARGET, Rights, arn_of, findings
 from strongroom.errors import ConfigurationError
 from strongroom.policy import Action, Policy
-from strongroom.rendering.aws import SIZE_LIMIT, AwsTarget, render_aws
+from strongroom.rendering.aws import SIZE_LIMIT, AwsTarget, partition_of, render_aws
 from strongroom.rendering.result import Rendered
 
 LATER = 2_000.0
@@ -196,6 +196,7 @@ def test_listing_is_for_the_region_that_was_named(make_policy: Callable[..., Pol
         ("region", {"replicas": ("eu_1",)}),
         ("region", {"read_from": ("",)}),
         ("ARN", {"aliases": (("x", "arn:aws:secretsmanager:eu-west-1:210987654321:secret:*"),)}),
+        ("account", {"account": "\N{ARABIC-INDIC DIGIT ONE}" * 12}),
     ],
 )
 def test_a_target_that_is_not_usable_is_refused(
@@ -279,6 +280,14 @@ def test_who_may_not_update_does_not_get_to_tag_by_being_allowed_to_create(
     assert exact or "tag a new secret" in done.losses[0].reason
 
 
+def test_who_may_create_only_loses_nothing_where_new_secrets_get_no_tags(make_policy: Callable[..., Policy]) -> None:
+    plain = BARE.replace(tags=False)
+    for rules in ([("allow", "create", "**")], [("allow", "write", "**"), ("deny", "update", "a")]):
+        rights = rendered(make_policy(*rules), plain)
+        assert rights.may_call("CreateSecret", arn_of("a"))
+        assert not rights.may_call("TagResource", arn_of("a"))
+
+
 def test_several_are_read_at_once_in_the_region_that_was_named_and_as_long_as_something_is_read(
     make_policy: Callable[..., Policy],
 ) -> None:
@@ -307,6 +316,9 @@ class TestCopies:
         ):
             keys = {"AddReplicaRegions": regions} if regions else {}
             assert rights.may_call("ReplicateSecretToRegions", arn_of(name), **keys) is expected
+        for force, expected in (("true", False), ("false", True)):
+            keys = {"AddReplicaRegions": ["eu-west-1"], "ForceOverwriteReplicaSecret": force}
+            assert rights.may_call("ReplicateSecretToRegions", arn_of("a"), **keys) is expected
         plain = rendered(make_policy(("allow", "write", "**")))
         assert not plain.may_call("ReplicateSecretToRegions", arn_of("a"), AddReplicaRegions=["eu-west-1"])
 
@@ -321,6 +333,30 @@ class TestCopies:
             assert given == (set() if region == "ap-south-1" else calls)
         assert rights.may_call("BatchGetSecretValue", "*") is (region != "ap-south-1")
 
+    def test_a_copy_of_a_secret_that_has_a_name_for_its_arn_is_read_by_its_own_arn(
+        self, make_policy: Callable[..., Policy]
+    ) -> None:
+        arns = {
+            region: f"arn:aws:secretsmanager:{region}:210987654321:secret:theirs-Xy12Zz"
+            for region in ("eu-central-1", "eu-west-1", "us-east-1", "ap-south-1")
+        }
+        target = self.COPIED.replace(aliases=(("shared/db", arns["eu-central-1"]),))
+        for pattern in ("shared/db", "shared/**"):
+            text = render_aws(make_policy(("allow", "read", pattern)), "app", target, now=NOW).text
+            read = {region for region, arn in arns.items() if Rights(text).may_call("GetSecretValue", arn)}
+            assert read == arns.keys() - {"ap-south-1"}
+            own = arn_of("shared/db", region="eu-west-1")
+            assert Rights(text).may_call("GetSecretValue", own) is (pattern != "shared/db")
+        denied = rendered(make_policy(("allow", "read", "**"), ("deny", "read", "shared/db")), target)
+        assert not any(denied.may_call("GetSecretValue", arn) for arn in arns.values())
+
+    def test_a_region_that_is_named_twice_counts_once(self, make_policy: Callable[..., Policy]) -> None:
+        policy = make_policy(("allow", "read list", "**"))
+        twice = BARE.replace(read_from=(REGION, "eu-west-1"))
+        assert render_aws(policy, "app", twice, now=NOW) == render_aws(
+            policy, "app", BARE.replace(read_from=("eu-west-1",)), now=NOW
+        )
+
 
 def test_a_name_for_a_whole_arn_is_that_secret_and_not_the_one_of_the_same_name(
     make_policy: Callable[..., Policy],
@@ -334,6 +370,80 @@ def test_a_name_for_a_whole_arn_is_that_secret_and_not_the_one_of_the_same_name(
     rights = rendered(make_policy(("allow", "read", "**"), ("deny", "read", "shared/db")), target)
     assert not rights.may_call("GetSecretValue", foreign)
     assert not rendered(make_policy(("allow", "read", "other")), target).may_call("GetSecretValue", foreign)
+
+
+def test_a_name_for_a_whole_arn_may_have_any_character_since_it_is_not_sent(
+    make_policy: Callable[..., Policy],
+) -> None:
+    arn = "arn:aws:secretsmanager:eu-central-1:210987654321:secret:theirs-Xy12Zz"
+    target = BARE.replace(aliases=(("caf\N{LATIN SMALL LETTER E WITH ACUTE} bar", arn),))
+    (name, _) = target.aliases[0]
+    assert rendered(make_policy(("allow", "read", name)), target).may_call("GetSecretValue", arn)
+    denied = rendered(make_policy(("allow", "read", "**"), ("deny", "read", name)), target)
+    assert not denied.may_call("GetSecretValue", arn)
+    assert denied.may_call("GetSecretValue", arn_of("a"))
+
+
+class TestTwoNames:
+    """Secrets of the account's own that also have a name for their whole ARN."""
+
+    OWN = arn_of("team/db", TARGET)
+
+    @pytest.mark.parametrize(
+        ("rules", "aliases", "exact"),
+        [
+            ([("allow", "read", "**"), ("deny", "read", "alias")], {"alias": OWN}, False),
+            ([("allow", "read", "**"), ("deny", "read", "team/**")], {"alias": OWN}, False),
+            ([("allow", "read", "**"), ("deny", "read", "team/**", "alias")], {"alias": OWN}, True),
+            ([("allow", "read", "alias"), ("deny", "read", "alias")], {"alias": OWN}, True),
+            ([("allow", "read", "**"), ("deny", "read", "other")], {"alias": OWN}, True),
+            ([("allow", "read", "**"), ("deny", "read", "a")], {"a": OWN, "b": OWN}, False),
+            ([("allow", "read", "**"), ("deny", "read", "team/db")], {"a": OWN, "team/db": arn_of("x")}, True),
+            ([("allow", "read", "**"), ("deny", "read", "alias")], {"alias": arn_of("elsewhere")}, True),
+            ([("allow", "read", "**"), ("deny", "read", "alias")], {"alias": arn_of("prod//x")}, True),
+            (
+                [("allow", "read", "**"), ("deny", "read", "alias")],
+                {"alias": arn_of("team/db", TARGET, region="eu-west-1")},
+                True,
+            ),
+        ],
+    )
+    def test_are_denied_together_which_is_told(
+        self, make_policy: Callable[..., Policy], rules: list[tuple[str, ...]], aliases: dict[str, str], exact: bool
+    ) -> None:
+        done = render_aws(make_policy(*rules), "app", TARGET.replace(aliases=tuple(aliases.items())), now=NOW)
+        assert (done.losses == ()) is exact
+        assert exact or "are one secret" in done.losses[0].reason
+
+    def test_a_star_for_the_account_takes_in_any_account(self, make_policy: Callable[..., Policy]) -> None:
+        policy = make_policy(("allow", "read", "**"), ("deny", "read", "alias"))
+        theirs = "arn:aws:secretsmanager:eu-central-1:210987654321:secret:prod/theirs-Xy12Zz"
+        for account, exact in (("*", False), ("123456789012", True)):
+            target = TARGET.replace(account=account, aliases=(("alias", theirs),))
+            assert (render_aws(policy, "app", target, now=NOW).losses == ()) is exact
+
+
+def test_the_same_is_told_once(make_policy: Callable[..., Policy]) -> None:
+    done = render_aws(make_policy(("allow", "read list", "**"), expires=LATER + 0.5), "app", BARE, now=NOW)
+    assert len(done.losses) == 1
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [
+        ("eu-central-1", "aws"),
+        ("*", "aws"),
+        ("cn-north-1", "aws-cn"),
+        ("us-gov-west-1", "aws-us-gov"),
+        ("us-iso-east-1", "aws-iso"),
+        ("us-isob-east-1", "aws-iso-b"),
+        ("us-isof-south-1", "aws-iso-f"),
+        ("eu-isoe-west-1", "aws-iso-e"),
+        ("eusc-de-east-1", "aws-eusc"),
+    ],
+)
+def test_a_region_tells_the_partition(region: str, partition: str) -> None:
+    assert partition_of(region) == partition
 
 
 class TestKeys:
@@ -368,9 +478,22 @@ class TestKeys:
         )
 
     def test_the_service_s_own_takes_no_right(self, make_policy: Callable[..., Policy]) -> None:
-        target = TARGET.replace(kms_key="alias/aws/secretsmanager")
         policy = make_policy(("allow", "read", "a"))
-        assert render_aws(policy, "app", target, now=NOW) == render_aws(policy, "app", TARGET, now=NOW)
+        for key in ("alias/aws/secretsmanager", "arn:aws:kms:eu-central-1:123456789012:alias/aws/secretsmanager"):
+            target = TARGET.replace(kms_key=key)
+            assert render_aws(policy, "app", target, now=NOW) == render_aws(policy, "app", TARGET, now=NOW)
+
+    @pytest.mark.parametrize("service", ["amazonaws.com", "amazonaws.com.cn"])
+    def test_in_china_the_service_may_be_called_either_way(
+        self, make_policy: Callable[..., Policy], service: str
+    ) -> None:
+        key = "arn:aws-cn:kms:cn-north-1:123456789012:key/1a2b"
+        target = AwsTarget(region="cn-north-1", account="123456789012", partition="aws-cn", kms_key=key)
+        rights = Rights(render_aws(make_policy(("allow", "read", "a")), "app", target, now=NOW).text)
+        rights.context["kms:ViaService"] = f"secretsmanager.cn-north-1.{service}"
+        assert rights.may_use_key("Decrypt", key)
+        rights.context["kms:ViaService"] = f"s3.cn-north-1.{service}"
+        assert not rights.may_use_key("Decrypt", key)
 
 
 def test_a_policy_larger_than_aws_takes_is_told(make_policy: Callable[..., Policy]) -> None:

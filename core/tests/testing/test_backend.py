@@ -609,7 +609,7 @@ MISTAKES = {
             before = self._notes.get(request.name, {})
             return super().annotate(request.replace(metadata=before | request.metadata))
         """,
-        {"test_notes_replace_those_before"},
+        {"test_notes_replace_those_before", "test_odd_notes_are_kept_or_refused_as_a_whole"},
     ),
     "makes a version to note something": (
         """

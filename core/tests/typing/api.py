@@ -29,6 +29,7 @@ def read(manager: SecretManager) -> str:
     assert_type(secret.created, datetime | None)
     assert_type(secret.freshness, Freshness)
     assert_type(secret.age, float)
+    assert_type(secret.place, str | None)
     assert_type(secret.reveal(), bytes)
     assert_type(manager.get("db/password", version="3").value, SecretValue)
     assert_type(manager.get("db/connection", field="user").reveal_text(), str)
@@ -71,6 +72,9 @@ def look_around(manager: SecretManager) -> None:
     for version in manager.versions("db/password"):
         assert_type(version, SecretVersion)
         assert_type(version.deleted, datetime | None)
+    for schedule in manager.schedules("db/"):
+        assert_type(schedule.name, SecretName)
+        assert_type(schedule.next, datetime | None)
     assert_type(manager.stats().hits, int)
     print(manager.health().state.value)
 
@@ -105,6 +109,7 @@ def change(manager: SecretManager, secret: Secret) -> None:
     assert_type(manager.delete("db/password").existed, bool)
     assert_type(manager.rotate("db/password").version, str)
     manager.rotate("db/password", size=24, encoding="base64url")
+    manager.rotate("db/password", expect_version=secret.version, wait=60)
     manager.invalidate("db/password")
     manager.invalidate()
 

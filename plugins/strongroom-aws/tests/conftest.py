@@ -17,9 +17,9 @@ from fakeaws import FakeSecretsManager
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees the credentials, the region or the files of whoever runs it."""
+    """No test sees the credentials, the region, the proxies or the files of whoever runs it."""
     for name in list(os.environ):
-        if name.startswith(("AWS_", "BOTO_")):
+        if name.startswith(("AWS_", "BOTO_")) or name.lower().endswith("_proxy") or name == "REQUESTS_CA_BUNDLE":
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-aws-config"))

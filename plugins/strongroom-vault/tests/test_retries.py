@@ -6,14 +6,11 @@ import contextlib
 import random
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from typing import Any
 
 import pytest
 
 from fakes import FakeVault
-from strongroom import pacing
 from strongroom.errors import BackendUnavailableError
 from strongroom.testing import FakeClock
 from strongroom_vault.target import Target
@@ -116,10 +113,6 @@ def test_delays_grow_and_have_jitter(vault: FakeVault, transport: Any, waits: Wa
     assert len({run[0] for run in runs}) == 20
 
 
-def test_delays_have_an_upper_bound() -> None:
-    assert pacing.LONGEST / 2 <= pacing.delay(60) <= pacing.LONGEST
-
-
 @pytest.mark.parametrize("status", [429, 503, 412])
 def test_the_delay_that_the_server_asks_for_is_kept(
     vault: FakeVault, transport: Any, waits: Waits, status: int
@@ -156,14 +149,6 @@ def test_the_deadline_ends_the_attempts(vault: FakeVault, transport: Any, waits:
         get(transport(attempts=100), timeout=10.0)
     assert len(vault.requests) == 3
     assert waits.clock.monotonic() - start <= 10.0
-
-
-def test_a_date_to_come_back_at_is_understood() -> None:
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    assert pacing.retry_after(format_datetime(now + timedelta(seconds=30), usegmt=True), now) == 30.0
-    assert pacing.retry_after(format_datetime(now - timedelta(seconds=30), usegmt=True), now) == 0.0
-    assert pacing.retry_after("15", now) == 15.0
-    assert [pacing.retry_after(text, now) for text in (None, "", "soon", "-1", "1.5.5")] == [None] * 5
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "destroy": ("recovery", "remove a secret so that nothing brings it back"),
     "metadata": ("recovery", "show or change what is noted about a secret"),
     "rotate": ("values", "replace a secret's value by a random one"),
+    "schedule": ("schedule", "show when services rotate secrets"),
     "encrypt": ("keys", "encrypt with a named key"),
     "decrypt": ("keys", "decrypt what was encrypted with a named key"),
     "run": ("run", "run a program with secrets in its environment"),

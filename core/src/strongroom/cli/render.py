@@ -133,6 +133,7 @@ def _aws(settings: dict[str, Any], table: dict[str, Any]) -> AwsTarget:
         replicas=replicas,
         read_from=_regions(table, "replicas") if "replicas" in table else replicas,
         aliases=_aliases(table),
+        tags=bool(table.get("tags")),
     )
 
 

@@ -45,6 +45,7 @@ def _described(secret: Secret) -> dict[str, Any]:
         "backend": secret.backend,
         "freshness": secret.freshness.value,
         "age": secret.age,
+        "place": secret.place,
     }
 
 
@@ -203,24 +204,40 @@ def _delete(session: Session, options: argparse.Namespace) -> int:
 
 def _configure_rotate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME")
-    parser.add_argument("--bytes", type=int, default=32, metavar="N", help="how many random bytes (32)")
+    parser.add_argument("--bytes", type=int, metavar="N", help="how many random bytes (32)")
     parser.add_argument(
         "--encoding",
         choices=("raw", "hex", "base64url"),
-        default="raw",
-        help="store the bytes themselves, or text that stands for them",
+        help="store the bytes themselves, unless given, or text that stands for them",
     )
     parser.add_argument("--expect-version", metavar="VERSION", help="rotate only this version")
+    parser.add_argument(
+        "--wait", metavar="TIME", default="5m", help="how long to wait for a service that makes the new value (5m)"
+    )
     add_json(parser)
 
 
 def _rotate(session: Session, options: argparse.Namespace) -> int:
+    wait = _duration("--wait", options.wait)
     with session.open() as manager:
         written = manager.rotate(
-            options.name, size=options.bytes, encoding=options.encoding, expect_version=options.expect_version
+            options.name,
+            size=options.bytes,
+            encoding=options.encoding,
+            expect_version=options.expect_version,
+            wait=wait,
         )
     _report_written(options, "rotated", written)
     return 0
+
+
+def _duration(option: str, text: str) -> float:
+    from strongroom.config.units import parse_seconds
+
+    try:
+        return parse_seconds(text)
+    except ValueError as error:
+        raise UsageError(f"{option} takes {error}, not {text!r}") from error
 
 
 COMMANDS: Final = {
@@ -267,12 +284,13 @@ COMMANDS: Final = {
         examples="strongroom delete db/password",
     ),
     "rotate": Command(
-        summary="Replace a secret's value by a random one.",
+        summary="Replace a secret's value by a random one, or have its service do so where that rotates it.",
         configure=_configure_rotate,
         run=_rotate,
         examples="""
             strongroom rotate session/key
             strongroom rotate db/password --encoding base64url
+            strongroom rotate prod/db/password --wait 10m
         """,
     ),
 }

@@ -8,7 +8,8 @@ import re
 from typing import Any, Final
 
 from strongroom._record import Record
-from strongroom.errors import ConfigurationError
+from strongroom.errors import ConfigurationError, InvalidNameError
+from strongroom.model import SecretName
 from strongroom.policy import Action, Policy
 from strongroom.rendering.aws_rules import NAME, RuleWriter, when
 from strongroom.rendering.result import Rendered, rules_of
@@ -18,14 +19,22 @@ SIZE_LIMIT: Final = 6144
 
 _SUFFIX: Final = "-??????"
 """Secrets Manager puts a hyphen and six characters behind each name. A star instead would open longer names."""
-_ACCOUNT: Final = re.compile(r"\d{12}|\*")
+_ACCOUNT: Final = re.compile(r"[0-9]{12}|\*")
 _WORD: Final = re.compile(r"[a-z0-9-]+|\*")
-_KEY: Final = re.compile(r"arn:[a-z0-9-]+:kms:([a-z0-9-]+):\d{12}:key/[A-Za-z0-9-]+")
+_KEY: Final = re.compile(r"arn:[a-z0-9-]+:kms:([a-z0-9-]+):[0-9]{12}:key/[A-Za-z0-9-]+")
 _SECRET: Final = re.compile(
-    r"arn:[a-z0-9-]+:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}"
+    r"(arn:[a-z0-9-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:)([A-Za-z0-9/_+=.@-]+)-[A-Za-z0-9]{6}"
 )
-_PARTITIONS: Final = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "eusc-": "aws-eusc"}
-_OWN_KEYS: Final = ("", "alias/aws/secretsmanager")
+_PARTITIONS: Final = {
+    "cn-": "aws-cn",
+    "us-gov-": "aws-us-gov",
+    "eusc-": "aws-eusc",
+    "us-iso-": "aws-iso",
+    "us-isob-": "aws-iso-b",
+    "eu-isoe-": "aws-iso-e",
+    "us-isof-": "aws-iso-f",
+}
+_OWN_KEY: Final = re.compile(r"((arn:[a-z0-9-]+:kms:[a-z0-9-]+:[0-9]{12}:)?alias/aws/secretsmanager)?")
 """The key that Secrets Manager takes unless told otherwise, to which whoever may use the secret has the rights."""
 
 
@@ -47,6 +56,8 @@ class AwsTarget(Record):
     """The regions whose copies are read, besides ``region``."""
     aliases: tuple[tuple[str, str], ...] = ()
     """Names that stand for a secret by its whole ARN, each with that ARN."""
+    tags: bool = False
+    """Whether a new secret gets tags."""
 
     def arn(self, name: str, region: str = "") -> str:
         """Return the pattern of a secret's ARN.
@@ -60,7 +71,32 @@ class AwsTarget(Record):
 
     def regions(self) -> tuple[str, ...]:
         """Return the regions that a policy can be confined to, none if it is for all."""
-        return () if self.region == "*" else (self.region, *self.read_from)
+        return () if self.region == "*" else tuple(dict.fromkeys((self.region, *self.read_from)))
+
+    def synonyms(self) -> list[list[str]]:
+        """Return the names of each secret that an alias stands for; most have no other one."""
+        called: dict[str, list[str]] = {}
+        for name, arn in self.aliases:
+            called.setdefault(arn, []).append(name)
+        for arn, names in called.items():
+            own = self._name_of(arn)
+            # An alias hides the secret of its name.
+            if own is not None and own not in dict(self.aliases):
+                names.append(own)
+        return list(called.values())
+
+    def _name_of(self, arn: str) -> str | None:
+        """Return the name that a secret has without an alias; ``None`` if it has none."""
+        found = _SECRET.fullmatch(arn)
+        start = self.arn("").removesuffix(_SUFFIX).removesuffix(self.prefix)
+        here = zip(start.split(":"), found[1].split(":"), strict=True) if found else ()
+        if not found or any(wanted not in ("*", part) for wanted, part in here) or not found[2].startswith(self.prefix):
+            return None
+        name = found[2].removeprefix(self.prefix)
+        try:
+            return name if SecretName(name) == name else None
+        except InvalidNameError:
+            return None
 
     def check(self) -> None:
         """Check that every part means what it says.
@@ -141,13 +177,17 @@ def _key(writer: RuleWriter, target: AwsTarget) -> list[dict[str, Any]]:
     if granted is None or found is None:
         return []
     writing = writer.granted(Action.CREATE, Action.UPDATE) is not None
-    condition = {"StringEquals": {"kms:ViaService": f"secretsmanager.{found[1]}.amazonaws.com"}}
+    service: str | list[str] = f"secretsmanager.{found[1]}.amazonaws.com"
+    if found[1].startswith("cn-"):
+        # Some services are called one way there and some the other, and this name is nobody else's either way.
+        service = [service, f"{service}.cn"]
+    condition = {"StringEquals": {"kms:ViaService": service}}
     statement = {"Sid": "Key", "Effect": "Allow", "Action": ["kms:Decrypt", *["kms:GenerateDataKey"] * writing]}
     return [statement | {"Resource": [target.kms_key]} | when(granted.until, condition)]
 
 
 def _on_key(writer: RuleWriter, target: AwsTarget) -> list[str]:
-    known = target.kms_key in _OWN_KEYS or _KEY.fullmatch(target.kms_key)
+    known = _OWN_KEY.fullmatch(target.kms_key) or _KEY.fullmatch(target.kms_key)
     if known or writer.granted(Action.READ, Action.CREATE, Action.UPDATE) is None:
         return []
     writing = writer.granted(Action.CREATE, Action.UPDATE) is not None

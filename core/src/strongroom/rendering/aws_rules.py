@@ -30,7 +30,7 @@ _DESCRIBING: Final = frozenset({Action.READ, Action.UPDATE, Action.ROTATE, Actio
 """What begins with a look at what is known of a secret, its value excepted."""
 _REPLICATE: Final = "ReplicateSecretToRegions"
 _UPDATING: Final = frozenset({Action.CREATE, Action.ROTATE})
-"""What takes a right that AWS cannot tell from that to update."""
+"""What takes a right that AWS cannot tell from that to update; to create does so only if there are tags."""
 _ELSEWHERE: Final = "AWS lists all secrets of an account and region or none"
 
 
@@ -71,7 +71,9 @@ class RuleWriter:
         return {"StringEquals": {"aws:RequestedRegion": named}} if regions else {}
 
     def _lose(self, rules: list[Rule], reason: str, instead: str) -> None:
-        self.losses.append(Loss(rules=tuple(rules), reason=reason, instead=instead))
+        loss = Loss(rules=tuple(rules), reason=reason, instead=instead)
+        if loss not in self.losses:
+            self.losses.append(loss)
 
     def add(self, rule: Rule, number: int) -> None:
         """Add what one rule says, but of listing."""
@@ -97,13 +99,19 @@ class RuleWriter:
         copies = self._copies(names)
         if Action.CREATE in actions and self._target.replicas:
             key, regions = "secretsmanager:AddReplicaRegions", list(self._target.replicas)
-            # Without the second one a request that names no region would do.
-            condition = {"ForAllValues:StringEquals": {key: regions}, "Null": {key: "false"}}
+            condition = {
+                "ForAllValues:StringEquals": {key: regions},
+                # Without this one a request that names no region would do.
+                "Null": {key: "false"},
+                # Else a copy could take the place of another secret.
+                "BoolIfExists": {"secretsmanager:ForceOverwriteReplicaSecret": "false"},
+            }
             yield "Replication", [_REPLICATE], self._arns(names), condition
         if Action.READ in actions and copies:
             yield "Copies", [*_OPERATIONS[Action.READ], _DESCRIBE], copies, {}
 
     def _denying(self, rule: Rule, actions: frozenset[Action], names: dict[str, str]) -> Iterator[_Part]:
+        self._lose_synonyms(rule, actions)
         operations = [one for action in _OPERATIONS if action in actions for one in _OPERATIONS[action]]
         operations += [_REPLICATE] if Action.CREATE in actions and self._target.replicas else []
         described = names.items() if actions & _DESCRIBING else ()
@@ -116,22 +124,35 @@ class RuleWriter:
         if Action.READ in actions and copies:
             yield "Copies", [*_OPERATIONS[Action.READ], _DESCRIBE], copies, {}
 
-    def _arns(self, names: dict[str, str]) -> list[str]:
+    def _lose_synonyms(self, rule: Rule, actions: frozenset[Action]) -> None:
+        """Tell where a denial is of a secret that has another name, too: AWS knows the secret only."""
+        for names in self._target.synonyms():
+            denied = [name for name in names if any(matches(pattern, name) for pattern in rule.names)]
+            others = [name for name in names if name not in denied and self._possible(name) & actions]
+            if denied and others:
+                told = f"{denied[0]} and {others[0]} are one secret, which AWS denies under both names or none"
+                self._lose([rule], told, "it is denied under both")
+
+    def _arns(self, names: dict[str, str], region: str = "") -> list[str]:
         aliases = dict(self._target.aliases)
-        own = [self._target.arn(said) for text, said in names.items() if "/".join(name_pattern(text)) not in aliases]
-        return own + [arn for name, arn in aliases.items() if any(matches(text, name) for text in names)]
+        own = [self._target.arn(said, region) for text, said in names.items() if not self._is_alias(text)]
+        found = [arn for name, arn in aliases.items() if any(matches(text, name) for text in names)]
+        return own + [_in_region(arn, region) if region else arn for arn in found]
 
     def _copies(self, names: dict[str, str]) -> list[str]:
-        regions = self._target.regions()[1:]
-        return [self._target.arn(said, region) for said in names.values() for region in regions]
+        return [arn for region in self._target.regions()[1:] for arn in self._arns(names, region)]
+
+    def _is_alias(self, text: str) -> bool:
+        return "/".join(name_pattern(text)) in dict(self._target.aliases)
 
     def _actions(self, rule: Rule) -> frozenset[Action]:
         """Return what of a rule's actions is written."""
         actions = rule.actions & _OPERATIONS.keys()
+        updating = _UPDATING if self._target.tags else _UPDATING - {Action.CREATE}
         if rule.allow:
-            apart = {action for action in _UPDATING & actions if not self._may_update(rule)}
+            apart = {action for action in updating & actions if not self._may_update(rule)}
         else:
-            apart = {action for action in _UPDATING if Action.UPDATE in actions and self._hinders(rule, action)}
+            apart = {action for action in updating if Action.UPDATE in actions and self._hinders(rule, action)}
         if Action.ROTATE in apart and rule.allow:
             reason = "a rotation writes a new value, which AWS cannot tell from an update"
             self._lose([rule], reason, "rotate is not granted")
@@ -184,6 +205,8 @@ class RuleWriter:
     def _name(self, rule: Rule, text: str) -> str | None:
         """Return a pattern as IAM has it; ``None`` if the rule cannot afford what IAM would make of it."""
         parts = name_pattern(text)
+        if self._is_alias(text):
+            return "/".join(parts)  # what is sent is its ARN
         problem = ""
         if "*" in parts:
             problem = f"* in {text} is one segment, and in AWS it runs over slashes"
@@ -223,6 +246,12 @@ class RuleWriter:
         for number, rule in enumerate(whole, start=1):
             statement = {"Sid": f"List{number}", "Effect": "Allow", "Action": ["secretsmanager:ListSecrets"]}
             self.statements.append(statement | {"Resource": ["*"]} | when(self._until(rule), condition))
+
+
+def _in_region(arn: str, region: str) -> str:
+    """Return the ARN that a secret's copy has in another region."""
+    parts = arn.split(":")
+    return ":".join((*parts[:3], region, *parts[4:]))
 
 
 def _reaches(rule: Rule, action: Action, name: str, other: Rule) -> bool:

@@ -31,6 +31,7 @@ pytest.register_assert_rewrite(
     "strongroom.testing.backend_processes",
     "strongroom.testing.backend_reading",
     "strongroom.testing.backend_recovery",
+    "strongroom.testing.backend_staging",
     "strongroom.testing.backend_state",
     "strongroom.testing.backend_versions",
     "strongroom.testing.backend_writing",

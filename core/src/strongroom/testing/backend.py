@@ -9,6 +9,7 @@ from strongroom.testing.backend_names import NameChecks
 from strongroom.testing.backend_processes import ProcessChecks
 from strongroom.testing.backend_reading import ReadingChecks
 from strongroom.testing.backend_recovery import DescribingChecks, RecoveryChecks
+from strongroom.testing.backend_staging import StagingChecks
 from strongroom.testing.backend_state import StateChecks
 from strongroom.testing.backend_versions import CheckAndSetChecks, VersionChecks
 from strongroom.testing.backend_writing import WritingChecks
@@ -26,6 +27,7 @@ class BackendContract(
     StateChecks,
     RecoveryChecks,
     DescribingChecks,
+    StagingChecks,
     EncryptingChecks,
 ):
     """Everything that a backend promises; derive your test class from this.
@@ -39,10 +41,12 @@ class BackendContract(
       translates that;
     - ``folder``: the folder that a check works in, if not any will do;
     - ``holds_binary = False``, for a backend that knows text only;
+    - ``recovers_versions = False``, for one that brings back and destroys whole secrets only;
+    - ``writes_over_deleted = False``, for one that refuses to write a deleted name before it is brought back;
     - ``credentials``: what the tests open the backend with.
 
-    A backend that is ``Recoverable``, ``Describing`` or a ``StateStore`` as well is checked as that, too; so is one
-    that is ``Encrypting``, whose fixture ``make_key`` may need to be overridden.
+    A backend that is ``Recoverable``, ``Describing``, ``Staging`` or a ``StateStore`` as well is checked as that, too;
+    so is one that is ``Encrypting``, whose fixture ``make_key`` may need to be overridden.
 
     Example:
         .. code-block:: python

@@ -21,6 +21,7 @@ from strongroom.contracts import (
     WriteRequest,
     WriteResult,
 )
+from strongroom.errors import SecretDeletedError, SecretNotFoundError
 from strongroom.model import Absent, SecretName, SecretValue, SecretVersion
 from strongroom.resilience import GuardedBackend
 from strongroom.testing.doubles import FaultyBackend
@@ -35,12 +36,18 @@ class BackendKit:
     Attributes:
         capabilities: What the backend's specification declares.
         holds_binary: Whether it can keep bytes that are not text.
+        recovers_versions: Whether a backend that is ``Recoverable`` brings back and destroys
+            single versions; else it knows only the secret as a whole.
+        writes_over_deleted: Whether a name that was deleted can be written again at once; else
+            that is refused as ``deletion_scheduled`` until the secret is brought back.
         credentials: What the tests open it with, so that it can be looked for
             where it must not show.
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
     holds_binary: ClassVar[bool] = True
+    recovers_versions: ClassVar[bool] = True
+    writes_over_deleted: ClassVar[bool] = True
     credentials: ClassVar[tuple[str, ...]] = ()
 
     @pytest.fixture
@@ -111,6 +118,17 @@ class BackendKit:
         if not self.holds_binary:
             # Environment variables, say, hold text only, and refusing bytes is checked elsewhere.
             pytest.skip("the test class states holds_binary = False")
+
+    def refused_over_deleted(self, backend: Backend, name: str, expect_version: Absent | None = None) -> bool:
+        """Check that a name which was deleted is not written, where the class states that; tell whether it does."""
+        if self.writes_over_deleted:
+            return False
+        with pytest.raises(SecretDeletedError) as caught:
+            write(backend, name, "written over what was deleted", expect_version=expect_version)
+        assert caught.value.code == "deletion_scheduled"
+        with pytest.raises(SecretNotFoundError):
+            read(backend, name)
+        return True
 
 
 def read(backend: Backend, name: str, version: str | None = None) -> ReadResult:

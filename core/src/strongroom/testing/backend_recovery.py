@@ -16,7 +16,13 @@ from strongroom.contracts import (
     Recoverable,
     UndeleteRequest,
 )
-from strongroom.errors import InvalidValueError, SecretDeletedError, SecretNotFoundError
+from strongroom.errors import (
+    InvalidValueError,
+    SecretDeletedError,
+    SecretNotFoundError,
+    StrongroomError,
+    UnsupportedOperationError,
+)
 from strongroom.model import SecretName
 from strongroom.testing.backend_kit import (
     BackendKit,
@@ -30,7 +36,10 @@ from strongroom.testing.backend_kit import (
 )
 from strongroom.testing.leaks import assert_hidden, marker_value
 
-NOTES = {"owner": "team shop", "Owner": "somebody else", "umlaut": "Schlüssel: 3 %"}
+NOTES = {"owner": "team shop", "Owner": "somebody else", "umlaut": "Schlüssel: 3 + 4"}
+"""Of letters, digits, blanks and ``_.:/=+-@``, which is the least that a backend with notes holds."""
+ODD_NOTES = {"owner": "team shop", "what?": "Schlüssel: 3 %", "symbol": "<b>\U0001f511</b>"}
+"""What not every backend holds."""
 
 
 class ListedChecks(BackendKit):
@@ -65,14 +74,20 @@ class RecoveryChecks(ListedChecks):
     def test_an_older_version_comes_back_by_its_number(
         self, recovery: Recoverable, backend: Backend, folder: str
     ) -> None:
-        """What was written after the delete stays the current version."""
+        """What was written after it stays the current version; who knows whole secrets only refuses."""
         self.need(Capability.VERSIONS)
         first = write(backend, f"{folder}/a", "first").version
-        delete(backend, f"{folder}/a")
+        if self.writes_over_deleted:
+            delete(backend, f"{folder}/a")
         second = write(backend, f"{folder}/a", "second").version
-        assert undelete(recovery, f"{folder}/a", first) == first
-        assert text_of(backend, f"{folder}/a", first) == "first"
+        if self.recovers_versions:
+            assert undelete(recovery, f"{folder}/a", first) == first
+            assert text_of(backend, f"{folder}/a", first) == "first"
+        else:
+            with pytest.raises(UnsupportedOperationError):
+                undelete(recovery, f"{folder}/a", first)
         assert read(backend, f"{folder}/a").version == second
+        assert text_of(backend, f"{folder}/a") == "second"
 
     def test_undeleting_what_is_not_deleted_changes_nothing(
         self, recovery: Recoverable, backend: Backend, folder: str
@@ -89,14 +104,30 @@ class RecoveryChecks(ListedChecks):
         with pytest.raises(SecretNotFoundError):
             undelete(recovery, f"{folder}/absent")
         write(backend, f"{folder}/a", "content")
-        with pytest.raises(SecretNotFoundError):
+        with pytest.raises(self._refusals()):
             undelete(recovery, f"{folder}/a", "7777")
+        assert text_of(backend, f"{folder}/a") == "content"
+
+    def _refusals(self) -> tuple[type[StrongroomError], ...]:
+        """Return what may be said of a version that never was: who knows whole secrets only need not look."""
+        return (SecretNotFoundError,) if self.recovers_versions else (SecretNotFoundError, UnsupportedOperationError)
+
+    def _refuses_to_destroy(self, recovery: Recoverable, name: str, version: str) -> bool:
+        """Check that one version is not destroyed where only whole secrets are; tell whether that is so."""
+        if self.recovers_versions:
+            return False
+        with pytest.raises(UnsupportedOperationError):
+            destroy(recovery, name, version)
+        return True
 
     def test_a_destroyed_version_never_comes_back(self, recovery: Recoverable, backend: Backend, folder: str) -> None:
-        """Reading it and undeleting it say so; the other versions are left alone."""
+        """Reading it and undeleting it say so, and the other versions are left alone; or it is not destroyed."""
         self.need(Capability.VERSIONS)
         first = write(backend, f"{folder}/a", "first").version
         second = write(backend, f"{folder}/a", "second").version
+        if self._refuses_to_destroy(recovery, f"{folder}/a", first):
+            assert (text_of(backend, f"{folder}/a"), text_of(backend, f"{folder}/a", first)) == ("second", "first")
+            return
         assert destroy(recovery, f"{folder}/a", first)
         for attempt in (lambda: read(backend, f"{folder}/a", first), lambda: undelete(recovery, f"{folder}/a", first)):
             with pytest.raises(SecretDeletedError) as caught:
@@ -106,9 +137,13 @@ class RecoveryChecks(ListedChecks):
         assert text_of(backend, f"{folder}/a") == "second"
 
     def test_a_deleted_version_can_be_destroyed(self, recovery: Recoverable, backend: Backend, folder: str) -> None:
-        """Then it is not only deleted."""
+        """Then it is not only deleted; where that is refused, it comes back."""
         version = write(backend, f"{folder}/a", "content").version
         delete(backend, f"{folder}/a")
+        if self._refuses_to_destroy(recovery, f"{folder}/a", version):
+            assert undelete(recovery, f"{folder}/a") == version
+            assert text_of(backend, f"{folder}/a") == "content"
+            return
         destroy(recovery, f"{folder}/a", version)
         with pytest.raises(SecretDeletedError) as caught:
             undelete(recovery, f"{folder}/a")
@@ -119,7 +154,7 @@ class RecoveryChecks(ListedChecks):
     ) -> None:
         """Whoever mistakes the number is told; nothing else is destroyed for it."""
         version = write(backend, f"{folder}/a", "content").version
-        with pytest.raises(SecretNotFoundError):
+        with pytest.raises(self._refusals()):
             destroy(recovery, f"{folder}/a", version, "7777")
         assert text_of(backend, f"{folder}/a") == "content"
 
@@ -164,6 +199,17 @@ class DescribingChecks(ListedChecks):
         assert notes_of(describing, name) == {}
         annotate(describing, name, NOTES)
         assert notes_of(describing, name) == NOTES
+
+    def test_odd_notes_are_kept_or_refused_as_a_whole(self, describing: Describing, seed: Seed, folder: str) -> None:
+        """No letter is left out or replaced: what cannot be held is refused, and the notes before stay."""
+        name = seed(f"{folder}/a", "content")
+        annotate(describing, name, NOTES)
+        try:
+            annotate(describing, name, ODD_NOTES)
+        except InvalidValueError:
+            assert notes_of(describing, name) == NOTES
+        else:
+            assert notes_of(describing, name) == ODD_NOTES
 
     def test_an_empty_note_is_kept_or_refused(self, describing: Describing, seed: Seed, folder: str) -> None:
         """It is not left out: whoever notes nothing about something is told if that cannot be."""

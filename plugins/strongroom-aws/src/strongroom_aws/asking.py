@@ -12,16 +12,15 @@ from urllib.parse import urlsplit
 from strongroom.errors import BackendUnavailableError, StrongroomError
 from strongroom.pacing import Bucket, delay
 from strongroom.telemetry import count_resend, note_exchange
+from strongroom_aws.calls import KINDS, Call, Counts
 from strongroom_aws.clients import Clients
 from strongroom_aws.faults import understood
-from strongroom_aws.outcomes import Outcome, outcome_of
+from strongroom_aws.outcomes import Outcome, outcome_of, refused
 from strongroom_aws.place import Place
 from strongroom_aws.quiet import quietly
 from strongroom_aws.replies import Fault, Refusal, Reply
 from strongroom_aws.settings import AwsSettings
 
-_LISTS: Final = frozenset({"BatchGetSecretValue", "ListSecrets", "ListSecretVersionIds"})
-_READS: Final = frozenset({"GetSecretValue", "DescribeSecret"})
 _METHODS: Final = {
     "BatchGetSecretValue": "batch_get_secret_value",
     "CreateSecret": "create_secret",
@@ -38,30 +37,21 @@ _METHODS: Final = {
     "UpdateSecretVersionStage": "update_secret_version_stage",
 }
 """The operations that are used, and boto3's names for them. No other one is ever asked for."""
+_AT_ONCE: Final = 0.9
+"""How much of a second's requests may be sent at once: the network lets some of them arrive closer together."""
+_SLACK: Final = 0.05
+"""Seconds: how late an attempt may end, since some time passes before the first one is begun."""
 _HINTS: Final = {
     "rate_limited": "ask less, or lower `rates` so that the requests wait here",
     "timeout": "see whether the network lets us through, or raise read_timeout",
     "connection_refused": "check the region and the endpoint, and the way there",
 }
+_CAUSES: Final = {"connection_refused": ConnectionRefusedError, "timeout": TimeoutError, "unavailable": ConnectionError}
+"""What stands for the exception of botocore or urllib3 as the cause, whose own frames hold what was sent."""
 
 
-class Call:
-    """A request, and what has become of it so far."""
-
-    __slots__ = ("attempts", "end", "expects", "operation", "parameters", "region", "renewed", "resends", "what")
-
-    def __init__(
-        self, operation: str, parameters: dict[str, Any], *, what: str, expects: str, region: str, end: float
-    ) -> None:
-        self.operation = operation
-        self.parameters = parameters
-        self.what = what
-        self.expects = expects
-        self.region = region
-        self.end = end
-        self.attempts = 0
-        self.resends = 0
-        self.renewed = False
+class PacedError(BackendUnavailableError):
+    """We hold back by ourselves what would be asked more often than ``rates`` allows: no outage of the service."""
 
 
 class Asker:
@@ -80,6 +70,10 @@ class Asker:
         place: The same.
         clock: The same.
         clients: Those that are asked.
+        counts: How often the service was asked.
+        host: Who was asked last in the usual region: the endpoint's host and port.
+        timeout: How many seconds a request may take over all its attempts.
+        longest: How many seconds an attempt may take at most.
     """
 
     def __init__(
@@ -93,18 +87,25 @@ class Asker:
         self.place = place
         self.clock = clock
         self.clients = Clients(settings, place)
+        self.timeout = settings.timeout
+        self.longest = settings.connect_timeout + settings.read_timeout
+        self.host = ""
         self._settings = settings
         self._sleep = sleep
+        rates = settings.rates
+        # The service takes half as many lists of versions as lists of names.
+        self._rates = {"read": rates.read, "list": rates.list, "versions": rates.list / 2.0, "write": rates.write}
         self._begin()
 
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._buckets: dict[tuple[str, str], Bucket] = {}
+        self.counts = Counts()
 
     @property
     def limit(self) -> float:
         """When what begins now has to be answered, on the clock."""
-        return self.clock() + self._settings.timeout
+        return self.clock() + self.timeout
 
     def ask(
         self,
@@ -129,7 +130,9 @@ class Asker:
             attempts: How often it is sent at most; as the settings say unless given.
 
         Raises:
-            BackendUnavailableError: There is no answer in time, or the service says that it has none now.
+            BackendUnavailableError: There is no answer in time, or the service says that it has none now. No attempt
+                is begun that might end too late.
+            PacedError: It would have to wait here for too long, by ``rates``.
             AuthenticationError: There are no credentials, or they are not accepted.
             ConfigurationError: botocore cannot use the configuration.
             BackendError: The server could not be trusted (code ``tls_failed``), or botocore failed.
@@ -156,6 +159,19 @@ class Asker:
                 raise outcome
             self._wait_after(call, outcome, most)
 
+    def pause(self, attempt: int, end: float) -> bool:
+        """Wait before something is tried again that takes several requests; tell whether there is time for that.
+
+        Args:
+            attempt: How often it has been tried.
+            end: When it is too late, on the clock.
+        """
+        wait = delay(attempt)
+        if self.clock() + wait > end:
+            return False
+        self._sleep(wait)
+        return True
+
     def after_fork(self) -> None:
         """Use clients and buckets of its own in a forked child."""
         self.clients.after_fork()
@@ -169,75 +185,101 @@ class Asker:
         """Ask once, and once more with new credentials if those that were used have run out."""
         self._wait_for_turn(call)
         call.attempts += 1
-        outcome, client = self._exchange(call)
-        if isinstance(outcome, Refusal) and outcome_of(outcome) is Outcome.EXPIRED and not call.renewed:
+        outcome = self._exchange(call)
+        if isinstance(outcome, Refusal) and outcome_of(outcome) is Outcome.EXPIRED and self._may_renew(call):
             call.renewed = True
-            self.clients.renew(client)
-            outcome, _ = self._exchange(call)
+            self.clients.renew(call.client)
+            outcome = self._exchange(call)
         if isinstance(outcome, Reply | Refusal):
-            self._note(call, client, outcome.request_id)
+            self._note(call, outcome.request_id)
+        if isinstance(outcome, Refusal) and outcome_of(outcome) is Outcome.UNKNOWN_KEY:
+            # Not again with this one: but a key that has been replaced meanwhile is found by the next request.
+            self.clients.renew(call.client)
+        if isinstance(outcome, Refusal) and outcome.service != "secretsmanager":
+            # What gives out credentials has refused: its codes say nothing about secrets.
+            return refused(outcome, call.what)
         return outcome
 
-    def _exchange(self, call: Call) -> tuple[Reply | Refusal | Fault | StrongroomError, Any]:
-        client: Any = None
+    def _may_renew(self, call: Call) -> bool:
+        return not call.renewed and self._fits(call, 0.0)
+
+    def _exchange(self, call: Call) -> Reply | Refusal | Fault | StrongroomError:
         try:
             with quietly():
-                client = self.clients.get(call.region)
-                data = getattr(client, _METHODS[call.operation])(**call.parameters)
+                call.client = self.clients.get(call.region)
+                self.counts.add(requests=1)
+                data = getattr(call.client, _METHODS[call.operation])(**call.parameters)
         # The boundary to botocore: whatever it raises is looked at, and let go of with all that its frames hold.
         except Exception as error:  # noqa: BLE001  # see above
             outcome = understood(error, call.operation, call.what)
             if isinstance(outcome, Refusal):
                 outcome = outcome.replace(resends=call.resends, region=call.region)
-            return outcome, client
+            return outcome
         if call.expects and call.expects not in data:
-            return Fault(code="unavailable", what="gave an answer without what was asked for"), client
+            return Fault(code="unavailable", what="gave an answer without what was asked for")
         request_id = data.pop("ResponseMetadata", {}).get("RequestId")
-        return Reply(data, request_id, resends=call.resends, region=call.region), client
+        return Reply(data, request_id, resends=call.resends, region=call.region)
+
+    def _fits(self, call: Call, wait: float) -> bool:
+        """Tell whether an attempt that begins after so many seconds ends in time, however long it takes."""
+        return self.clock() + wait + self.longest <= call.end + _SLACK
 
     def _wait_for_turn(self, call: Call) -> None:
         """Wait until the service is ready for one more request of this kind, by the limits that it has published."""
-        wait = self._bucket(call).take(call.end)
+        if not self._fits(call, 0.0):
+            self._give_up(call, call.fault or Fault(code="timeout", what="has no time left to answer"))
+        wait = self._bucket(call).take(call.end + _SLACK - self.longest)
+        if wait is None and call.fault is not None:
+            self._give_up(call, call.fault)
         if wait is None:
-            self._give_up(call, Fault(code="rate_limited", what="would be asked more often than `rates` allows"))
+            call.parameters = {}
+            raise PacedError(
+                f"AWS Secrets Manager in {call.region} would be asked more often than `rates` allows for {call.what}",
+                code="rate_limited",
+                hint="ask less, or raise `rates` if the service allows this account more",
+            )
         if wait:
             self._sleep(wait)
 
     def _bucket(self, call: Call) -> Bucket:
-        kind = "list" if call.operation in _LISTS else "read" if call.operation in _READS else "write"
+        kind = KINDS.get(call.operation, "write")
         bucket = self._buckets.get((call.region, kind))
         if bucket is None:
-            rate = float(self._settings.rates.as_dict()[kind])
+            rate = self._rates[kind]
             # Two threads may make one at the same time: only one of them is kept.
-            bucket = self._buckets.setdefault((call.region, kind), Bucket(rate, max(1.0, rate), self.clock))
+            bucket = self._buckets.setdefault((call.region, kind), Bucket(rate, max(1.0, _AT_ONCE * rate), self.clock))
         return bucket
 
     def _wait_after(self, call: Call, fault: Fault, most: int) -> None:
         """Wait before it is sent again, or give up."""
+        call.failed(fault)
         if fault.throttled:
             self._bucket(call).slow_down()
-        wait = delay(call.attempts) if fault.wait is None else fault.wait
-        # An attempt that could not be waited for is not begun.
-        longest = self._settings.connect_timeout + self._settings.read_timeout
-        if call.attempts >= most or self.clock() + wait + longest > call.end:
+            self.counts.add(throttled=1)
+        # Who is asked to wait for no time at all waits as ever: the server is not well.
+        wait = max(delay(call.attempts), fault.wait or 0.0)
+        if call.attempts >= most or not self._fits(call, wait):
             self._give_up(call, fault)
         call.resends += 1
+        self.counts.add(resends=1)
         count_resend("aws")
         self._sleep(wait)
 
     def _give_up(self, call: Call, fault: Fault) -> NoReturn:
-        unsure = call.operation not in _LISTS | _READS and call.attempts > 0 and not fault.throttled
         call.parameters = {}
-        self._note(call, None, None)
+        self._note(call, None)
+        cause = _CAUSES.get(fault.code)
         raise BackendUnavailableError(
             f"AWS Secrets Manager in {call.region} {fault.what} for {call.what}"
-            + ("; what was to be changed may have been changed" if unsure else ""),
+            + ("; what was to be changed may have been changed" if call.unsure else ""),
             code=fault.code,
-            hint="read it before trying again" if unsure else _HINTS.get(fault.code, ""),
-        )
+            hint="read it before trying again" if call.unsure else _HINTS.get(fault.code, ""),
+        ) from (None if cause is None else cause(fault.what))
 
-    def _note(self, call: Call, client: Any, request_id: str | None) -> None:
-        parts = urlsplit(client.meta.endpoint_url if client is not None else "")
+    def _note(self, call: Call, request_id: str | None) -> None:
+        parts = urlsplit(call.client.meta.endpoint_url if call.client is not None else "")
+        if call.region == self.place.region:
+            self.host = parts.netloc.rpartition("@")[2]
         note_exchange(
             address=parts.hostname or call.region,
             port=parts.port,

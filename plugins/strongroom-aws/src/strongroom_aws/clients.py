@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 from strongroom.errors import ClosedError
+from strongroom_aws.identity import strange_account, wrong_account
 from strongroom_aws.place import Place
 from strongroom_aws.quiet import hush, quietly
 from strongroom_aws.sessions import new_client, new_session
@@ -38,6 +39,7 @@ class Clients:
         self._lock = threading.RLock()
         self._session: Any = None
         self._clients: dict[str, Any] = {}
+        self._strange: str | None = None
         self._closed = False
 
     def get(self, region: str) -> Any:
@@ -45,7 +47,9 @@ class Clients:
 
         Raises:
             ClosedError: The backend was closed.
+            ConfigurationError: The credentials are of another account than the settings say.
             botocore.exceptions.BotoCoreError: There can be none.
+            botocore.exceptions.ClientError: STS does not say whose credentials they are.
         """
         if os.getpid() != self._pid:
             self.after_fork()
@@ -58,14 +62,25 @@ class Clients:
                 raise ClosedError("the backend was closed")
             client = self._clients.get(region)
             if client is None:
+                hush()
                 with quietly():
-                    if self._session is None:
-                        self._session = new_session(self._settings, self._place)
-                    client = new_client(self._session, self._settings, self._place, region)
+                    client = new_client(self._known_session(), self._settings, self._place, region)
                 hush()
                 self.made += 1
                 self._clients[region] = client
             return client
+
+    def _known_session(self) -> Any:
+        """Return the session, whose credentials are of the right account; each is looked at once."""
+        if self._strange is not None:
+            raise wrong_account(self._strange, self._settings)
+        if self._session is None:
+            session = new_session(self._settings, self._place)
+            self._strange = strange_account(session, self._settings)
+            if self._strange is not None:
+                raise wrong_account(self._strange, self._settings)
+            self._session = session
+        return self._session
 
     def renew(self, stale: Any) -> None:
         """Look for credentials anew, since those of a client have run out; not if another thread has just done so.

@@ -6,6 +6,7 @@ Each of them has frames below it that hold the values which were sent or receive
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
@@ -15,37 +16,59 @@ from strongroom.pacing import retry_after
 from strongroom_aws.outcomes import Outcome, outcome_of, unusable, without_credentials
 from strongroom_aws.replies import Fault, Refusal
 
-_NO_CREDENTIALS: Final = (exceptions.NoCredentialsError, exceptions.NoAuthTokenError)
-_LOGGED_OUT: Final = (
-    exceptions.CredentialRetrievalError,
-    exceptions.LoginError,
-    exceptions.MetadataRetrievalError,
-    exceptions.RefreshWithMFAUnsupportedError,
-    exceptions.SSOError,
-    exceptions.TokenRetrievalError,
+
+def _named(*names: str) -> tuple[type[Exception], ...]:
+    """Return the exceptions of these names that this version of botocore has."""
+    return tuple(getattr(exceptions, name) for name in names if hasattr(exceptions, name))
+
+
+_NO_CREDENTIALS: Final = _named("NoCredentialsError", "NoAuthTokenError")
+_LOGGED_OUT: Final = _named(
+    "CredentialRetrievalError",
+    "LoginError",
+    "MetadataRetrievalError",
+    "RefreshWithMFAUnsupportedError",
+    "SSOError",
+    "TokenRetrievalError",
 )
-_MISCONFIGURED: Final = (
-    exceptions.BaseEndpointResolverError,
-    exceptions.ConfigNotFound,
-    exceptions.ConfigParseError,
-    exceptions.DataNotFoundError,
-    exceptions.EndpointProviderError,
-    exceptions.InvalidConfigError,
-    exceptions.InvalidDefaultsMode,
-    exceptions.InvalidEndpointConfigurationError,
-    exceptions.InvalidIMDSEndpointError,
-    exceptions.InvalidProxiesConfigError,
-    exceptions.InvalidRegionError,
-    exceptions.InvalidRetryConfigurationError,
-    exceptions.InvalidSTSRegionalEndpointsConfigError,
-    exceptions.MissingDependencyException,
-    exceptions.PartialCredentialsError,
-    exceptions.ProfileNotFound,
-    exceptions.UnknownCredentialError,
-    exceptions.UnknownTokenProviderError,
+_MISCONFIGURED: Final = _named(
+    "ApiVersionNotFoundError",
+    "BaseEndpointResolverError",
+    "ConfigNotFound",
+    "ConfigParseError",
+    "DataNotFoundError",
+    "EndpointProviderError",
+    "InvalidChecksumConfigError",
+    "InvalidConfigError",
+    "InvalidDefaultsMode",
+    "InvalidEndpointConfigurationError",
+    "InvalidIMDSEndpointError",
+    "InvalidIMDSEndpointModeError",
+    "InvalidProxiesConfigError",
+    "InvalidRegionError",
+    "InvalidRetryConfigurationError",
+    "InvalidSTSRegionalEndpointsConfigError",
+    "MissingDependencyException",
+    "PartialCredentialsError",
+    "ProfileNotFound",
+    "ServiceNotInRegionError",
+    "UnknownCredentialError",
+    "UnknownRegionError",
+    "UnknownSignatureVersionError",
+    "UnknownTokenProviderError",
+    "UnsupportedServiceProtocolsError",
+    "UnsupportedSignatureVersionError",
 )
-_TOO_LATE: Final = (exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError)
-_REFUSED: Final = (exceptions.EndpointConnectionError, exceptions.ProxyConnectionError)
+_TOO_LATE: Final = _named("ConnectTimeoutError", "ReadTimeoutError")
+_REFUSED: Final = _named("EndpointConnectionError", "ProxyConnectionError")
+_BROKEN: Final = (*_named("HTTPClientError", "ConnectionError"), OSError)
+_GARBLED: Final = (
+    *_named("ChecksumError", "FlexibleChecksumError", "IncompleteReadError"),
+    ResponseParserError,
+)
+_UNREADABLE: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+_PROVIDER_UNREACHABLE: Final = frozenset({"IDPCommunicationError", "IDPCommunicationErrorException"})
+"""STS cannot ask the identity provider whose token it was given."""
 
 
 def understood(error: Exception, operation: str, what: str) -> Refusal | Fault | StrongroomError:
@@ -58,17 +81,32 @@ def understood(error: Exception, operation: str, what: str) -> Refusal | Fault |
     """
     if isinstance(error, exceptions.ClientError):
         return _answered(error, operation)
+    # What has gone wrong before anything was sent is in an exception that looks like a broken connection.
+    inner = getattr(error, "kwargs", {}).get("error")
+    if type(error) is exceptions.HTTPClientError and isinstance(inner, ValueError):
+        error = inner
     if isinstance(error, StrongroomError):
         return error.with_traceback(None)
     if isinstance(error, _NO_CREDENTIALS):
         return without_credentials(what)
-    if isinstance(error, _LOGGED_OUT):
+    if isinstance(error, _LOGGED_OUT) or type(error) is RuntimeError:
+        # The one RuntimeError of botocore's own: credentials that have run out already when they are got.
         return AuthenticationError(
             f"the AWS credentials for {what} could not be had ({type(error).__name__})",
             hint="log in again, or see whether what gives them out answers; `aws sts get-caller-identity` tells",
         )
     if isinstance(error, _MISCONFIGURED):
         return unusable(f"{error}")  # these speak of profiles, regions and files
+    if _is_from_parser(error):
+        return Fault(code="unavailable", what="gave an answer that is none of the service's")
+    if isinstance(error, ValueError):
+        # What such an error says may be the header of a request, with the key in it.
+        return unusable("an endpoint's URL, a key or a token has something in it that cannot be sent")
+    if isinstance(error, _UNREADABLE):
+        return AuthenticationError(
+            f"the AWS credentials for {what} need {error.filename}, which cannot be read ({type(error).__name__})",
+            hint="see whether the file is there, and who may read it",
+        )
     return _unanswered(error, what)
 
 
@@ -84,7 +122,7 @@ def _answered(error: exceptions.ClientError, operation: str) -> Refusal | Fault:
         request_id=meta.get("RequestId"),
         service=service,
     )
-    outcome = outcome_of(refusal)
+    outcome = Outcome.UNAVAILABLE if refusal.code in _PROVIDER_UNREACHABLE else outcome_of(refusal)
     if outcome not in (Outcome.THROTTLED, Outcome.UNAVAILABLE):
         return refusal
     throttled = outcome is Outcome.THROTTLED
@@ -104,14 +142,31 @@ def _unanswered(error: Exception, what: str) -> Fault | StrongroomError:
             hint="check the endpoint's URL, and `ca_file`",
         )
     if isinstance(error, _TOO_LATE):
-        return Fault(code="timeout", what="did not answer in time")
+        return Fault(code="timeout", what=f"did not answer in time{_where(error)}")
     if isinstance(error, _REFUSED):
-        return Fault(code="connection_refused", what="could not be reached")
-    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError | OSError):
+        return Fault(code="connection_refused", what=f"could not be reached{_where(error)}")
+    if isinstance(error, _BROKEN):
         return Fault(code="unavailable", what=f"broke the connection ({type(error).__name__})")
-    if isinstance(error, ResponseParserError):
+    if isinstance(error, _GARBLED):
         return Fault(code="unavailable", what="gave an answer that is none of the service's")
     return BackendError(
         f"botocore failed in {what} with {type(error).__name__}",
         hint="check the backend's table, and botocore's version",
     )
+
+
+def _is_from_parser(error: Exception) -> bool:
+    """Tell whether an answer was being read: what is none of the service's can fail there in any way."""
+    trace, module = error.__traceback__, ""
+    while trace is not None and module != "botocore.parsers":
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        trace = trace.tb_next
+    # Where the way ends in `endpoint` itself, it was taking up what the parser made of it.
+    return module in ("botocore.parsers", "botocore.endpoint") and not isinstance(error, exceptions.BotoCoreError)
+
+
+def _where(error: Exception) -> str:
+    """Return which host it was, since it may be another service's: that of STS, or a proxy."""
+    kwargs: dict[str, object] = getattr(error, "kwargs", {})
+    host = urlsplit(str(kwargs.get("endpoint_url") or kwargs.get("proxy_url") or "")).hostname
+    return f" at {host}" if host else ""

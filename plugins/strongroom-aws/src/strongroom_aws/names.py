@@ -27,6 +27,12 @@ def is_full_arn(text: str) -> bool:
     return _FULL_ARN.fullmatch(text) is not None
 
 
+def name_within(arn: str) -> str | None:
+    """Return the name in a secret's whole ARN, or ``None`` for a text that is none."""
+    found = _FULL_ARN.fullmatch(arn)
+    return found["name"] if found is not None else None
+
+
 class Names:
     """Spells names for the service, and reads them back.
 
@@ -48,14 +54,24 @@ class Names:
         """What stands before each name."""
         return self._prefix
 
-    def id_of(self, name: SecretName) -> str:
+    def id_of(self, name: SecretName, region: str | None = None) -> str:
         """Return what the service knows a secret by: its name there, or its ARN.
+
+        Args:
+            name: The secret's name here.
+            region: A region with a replica, whose ARN differs from the secret's own in the region only.
 
         Raises:
             InvalidNameError: The service cannot have such a name; nothing was sent.
         """
         arn = self._arns.get(name)
-        return arn if arn is not None else self.spell(name)
+        if arn is None:
+            return self.spell(name)
+        if region is None:
+            return arn
+        parts = arn.split(":")
+        parts[3] = region
+        return ":".join(parts)
 
     def spell(self, name: SecretName) -> str:
         """Return a secret's name in the service, as a new one would get it.

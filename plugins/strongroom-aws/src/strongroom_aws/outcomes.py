@@ -67,6 +67,9 @@ CODES: Final = {
     "MissingAuthenticationTokenException": Outcome.UNKNOWN_KEY,
     "SignatureDoesNotMatch": Outcome.UNKNOWN_KEY,
     "UnrecognizedClientException": Outcome.UNKNOWN_KEY,
+    "BandwidthLimitExceeded": Outcome.THROTTLED,
+    "EC2ThrottledException": Outcome.THROTTLED,
+    "ProvisionedThroughputExceededException": Outcome.THROTTLED,
     "Throttling": Outcome.THROTTLED,
     "ThrottlingException": Outcome.THROTTLED,
     "ThrottledException": Outcome.THROTTLED,
@@ -79,11 +82,13 @@ CODES: Final = {
     "InternalError": Outcome.UNAVAILABLE,
     "InternalFailure": Outcome.UNAVAILABLE,
     "InternalServerError": Outcome.UNAVAILABLE,
+    "PriorRequestNotComplete": Outcome.UNAVAILABLE,
     "RequestAbortedException": Outcome.UNAVAILABLE,
     "RequestTimeout": Outcome.UNAVAILABLE,
     "RequestTimeoutException": Outcome.UNAVAILABLE,
     "ServiceUnavailable": Outcome.UNAVAILABLE,
     "ServiceUnavailableException": Outcome.UNAVAILABLE,
+    "TransactionInProgressException": Outcome.UNAVAILABLE,
     "InvalidAction": Outcome.INVALID,
     "MalformedHttpRequestException": Outcome.INVALID,
     "MalformedQueryString": Outcome.INVALID,
@@ -121,7 +126,7 @@ def refused(refusal: Refusal, what: str, *, name: str | None = None) -> Strongro
         return AuthenticationError(
             f"{whole}: our credentials were not accepted",
             name=name,
-            hint="renew the credentials; `aws sts get-caller-identity` tells whose they are",
+            hint="renew the credentials, and check the clock; `aws sts get-caller-identity` tells whose they are",
         )
     if outcome is Outcome.DENIED:
         return AccessDeniedError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from strongroom_aws.settings import AwsSettings
 
 _REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _ENDPOINT_VARIABLES: Final = ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL")
+_STS_VARIABLES: Final = ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL")
 
 
 class Place(Record):
@@ -25,8 +26,11 @@ class Place(Record):
     """Where the region comes from, such as ``AWS_REGION``."""
     endpoint: str | None
     """The URL from the settings; one from a variable is botocore's to find."""
-    is_local: bool
-    """Whether what is asked is on this machine, where no machine's own role is to be looked for."""
+    sts_endpoint: str | None
+    """The URL of STS; ``None`` if it is botocore's to find."""
+    is_local: bool | None
+    """Whether what is asked is on this machine, where no machine's own role is to be looked for; ``None`` if neither
+    the settings nor a variable names an endpoint."""
     replicas: tuple[str, ...] = ()
 
     def endpoint_of(self, settings: AwsSettings, region: str) -> str | None:
@@ -34,21 +38,31 @@ class Place(Record):
         return self.endpoint if region == self.region else settings.replica_endpoints.get(region, self.endpoint)
 
 
+def _region_of_profile(settings: AwsSettings) -> str | None:
+    from strongroom_aws.profiles import region_of  # loads botocore, and is seldom needed
+
+    return region_of(settings)
+
+
 def resolve(
-    settings: AwsSettings, environment: Mapping[str, str] = os.environ, profile_region: str | None = None
+    settings: AwsSettings,
+    environment: Mapping[str, str] = os.environ,
+    profile_region: Callable[[AwsSettings], str | None] = _region_of_profile,
 ) -> Place:
     """Find out where the service is; nothing is sent.
 
     Args:
         settings: The backend's settings.
         environment: The variables to look in.
-        profile_region: The region of the profile, which counts if nothing else names one.
+        profile_region: Returns the region of the profile, which counts if nothing else names one.
 
     Raises:
-        ConfigurationError: Nothing says which region.
+        ConfigurationError: Nothing says which region, or what is said contradicts itself.
     """
     region, said_by = _region(settings, environment, profile_region)
-    endpoint = settings.endpoint or _endpoint_variable(environment)
+    variable = _first(environment, _ENDPOINT_VARIABLES)
+    endpoint = settings.endpoint or (environment[variable] if variable else None)
+    check_kind(settings, variable)
     replicas = settings.replicate if settings.replicas is None else settings.replicas
     if region in (*replicas, *settings.replicate):
         raise ConfigurationError(
@@ -59,29 +73,63 @@ def resolve(
         region=region,
         said_by=said_by,
         endpoint=settings.endpoint,
-        is_local=endpoint is not None and is_loopback(endpoint),
+        sts_endpoint=_sts_endpoint(settings, environment),
+        is_local=is_loopback(endpoint) if endpoint is not None else None,
         replicas=replicas,
     )
 
 
-def _region(settings: AwsSettings, environment: Mapping[str, str], profile_region: str | None) -> tuple[str, str]:
+def _region(
+    settings: AwsSettings, environment: Mapping[str, str], profile_region: Callable[[AwsSettings], str | None]
+) -> tuple[str, str]:
     if settings.region is not None:
         return settings.region, "the settings"
-    for variable in _REGION_VARIABLES:
-        if environment.get(variable):
-            return environment[variable], variable
-    if profile_region:
-        return profile_region, "the profile"
+    named = [name for name in _REGION_VARIABLES if environment.get(name)]
+    if named:
+        region, *others = [environment[name] for name in named]
+        return region, named[0] + "".join(f" (AWS_DEFAULT_REGION says {other})" for other in others if other != region)
+    found = profile_region(settings)
+    if found:
+        return found, "the profile"
     raise ConfigurationError(
         "nothing says which AWS region the secrets are in",
-        hint="set `region` under the backend's table, or AWS_REGION; an emulator needs one, too",
+        hint="set `region` under the backend's table, or AWS_REGION, AWS_DEFAULT_REGION, or the profile's;"
+        " an emulator needs one, too",
     )
 
 
-def _endpoint_variable(environment: Mapping[str, str]) -> str | None:
+def _first(environment: Mapping[str, str], variables: tuple[str, ...]) -> str | None:
+    """Return the first of some variables for endpoints that counts."""
     if environment.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
         return None
-    return next((environment[name] for name in _ENDPOINT_VARIABLES if environment.get(name)), None)
+    return next((name for name in variables if environment.get(name)), None)
+
+
+def check_kind(settings: AwsSettings, origin: str | None) -> None:
+    """Look whether a kind of endpoint is demanded that botocore would silently not use.
+
+    Args:
+        settings: The backend's settings.
+        origin: What names an endpoint, such as a variable; ``None`` if nothing does.
+
+    Raises:
+        ConfigurationError: It is so.
+    """
+    for kind, demanded in (("fips", settings.fips), ("dual_stack", settings.dual_stack)):
+        if demanded and origin is not None:
+            raise ConfigurationError(
+                f"`{kind}` is set, and {origin} names an endpoint, which would be used instead",
+                hint=f"name none there, or leave `{kind}` out and name one of that kind",
+            )
+
+
+def _sts_endpoint(settings: AwsSettings, environment: Mapping[str, str]) -> str | None:
+    if settings.sts_endpoint is not None:
+        return settings.sts_endpoint
+    if _first(environment, _STS_VARIABLES) is None and settings.endpoint is not None:
+        # An emulator is all of AWS: from this machine, nothing goes to the real one.
+        return settings.endpoint if is_loopback(settings.endpoint) else None
+    return None
 
 
 def is_loopback(url: str) -> bool:
@@ -95,10 +143,15 @@ def is_loopback(url: str) -> bool:
         return False
 
 
+def owner(settings: AwsSettings) -> str | None:
+    """Return the digits of the account that the settings name, or whose role they do."""
+    role_account = settings.role_arn.split(":")[4] if settings.role_arn else None
+    return settings.account or role_account or None
+
+
 def address(settings: AwsSettings, place: Place) -> str:
     """Return what tells the secrets of this backend from those of another."""
-    role_account = settings.role_arn.split(":")[4] if settings.role_arn else None
-    owner = settings.account or role_account or settings.profile or ""
+    whose = owner(settings) or settings.profile or ""
     parts = urlsplit(place.endpoint or "")
     endpoint = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    return ":".join(["aws", place.region, owner, endpoint.replace(":", "%3A"), settings.prefix])
+    return ":".join(["aws", place.region, whose, endpoint.replace(":", "%3A"), settings.prefix])

@@ -1,4 +1,4 @@
-"""The hook: what this distribution offers. Nothing here loads boto3."""
+"""The hook: what this distribution offers. Nothing here loads botocore."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ def strongroom_backends() -> Iterator[BackendSpec]:
 
 
 def _open(settings: AwsSettings) -> Backend:
-    from strongroom_aws.backend import AwsBackend  # loads boto3 only now
+    from strongroom_aws.backend import AwsBackend  # loads botocore only now
 
     return AwsBackend.open(settings)

@@ -22,10 +22,16 @@ _HERE: Final = _Here()
 
 
 class _Filter(logging.Filter):
-    """Drops what is said below a warning during a call of ours in the same thread; others' calls are left alone."""
+    """Drops what is said below a warning during a call of ours in the same thread; others' calls are left alone.
+
+    A warning loses its traceback, whose frames hold credentials.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return _HERE.depth == 0 or record.levelno >= logging.WARNING
+        if _HERE.depth == 0:
+            return True
+        record.exc_info = record.exc_text = None
+        return record.levelno >= logging.WARNING
 
 
 _FILTER: Final = _Filter()

@@ -14,6 +14,8 @@ _DAY: Final = 86_400.0
 _HOUR: Final = 3_600.0
 _REGION: Final = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+-\d+")
 _ACCOUNT: Final = re.compile(r"\d{12}")
+_ROLE: Final = re.compile(r"arn:aws[a-z-]*:iam::(?P<account>\d{12}):role/\S+")
+_SESSION_NAME: Final = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 _URL: Final = re.compile(r"https?://[^\s/?#@]+(/\S*)?")
 _EXPRESSION: Final = re.compile(r"(rate|cron)\([^()]+\)")
 
@@ -48,13 +50,30 @@ def _credentials(settings: AwsSettings) -> list[str]:
             (settings.session_name is None or role, "session_name needs role_arn"),
             (settings.session_duration is None or role, "session_duration needs role_arn"),
             (
+                settings.session_name is None or bool(_SESSION_NAME.fullmatch(settings.session_name)),
+                "session_name must be 2 to 64 letters, digits and _+=,.@-",
+            ),
+            (
                 settings.session_duration is None or 900 <= settings.session_duration <= 43_200,
                 "session_duration must be from 15m to 12h",
             ),
-            (not role or str(settings.role_arn).startswith("arn:"), "role_arn must be an ARN"),
             (settings.account is None or bool(_ACCOUNT.fullmatch(settings.account)), "account must be twelve digits"),
+            *_role(settings),
         ]
     )
+
+
+def _role(settings: AwsSettings) -> list[tuple[bool, str]]:
+    if settings.role_arn is None:
+        return []
+    role = _ROLE.fullmatch(settings.role_arn)
+    return [
+        (role is not None, "role_arn must be a role's ARN, such as arn:aws:iam::123456789012:role/name"),
+        (
+            role is None or settings.account in (None, role["account"]),
+            "role_arn must be a role of the account that `account` names",
+        ),
+    ]
 
 
 def _places(settings: AwsSettings) -> list[str]:
@@ -78,7 +97,15 @@ def _places(settings: AwsSettings) -> list[str]:
         for what, url in urls.items()
         if url is not None and not _URL.fullmatch(url)
     ]
-    return found
+    return found + _broken(
+        [
+            (
+                not wanted or not (settings.endpoint or settings.replica_endpoints),
+                f"{kind} excludes endpoint and replica_endpoints: name some of that kind there",
+            )
+            for kind, wanted in (("fips", settings.fips), ("dual_stack", settings.dual_stack))
+        ]
+    )
 
 
 def _limits(settings: AwsSettings) -> list[str]:
@@ -87,8 +114,8 @@ def _limits(settings: AwsSettings) -> list[str]:
     return _broken(
         [
             (
-                window == 0 or (window % _DAY == 0 and 7 <= window / _DAY <= 30),
-                "recovery_window must be 0 or 7d to 30d",
+                window == 0 or _days(window, 7, 30),
+                "recovery_window must be 0, or whole days from 7d to 30d",
             ),
             (settings.on_deleted in ("refuse", "restore"), 'on_deleted must be "refuse" or "restore"'),
             (1 <= settings.attempts <= 100, "attempts must be from 1 to 100"),

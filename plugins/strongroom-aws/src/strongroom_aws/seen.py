@@ -9,6 +9,7 @@ from strongroom.contracts import Record
 from strongroom.model import SecretName
 from strongroom_aws.asking import Asker
 from strongroom_aws.names import Names
+from strongroom_aws.outcomes import Outcome, missing, outcome_of, refused, scheduled
 from strongroom_aws.replies import Refusal
 from strongroom_aws.values import utc
 
@@ -36,12 +37,31 @@ class Seen(Record):
         return self.stages.get(CURRENT)
 
     @property
+    def previous(self) -> str | None:
+        """The version that was current before."""
+        return self.stages.get(PREVIOUS)
+
+    @property
+    def pending(self) -> str | None:
+        """The version that may become current; a label that was left on the current one says nothing."""
+        version = self.stages.get(PENDING)
+        return None if version == self.current else version
+
+    @property
     def deleted(self) -> datetime | None:
         """The date that the service gives for its deletion, if it is scheduled for that."""
         return utc(self.data.get("DeletedDate"))
 
 
-def look(asker: Asker, names: Names, name: SecretName, *, what: str, end: float | None = None) -> Seen | Refusal:
+def look(
+    asker: Asker,
+    names: Names,
+    name: SecretName,
+    *,
+    what: str,
+    region: str | None = None,
+    end: float | None = None,
+) -> Seen | Refusal:
     """Ask for a secret's description.
 
     Args:
@@ -49,7 +69,30 @@ def look(asker: Asker, names: Names, name: SecretName, *, what: str, end: float 
         names: Spells the name.
         name: The secret's name.
         what: What is tried, for errors.
+        region: The region to ask; the usual one unless given.
         end: When it is too late, on the asker's clock.
     """
-    answer = asker.ask("DescribeSecret", {"SecretId": names.id_of(name)}, what=what, expects="ARN", end=end)
+    parameters = {"SecretId": names.id_of(name, region)}
+    answer = asker.ask("DescribeSecret", parameters, what=what, expects="ARN", region=region, end=end)
     return answer if isinstance(answer, Refusal) else Seen(data=answer.data, request_id=answer.request_id)
+
+
+def find(asker: Asker, names: Names, name: SecretName, *, what: str) -> Seen:
+    """Ask for the description of a secret that has to be there.
+
+    Args:
+        asker: Asks.
+        names: Spells the name.
+        name: The secret's name.
+        what: What is tried, for errors.
+
+    Raises:
+        SecretNotFoundError: There is no such secret.
+        SecretDeletedError: It is scheduled for deletion.
+    """
+    seen = look(asker, names, name, what=what)
+    if isinstance(seen, Refusal):
+        raise missing(name) if outcome_of(seen) is Outcome.NOT_FOUND else refused(seen, what, name=name)
+    if seen.deleted is not None:
+        raise scheduled(name, seen.deleted.isoformat())
+    return seen

@@ -2,45 +2,84 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+# Loaded when a name is first looked up, if it is not there by then; a process that is forked by another thread amidst
+# would wait for that for ever.
+import encodings.idna  # noqa: F401  # see above
+import os
 
-import boto3
+from typing import Any, Final
 
 from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, Credentials
 from botocore.loaders import Loader
 from botocore.session import Session
 
-from strongroom_aws.place import Place
+from strongroom.contracts import KeySource
+from strongroom.errors import ConfigurationError
+from strongroom_aws import profiles
+from strongroom_aws.lasting import LastingProvider
+from strongroom_aws.place import Place, check_kind, is_loopback
+from strongroom_aws.roles import RoleProvider
 from strongroom_aws.settings import AwsSettings
 
-# The service's description takes some time to read, and never changes: it is kept for the next client, in a forked
-# child as well.
-_LOADER: Final = Loader()
 _METADATA: Final = "iam-role"
 """What botocore calls the provider that asks the machine's metadata service."""
 
 
+class _Loader(Loader):  # type: ignore[misc]  # botocore has no types
+    """Loads the descriptions of the few services that are asked here."""
+
+    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002  # botocore passes it
+        """Return them, without a look into the folders of some four hundred others."""
+        return ["secretsmanager", "signin", "sso", "sso-oidc", "sts"]
+
+
+# The services' descriptions take some time to read, and never change: they are kept for the next client, in a forked
+# child as well.
+_LOADER: Final = _Loader()
+
+
+class _Session(Session):  # type: ignore[misc]  # botocore has no types
+    """A session that knows where STS is, for the clients that the default chain makes as well."""
+
+    def __init__(self, profile: str | None, sts_endpoint: str | None) -> None:
+        super().__init__(profile=profile)
+        self._strongroom_sts = sts_endpoint
+
+    def create_client(self, service_name: str, *args: Any, **more: Any) -> Any:
+        """Return a client."""
+        if service_name == "sts" and self._strongroom_sts is not None:
+            more["endpoint_url"] = self._strongroom_sts
+        return super().create_client(service_name, *args, **more)
+
+
 def new_session(settings: AwsSettings, place: Place) -> Session:
     """Make a session with the credentials that the settings name, or those that the default chain finds.
+
+    What is set here holds for every client, for those that get credentials as well.
 
     Args:
         settings: The backend's settings.
         place: Where the service is.
 
     Raises:
-        ConfigurationError: A secret that the settings name is not there.
+        ConfigurationError: The authorities to trust cannot be read, or the profile contradicts the settings.
         botocore.exceptions.BotoCoreError: botocore cannot make one.
     """
-    session = Session(profile=settings.profile)
+    session = _Session(settings.profile, place.sts_endpoint)
     session.register_component("data_loader", _LOADER)
     session.set_config_variable("region", place.region)
+    # Older versions of botocore ask STS in one region for the whole world, unless told otherwise.
+    session.set_config_variable("sts_regional_endpoints", "regional")
+    # Other modes have time limits and retries of their own, and one asks the machine where it is.
+    session.set_config_variable("defaults_mode", "legacy")
+    if settings.ca_file is not None:
+        session.set_config_variable("ca_bundle", settings.ca_file)
+    _check_authorities(session)
     session.set_default_client_config(_config(settings))
-    if settings.access_key_id is not None:
-        session.register_component("credential_provider", CredentialResolver([_Given(settings)]))
-    elif place.is_local:
-        # An emulator on this machine: nothing goes to the network to find out what the machine is in the cloud.
-        session.get_component("credential_provider").remove(_METADATA)
+    is_local = place.is_local if place.is_local is not None else _has_local_profile(session, settings)
+    found = _source(session, settings, is_local=is_local)
+    session.register_component("credential_provider", CredentialResolver([LastingProvider(found)]))
     return session
 
 
@@ -56,18 +95,38 @@ def new_client(session: Session, settings: AwsSettings, place: Place, region: st
     Raises:
         botocore.exceptions.BotoCoreError: botocore cannot make one.
     """
-    own = Config(use_dualstack_endpoint=settings.dual_stack) if settings.dual_stack is not None else None
-    return boto3.Session(botocore_session=session).client(
-        "secretsmanager",
-        region_name=region,
-        endpoint_url=place.endpoint_of(settings, region),
-        verify=settings.ca_file,
-        config=own,
-    )
+    return session.create_client("secretsmanager", region_name=region, endpoint_url=place.endpoint_of(settings, region))
+
+
+def _has_local_profile(session: Session, settings: AwsSettings) -> bool:
+    """Tell whether the profile names an endpoint on this machine."""
+    endpoint = profiles.endpoint_of(session)
+    check_kind(settings, "the profile" if endpoint is not None else None)
+    return endpoint is not None and is_loopback(endpoint)
+
+
+def _check_authorities(session: Session) -> None:
+    """Raise if the file of authorities to trust cannot be read: botocore would say so with each request."""
+    file = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    if file and not os.access(file, os.R_OK):
+        raise ConfigurationError(
+            f"the certificates of the authorities to trust, {file}, cannot be read",
+            hint="check `ca_file`, AWS_CA_BUNDLE and REQUESTS_CA_BUNDLE",
+        )
+
+
+def _source(session: Session, settings: AwsSettings, *, is_local: bool) -> CredentialResolver:
+    base = session.get_component("credential_provider")
+    if settings.access_key_id is not None:
+        base = CredentialResolver([_Given(settings)])
+    elif is_local:
+        # An emulator on this machine: nothing goes to the network to find out what the machine is in the cloud.
+        base.remove(_METADATA)
+    return base if settings.role_arn is None else CredentialResolver([RoleProvider(session, settings, base)])
 
 
 def _config(settings: AwsSettings) -> Config:
-    """Return what holds for every client, for those that get credentials as well: only we send again."""
+    """Return what holds for every client: only we send again."""
     return Config(
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,
@@ -75,6 +134,7 @@ def _config(settings: AwsSettings) -> Config:
         retries={"total_max_attempts": 1, "mode": "standard"},
         tcp_keepalive=True,
         use_fips_endpoint=settings.fips,
+        use_dualstack_endpoint=settings.dual_stack,
     )
 
 
@@ -88,13 +148,19 @@ class _Given(CredentialProvider):  # type: ignore[misc]  # botocore has no types
         self._settings = settings
 
     def load(self) -> Credentials:
-        """Return it."""
-        key, secret, token = (
-            source.read().reveal_text() if source is not None else None
-            for source in (
-                self._settings.access_key_id,
-                self._settings.secret_access_key,
-                self._settings.session_token,
-            )
-        )
+        """Return it.
+
+        Raises:
+            ConfigurationError: A part of it is not there, or is empty.
+        """
+        settings = self._settings
+        sources = (settings.access_key_id, settings.secret_access_key, settings.session_token)
+        key, secret, token = (_text_of(source) if source is not None else None for source in sources)
         return Credentials(key, secret, token, method=self.METHOD)
+
+
+def _text_of(source: KeySource) -> str:
+    text = source.read().reveal_text().removesuffix("\n").removesuffix("\r")
+    if text:
+        return text
+    raise ConfigurationError(f"{source.describe()}, a part of the AWS access key, is empty", hint="fill it")

@@ -33,7 +33,7 @@ class RateSettings(Record):
     read: float = 10_000.0
     """Reads of single values and of descriptions."""
     list: float = 100.0
-    """Lists of names and versions, and reads of several values at once."""
+    """Lists of names, and reads of several values at once; half as many lists of versions."""
     write: float = 50.0
     """All that changes something."""
 
@@ -50,7 +50,7 @@ class AwsSettings(Record):
     profile: str | None = None
     """A profile of the AWS configuration files; ``AWS_PROFILE`` unless given."""
     access_key_id: KeySource | None = None
-    """An access key, with ``secret_access_key``; without one, the default chain of the AWS tools finds credentials."""
+    """An access key, with ``secret_access_key``; unless given, the default chain of the AWS tools finds credentials."""
     secret_access_key: KeySource | None = None
     """The secret part of the access key."""
     session_token: KeySource | None = None
@@ -69,7 +69,8 @@ class AwsSettings(Record):
     """The service's URL, for an emulator or a VPC endpoint; ``AWS_ENDPOINT_URL_SECRETS_MANAGER`` or
     ``AWS_ENDPOINT_URL`` unless given. With it, nothing goes to any other."""
     sts_endpoint: str | None = None
-    """The URL of the service that gives out roles; ``AWS_ENDPOINT_URL_STS`` or ``AWS_ENDPOINT_URL`` unless given."""
+    """The URL of the service that gives out roles; ``AWS_ENDPOINT_URL_STS`` or ``AWS_ENDPOINT_URL`` unless given, and
+    else that of ``endpoint`` if it is on this machine."""
     fips: bool | None = None
     """Whether the endpoints validated by FIPS 140 are used."""
     dual_stack: bool | None = None
@@ -102,9 +103,9 @@ class AwsSettings(Record):
     timeout: Seconds = 30.0
     """How long an operation may take over all its attempts. Each request that one needs has that long."""
     connect_timeout: Seconds = 3.0
-    """How long connecting may take."""
+    """How long connecting may take, for each address that the endpoint's host has."""
     read_timeout: Seconds = 8.0
-    """How long the service may be silent."""
+    """How long the service may be silent. An answer that comes in drops is read to its end, even beyond `timeout`."""
     attempts: int = 3
     """How often a request is sent at most."""
     connections: int = 64

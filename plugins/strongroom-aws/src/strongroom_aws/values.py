@@ -31,6 +31,7 @@ def received(data: dict[str, Any], name: SecretName, request_id: str | None, *, 
     """
     content = data.get("SecretString", data.get("SecretBinary"))
     if not isinstance(content, str | bytes):
+        del data, content  # whatever it is, no report of the error has it
         raise BackendError(
             f"the answer for {name} holds no value", name=name, hint="see in the AWS console what is stored"
         )

@@ -1,0 +1,41 @@
+"""Whose credentials they are."""
+
+from __future__ import annotations
+
+from botocore.session import Session
+
+from strongroom.errors import ConfigurationError
+from strongroom_aws.settings import AwsSettings
+
+
+def strange_account(session: Session, settings: AwsSettings) -> str | None:
+    """Return the account that the credentials are of if it is not the one of the settings; ``None`` if all is well.
+
+    STS is asked once, and not at all if the settings name no account, or a role of that very account: nobody
+    else can give that.
+
+    Args:
+        session: A session with the credentials.
+        settings: The backend's settings.
+
+    Raises:
+        botocore.exceptions.BotoCoreError: There are no credentials, or STS does not answer.
+        botocore.exceptions.ClientError: STS refuses.
+    """
+    if settings.account is None or settings.role_arn is not None:
+        return None
+    client = session.create_client("sts")
+    try:
+        account = str(client.get_caller_identity()["Account"])
+    finally:
+        client.close()
+    return None if account == settings.account else account
+
+
+def wrong_account(account: str, settings: AwsSettings) -> ConfigurationError:
+    """Return the error for credentials of another account."""
+    return ConfigurationError(
+        f"the AWS credentials are of the account {account}, and `account` asks for {settings.account}:"
+        " nothing was read or written",
+        hint="use credentials of that account, or a role in it; `aws sts get-caller-identity` tells whose they are",
+    )

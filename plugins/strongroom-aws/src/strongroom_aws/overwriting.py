@@ -1,0 +1,190 @@
+"""Writing over the version that is expected, and over no other."""
+
+from __future__ import annotations
+
+import contextlib
+
+from typing import Any, Final
+
+from strongroom.contracts import Record, WriteResult
+from strongroom.errors import BackendUnavailableError, StrongroomError, VersionConflictError
+from strongroom.model import SecretName, SecretValue
+from strongroom_aws.asking import Asker
+from strongroom_aws.names import Names
+from strongroom_aws.outcomes import Outcome, outcome_of, refused
+from strongroom_aws.reasons import explained
+from strongroom_aws.replies import Refusal, Reply
+from strongroom_aws.seen import CURRENT, Seen, look
+from strongroom_aws.values import sent
+
+CANDIDATE: Final = "STRONGROOM_CANDIDATE"
+"""The label under which a value comes before it is current. It is the same for all: what is left of a write that
+stopped halfway is one label on a version that nobody reads, and the next such write takes it from there."""
+ABSENT_TEXT: Final = "absent"
+_LEFT: Final = frozenset({Outcome.INVALID, Outcome.NOT_FOUND, Outcome.STATE})
+"""What the service may say when AWSCURRENT is not where we said that it is."""
+
+
+class Draft(Record):
+    """One logical write, however many requests it takes."""
+
+    name: SecretName
+    value: SecretValue
+    token: str
+    """By this the service knows each of its requests again; the new version is called so."""
+
+    @property
+    def what(self) -> str:
+        """What is tried, for errors."""
+        return f"writing {self.name}"
+
+    def result(self, request_id: str | None) -> WriteResult:
+        """Return what the write has made."""
+        return WriteResult(version=self.token, request_id=request_id)
+
+
+class Overwriting:
+    """Writes over an expected version.
+
+    The value comes as a version that nobody reads. Then AWSCURRENT moves to it from the version that is expected,
+    which the service does only if it is there: of several writers that expect the same one, one gets through,
+    wherever any of them stops.
+
+    Args:
+        asker: Asks the service.
+        names: Spells the names.
+    """
+
+    def __init__(self, asker: Asker, names: Names) -> None:
+        self._asker = asker
+        self._names = names
+
+    def write(self, draft: Draft, expected: str) -> WriteResult:
+        """Write if a version is the current one. Four requests.
+
+        The service is asked first which version is current: most conflicts end there, and leave no version behind.
+        There is only so much room for versions in a day.
+
+        Raises:
+            VersionConflictError: It is not, or there is no secret, or only a deleted one.
+            BackendUnavailableError: An outage, or an answer was lost and nobody can tell any more.
+        """
+        seen = look(self._asker, self._names, draft.name, what=draft.what)
+        if isinstance(seen, Refusal) and outcome_of(seen) is not Outcome.NOT_FOUND:
+            raise refused(seen, draft.what, name=draft.name)
+        if current_of(seen) != expected:
+            raise conflict(draft.name, expected, seen)
+        return self.over(draft, expected, expected=expected)
+
+    def over(self, draft: Draft, current: str | None, *, expected: str) -> WriteResult:
+        """Write if AWSCURRENT is where it was seen. Three requests.
+
+        Args:
+            draft: The write.
+            current: The version that has it; ``None`` if none has.
+            expected: What the caller expects, for the error: a version, or ``absent``.
+
+        Raises:
+            VersionConflictError: It is somewhere else by now.
+            BackendUnavailableError: An outage, or an answer was lost and nobody can tell any more.
+        """
+        answer = self._asker.ask(
+            "PutSecretValue",
+            {
+                "SecretId": self._names.id_of(draft.name),
+                "ClientRequestToken": draft.token,
+                "VersionStages": [CANDIDATE],
+                **sent(draft.value),
+            },
+            what=draft.what,
+            expects="ARN",
+        )
+        if isinstance(answer, Refusal):
+            raise self._not_kept(answer, draft, expected)
+        outcome = self._promoted(draft, current, expected)
+        self._tidy(draft)
+        if isinstance(outcome, StrongroomError):
+            raise outcome
+        return outcome
+
+    def _promoted(self, draft: Draft, current: str | None, expected: str) -> WriteResult | StrongroomError:
+        """Make the new version the current one."""
+        where = {} if current is None else {"RemoveFromVersionId": current}
+        answer = self._stage(draft, CURRENT, {"MoveToVersionId": draft.token, **where})
+        if isinstance(answer, Reply):
+            return draft.result(answer.request_id)
+        if outcome_of(answer) not in _LEFT:
+            return refused(answer, draft.what, name=draft.name)
+        seen = look(self._asker, self._names, draft.name, what=draft.what)
+        if isinstance(seen, Refusal):
+            if outcome_of(seen) is not Outcome.NOT_FOUND:
+                return refused(seen, draft.what, name=draft.name)
+            return _unsure(draft) if answer.resends else conflict(draft.name, expected, seen)
+        if draft.token in (seen.current, seen.previous):
+            # It worked when it was sent before, and that answer was lost.
+            return draft.result(seen.request_id)
+        # If AWSCURRENT went elsewhere from where it was, it has not been with us in between.
+        if answer.resends and (current is None or seen.previous != current):
+            return _unsure(draft)
+        return conflict(draft.name, expected, seen)
+
+    def _not_kept(self, refusal: Refusal, draft: Draft, expected: str) -> StrongroomError:
+        """Return the error for a value that the service has not taken; nothing has changed."""
+        outcome = outcome_of(refusal)
+        if outcome not in _LEFT:
+            return refused(refusal, draft.what, name=draft.name)
+        seen = look(self._asker, self._names, draft.name, what=draft.what)
+        gone = isinstance(seen, Refusal) and outcome_of(seen) is Outcome.NOT_FOUND
+        if gone or (isinstance(seen, Seen) and (seen.deleted is not None or outcome is Outcome.NOT_FOUND)):
+            return conflict(draft.name, expected, seen)
+        return explained(refusal, seen, draft.name, what=draft.what)
+
+    def _tidy(self, draft: Draft) -> None:
+        """Take our own label off the new version, where nothing else has; what was written holds without that."""
+        with contextlib.suppress(StrongroomError):
+            self._stage(draft, CANDIDATE, {"RemoveFromVersionId": draft.token}, attempts=1)
+
+    def _stage(
+        self, draft: Draft, label: str, where: dict[str, str], *, attempts: int | None = None
+    ) -> Reply | Refusal:
+        parameters: dict[str, Any] = {"SecretId": self._names.id_of(draft.name), "VersionStage": label, **where}
+        return self._asker.ask(
+            "UpdateSecretVersionStage", parameters, what=draft.what, expects="ARN", attempts=attempts
+        )
+
+
+def current_of(seen: Seen | Refusal) -> str:
+    """Return the version that a reader gets; ``absent`` if there is none, or only one that is deleted."""
+    if isinstance(seen, Refusal) or seen.deleted is not None:
+        return ABSENT_TEXT
+    return seen.current or ABSENT_TEXT
+
+
+def conflict(name: SecretName, expected: str, seen: Seen | Refusal | None) -> VersionConflictError:
+    """Return the error for a write that came too late.
+
+    Args:
+        name: The secret's name.
+        expected: The version that was expected, or ``absent``.
+        seen: What is there; ``None`` if we are not let see.
+    """
+    found = None if seen is None else current_of(seen)
+    # The service has refused it, so this was not so then: what we see is older, or has come back since.
+    found = None if found == expected else found
+    told = "there is none" if found == ABSENT_TEXT else f"version {found} is there" if found else "another was there"
+    return VersionConflictError(
+        f"version {expected} of {name} was expected, and {told}",
+        expected=expected,
+        found=found,
+        name=name,
+        hint="read it again, and decide anew",
+    )
+
+
+def _unsure(draft: Draft) -> BackendUnavailableError:
+    return BackendUnavailableError(
+        f"an answer to {draft.what} was lost, and others have written since: what was to be changed may have been"
+        " changed",
+        name=draft.name,
+        hint="read it before trying again",
+    )

@@ -1,0 +1,178 @@
+"""Deleting secrets, bringing them back, and removing them for good."""
+
+from __future__ import annotations
+
+import re
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from strongroom.contracts import (
+    DeleteRequest,
+    DeleteResult,
+    DestroyRequest,
+    DestroyResult,
+    UndeleteRequest,
+    UndeleteResult,
+)
+from strongroom.errors import SecretDeletedError, StrongroomError, UnsupportedOperationError
+from strongroom.model import SecretName
+from strongroom_aws.asking import Asker
+from strongroom_aws.names import Names
+from strongroom_aws.outcomes import Outcome, missing, outcome_of, refused
+from strongroom_aws.reasons import explained, replicated
+from strongroom_aws.replies import Refusal, Reply
+from strongroom_aws.seen import Seen, look
+from strongroom_aws.values import utc
+
+_DAY: Final = 86_400.0
+_VERSION: Final = re.compile(r"\S{32,64}")
+
+
+class Removal:
+    """Removes secrets as wholes: the service removes single versions by itself only.
+
+    Args:
+        asker: Asks the service.
+        names: Spells the names.
+        recovery_window: For how many seconds what is deleted can be brought back; 0 to delete it at once.
+    """
+
+    def __init__(self, asker: Asker, names: Names, recovery_window: float) -> None:
+        self._asker = asker
+        self._names = names
+        self._days = round(recovery_window / _DAY)
+
+    def delete(self, request: DeleteRequest) -> DeleteResult:
+        """Schedule a secret for deletion, or delete it at once; see ``Backend.delete``.
+
+        One request. At once: two, since the service does not say whether there was anything to delete.
+
+        Raises:
+            UnsupportedOperationError: It has replicas, or is one, or belongs to another service of AWS.
+        """
+        return self._schedule(request.name) if self._days else self._delete_now(request.name)
+
+    def undelete(self, request: UndeleteRequest) -> UndeleteResult:
+        """Bring a secret back with all its versions; see ``Recoverable.undelete``. Two requests, or one if it is live.
+
+        Raises:
+            SecretNotFoundError: There is no such secret.
+            SecretDeletedError: It is being deleted at once (code ``destroyed``).
+            UnsupportedOperationError: An older version is asked for, and a newer one is current.
+        """
+        name, what = request.name, f"bringing {request.name} back"
+        seen = self._look(name, what)
+        if isinstance(seen, Refusal):
+            raise missing(name) if outcome_of(seen) is Outcome.NOT_FOUND else refused(seen, what, name=name)
+        version = _current(name, seen, request.version)
+        if seen.deleted is None:
+            return UndeleteResult(version=version, request_id=seen.request_id)
+        answer = self._asker.ask("RestoreSecret", {"SecretId": self._names.id_of(name)}, what=what, expects="ARN")
+        if isinstance(answer, Reply):
+            return UndeleteResult(version=version, request_id=answer.request_id)
+        outcome = outcome_of(answer)
+        if outcome is Outcome.NOT_FOUND:
+            raise missing(name)
+        if outcome is Outcome.STATE:
+            raise SecretDeletedError(
+                f"{name} is being deleted at once, and nothing brings it back", code="destroyed", name=name
+            )
+        raise explained(answer, seen, name, what=what)
+
+    def destroy(self, request: DestroyRequest) -> DestroyResult:
+        """Remove a secret for good, deleted or not; see ``Recoverable.destroy``. Two requests.
+
+        Raises:
+            UnsupportedOperationError: Versions are named; or it has replicas, or is one, or belongs to another
+                service of AWS.
+        """
+        name, what = request.name, f"destroying {request.name}"
+        if request.versions:
+            raise UnsupportedOperationError(
+                f"AWS Secrets Manager destroys no single versions, such as one of {name}",
+                name=name,
+                hint="destroy the secret as a whole; the service removes old versions by itself",
+            )
+        seen = self._look(name, what)
+        return DestroyResult(existed=_was_there(seen), request_id=self._force(name, seen, what))
+
+    def _schedule(self, name: SecretName) -> DeleteResult:
+        what = f"deleting {name}"
+        answer = self._remove(name, {"RecoveryWindowInDays": self._days}, what)
+        if isinstance(answer, Reply):
+            until = utc(answer.data["DeletionDate"])
+            return DeleteResult(existed=True, recoverable_until=until, request_id=answer.request_id)
+        if outcome_of(answer) is Outcome.NOT_FOUND:
+            return DeleteResult(existed=False, request_id=answer.request_id)
+        if outcome_of(answer) not in (Outcome.STATE, Outcome.INVALID):
+            raise refused(answer, what, name=name)
+        seen = self._look(name, what)
+        if isinstance(seen, Refusal) and outcome_of(seen) is Outcome.NOT_FOUND:
+            return DeleteResult(existed=False, request_id=answer.request_id)
+        if isinstance(seen, Refusal) or seen.deleted is None:
+            raise _kept(answer, seen, name, what)
+        # After a lost answer, it is most likely this call that has scheduled it.
+        return DeleteResult(
+            existed=answer.resends > 0, recoverable_until=_still_to_come(seen.deleted), request_id=answer.request_id
+        )
+
+    def _delete_now(self, name: SecretName) -> DeleteResult:
+        what = f"deleting {name}"
+        seen = self._look(name, what)
+        if isinstance(seen, Seen) and seen.deleted is not None:
+            # Whoever has deleted it wanted a recovery window: only destroying it ends that.
+            until = _still_to_come(seen.deleted)
+            return DeleteResult(existed=False, recoverable_until=until, request_id=seen.request_id)
+        return DeleteResult(existed=_was_there(seen), request_id=self._force(name, seen, what))
+
+    def _force(self, name: SecretName, seen: Seen | Refusal, what: str) -> str | None:
+        """Remove a secret without a recovery window, even if nothing was seen: what we see may be old."""
+        answer = self._remove(name, {"ForceDeleteWithoutRecovery": True}, what)
+        if isinstance(answer, Refusal) and outcome_of(answer) is not Outcome.NOT_FOUND:
+            raise _kept(answer, seen, name, what)
+        return answer.request_id
+
+    def _remove(self, name: SecretName, how: dict[str, Any], what: str) -> Reply | Refusal:
+        parameters = {"SecretId": self._names.id_of(name), **how}
+        return self._asker.ask("DeleteSecret", parameters, what=what, expects="DeletionDate")
+
+    def _look(self, name: SecretName, what: str) -> Seen | Refusal:
+        return look(self._asker, self._names, name, what=what)
+
+
+def _was_there(seen: Seen | Refusal) -> bool:
+    """Tell whether there was a secret; whoever may remove, but not look, is told that there was."""
+    return isinstance(seen, Seen) or outcome_of(seen) is not Outcome.NOT_FOUND
+
+
+def _kept(refusal: Refusal, seen: Seen | Refusal, name: SecretName, what: str) -> StrongroomError:
+    """Return the error for a secret that the service does not remove."""
+    invalid = outcome_of(refusal) is Outcome.INVALID and isinstance(seen, Seen)
+    has_replicas = replicated(name, seen) if invalid and isinstance(seen, Seen) else None
+    return has_replicas or explained(refusal, seen, name, what=what)
+
+
+def _current(name: SecretName, seen: Seen, version: str | None) -> str:
+    """Return the version that is current, or will be: no other one can be brought back."""
+    current = seen.current
+    if version is not None and version != current and not _VERSION.fullmatch(version):
+        raise missing(name, version)
+    if current is None:
+        raise missing(name, version)
+    if version not in (None, current):
+        raise UnsupportedOperationError(
+            f"version {version} of {name} cannot be brought back: its current one is {current}",
+            name=name,
+            hint="read that version, if it is kept, and write it anew",
+        )
+    return current
+
+
+def _still_to_come(when: datetime | None) -> datetime | None:
+    """Return until when a secret can be brought back, by the date that its description gives.
+
+    The service's reference calls that date now the end of the recovery window, now the time of the deletion. The
+    latter says nothing of the former.
+    """
+    return when if when is not None and when > datetime.now(UTC) else None
