@@ -303,6 +303,7 @@ WORDS = {
     "KeySource": "reference",
     "SecretValue": "reference",
     "tuple[FilePath, ...]": "list of paths",
+    "dict[str, str]": "table of texts",
     "dict[str, SecretValue]": "table of references",
     "dict[str, Seconds]": "table of durations",
     "tuple[str, ...]": "list of texts",
@@ -310,6 +311,8 @@ WORDS = {
     "int | str": "whole number, or text",
     "AuthSettings": "table",
     "TLSSettings": "table",
+    "RotationSettings": "table",
+    "RateSettings": "table",
     "dict[str, Any]": "table",
 }
 
@@ -339,6 +342,8 @@ def shown_default(item: ast.AnnAssign, kind: str) -> str:
     value = eval(ast.unparse(item.value), {"__builtins__": {}})  # noqa: S307  # a product of numbers in our source
     if value in (None, (), "", {}):
         return "not set"
+    if kind == "Seconds" and value and value % 86_400 == 0:
+        return f'`"{value / 86_400:g}d"`'
     if kind == "Seconds":
         return f'`"{value:g}s"`' if value else "`0`"
     if kind == "Size" and value % (1 << 20) == 0:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import threading
+import time
 import uuid
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -30,6 +35,7 @@ from strongroom.errors import (
 )
 from strongroom.model import SecretName, SecretValue
 from strongroom.testing import FakeClock, MemorySink
+from strongroom.testing.processes import in_forked_child
 from strongroom.testing.spans import Spans
 
 NAME = "managed/password"
@@ -195,6 +201,11 @@ class TestTheWait:
         assert service.asked == []
         assert [(event.phase, event.result) for event in sink.named("rotate")] == [("outcome", "configuration")]
 
+    @pytest.mark.parametrize("wait", [float("inf"), 10**400], ids=["inf", "whole"])
+    def test_a_wait_may_be_without_an_end(self, wait: float, manager: SecretManager, service: ServicedBackend) -> None:
+        service.takes = 1e6
+        assert manager.rotate(NAME, wait=wait).version == "2"
+
     def test_an_outage_meanwhile_is_waited_out(self, manager: SecretManager, service: ServicedBackend) -> None:
         def fail_twice(operation: str) -> None:
             if operation == "rotation_status" and service.asked.count(operation) < 3:
@@ -242,6 +253,124 @@ class TestTheWait:
         with pytest.raises(ClosedError):
             manager.rotate(NAME)
         assert service.asked.count("rotation_status") == 2
+
+
+class TestAnEndBefore:
+    """A wait that Ctrl-C or the manager's end cuts short: the trail has its outcome, and nobody waits for it."""
+
+    def test_ctrl_c_is_an_outcome_too(
+        self, manager: SecretManager, service: ServicedBackend, sink: Any, clock: FakeClock
+    ) -> None:
+        manager.get(NAME)
+
+        def interrupt(operation: str) -> None:
+            if operation == "rotation_status":
+                raise KeyboardInterrupt
+
+        service.before = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            manager.rotate(NAME)
+        attempt, outcome = sink.named("rotate")
+        assert (outcome.id, outcome.phase, outcome.result) == (attempt.id, "outcome", "interrupted")
+        assert (outcome.version, outcome.request_id) == ("2", "request-9")
+        service.before = lambda _: None
+        assert manager.get(NAME).freshness.value == "fresh"
+
+    def test_that_it_cannot_be_recorded_does_not_hide_ctrl_c(
+        self, manager: SecretManager, service: ServicedBackend, sink: Any
+    ) -> None:
+        def interrupt(operation: str) -> None:
+            if operation == "rotation_status":
+                sink.failing = True
+                raise KeyboardInterrupt
+
+        service.before = interrupt
+        with pytest.raises(KeyboardInterrupt) as caught:
+            manager.rotate(NAME)
+        sink.failing = False
+        assert "its outcome could not be recorded either" in caught.value.__notes__[0]
+
+    def test_what_has_not_ended_in_time_is_recorded_with_its_version(self, manager: SecretManager, sink: Any) -> None:
+        with pytest.raises(BackendUnavailableError):
+            manager.rotate(NAME, wait=5)
+        outcome = sink.named("rotate")[-1]
+        assert (outcome.result, outcome.version, outcome.request_id) == ("timeout", "2", "request-9")
+
+    @pytest.mark.parametrize("operation", ["trigger_rotation", "rotation_status"])
+    def test_that_the_manager_was_closed_is_recorded_once(
+        self, operation: str, service: ServicedBackend, clock: FakeClock, sink: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(service, "close", lambda: None)
+        manager = opened(service, clock, sink)
+        service.before = lambda called: manager.close() if called == operation else None
+        with pytest.raises(ClosedError):
+            manager.rotate(NAME)
+        attempt, outcome = sink.named("rotate")
+        assert (outcome.id, outcome.phase, outcome.result) == (attempt.id, "outcome", "closed")
+        assert outcome.version == ("2" if operation == "rotation_status" else None)
+        assert sink.named("closed")
+
+    def test_what_was_done_as_the_manager_was_closed_says_so(
+        self, service: ServicedBackend, clock: FakeClock, sink: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The trail has the end as the outcome, so nobody may take it that all is recorded."""
+        monkeypatch.setattr(service, "close", lambda: None)
+        service.takes = 0.0
+        manager = opened(service, clock, sink)
+        service.before = lambda called: manager.close() if called == "rotation_status" else None
+        with pytest.raises(AuditError) as caught:
+            manager.rotate(NAME)
+        assert (caught.value.applied, "was closed before" in caught.value.what) == (True, True)
+        assert [event.result for event in sink.named("rotate")] == ["ok", "closed"]
+
+    def test_a_close_wakes_whoever_waits(self, sink: Any) -> None:
+        service = ServicedBackend(holding(NAME), clock=time.monotonic, takes=1e6)
+        manager = strongroom.open({"audit": "none"}, backends={"memory": service}, sinks=(sink,))
+        began = time.monotonic()
+        with ThreadPoolExecutor(1) as pool:
+            rotation = pool.submit(manager.rotate, NAME)
+            while not service.tokens:
+                time.sleep(0.001)
+            manager.close()
+            assert isinstance(rotation.exception(10), ClosedError)
+        # The first pause is of a second at least.
+        assert time.monotonic() - began < 0.9
+        assert [event.result for event in sink.named("rotate")] == ["ok", "closed"]
+
+    @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that sends a signal")
+    def test_a_signal_s_handler_may_close(self, sink: Any) -> None:
+        service = ServicedBackend(holding(NAME), clock=time.monotonic, takes=1e6)
+        manager = strongroom.open({"audit": "none"}, backends={"memory": service}, sinks=(sink,))
+        before = signal.signal(signal.SIGALRM, lambda *_: manager.close())
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises(ClosedError):
+                manager.rotate(NAME)
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert [event.result for event in sink.named("rotate")] == ["ok", "closed"]
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a fork")
+    def test_the_end_of_a_forked_child_says_nothing_of_the_parent_s_wait(
+        self, service: ServicedBackend, clock: FakeClock, sink: Any
+    ) -> None:
+        manager = opened(service, clock, sink)
+        counts = []
+
+        def fork(operation: str) -> None:
+            if operation == "rotation_status" and not counts:
+
+                def child() -> int:
+                    manager.close()
+                    return len(sink.named("rotate"))
+
+                counts.append(in_forked_child(child))
+
+        service.before = fork
+        manager.rotate(NAME)
+        manager.close()
+        assert counts == ["1"]
+        assert [event.result for event in sink.named("rotate")] == ["ok", "ok"]
 
 
 class TestTheCachedCopy:
@@ -386,6 +515,40 @@ class TestOnALoop:
 
         asyncio.run(main())
         assert [event.phase for event in sink.named("rotate")] == ["attempt", "outcome"]
+
+    def test_what_is_cancelled_before_its_turn_is_not_rotated(self, clock: FakeClock, sink: Any) -> None:
+        """What has begun goes on, and its outcome is recorded."""
+        service = ServicedBackend(holding("managed/a", "managed/b", "managed/c"), clock=clock)
+
+        async def main() -> None:
+            released, waits = threading.Event(), threading.Event()
+
+            def sleep(seconds: float) -> None:
+                waits.set()
+                released.wait(10)
+                clock.sleep(seconds)
+
+            async with strongroom.open_async(
+                {"audit": "none"},
+                max_threads=1,
+                clock=clock,
+                sleep=sleep,
+                backends={"memory": service},
+                sinks=(sink,),
+            ) as aio:
+                first, second, third = [asyncio.ensure_future(aio.rotate(f"managed/{name}")) for name in "abc"]
+                while not waits.is_set():
+                    await asyncio.sleep(0.001)
+                first.cancel()
+                second.cancel()
+                await asyncio.wait([first, second])
+                released.set()
+                assert (await third).version == "2"
+
+        asyncio.run(main())
+        assert [(event.key, event.phase, event.result) for event in sink.named("rotate")] == [
+            (f"managed/{name}", phase, "ok") for name in "ac" for phase in ("attempt", "outcome")
+        ]
 
     def test_it_raises_the_same(self, manager: SecretManager) -> None:
         aio = strongroom.AsyncSecretManager(manager)

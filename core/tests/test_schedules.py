@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -14,8 +15,8 @@ import strongroom
 from serviced import ServicedBackend
 from strongroom.builtin.memory import MemoryBackend
 from strongroom.builtin.settings import MemorySettings
-from strongroom.contracts import Decision, Leasing, Schedule, Verdict
-from strongroom.errors import BackendUnavailableError, InvalidNameError, SuspiciousActivityError
+from strongroom.contracts import Decision, Leasing, Schedule, SchedulesResult, Verdict
+from strongroom.errors import BackendError, BackendUnavailableError, InvalidNameError, SuspiciousActivityError
 from strongroom.model import SecretName
 from strongroom.testing import FakeClock
 
@@ -88,6 +89,22 @@ def test_what_the_principal_may_not_list_is_left_out(services: Services, names: 
 def test_a_view_sees_what_both_may_list(services: Services, names: Any, rule: Any) -> None:
     rules = [rule("tester", "list", names="db/**"), rule("other", "list", names=["db/b", "z"])]
     assert names(services(policies=rules).as_principal("other").schedules()) == ["db/b"]
+
+
+def test_what_a_backend_says_of_other_folders_is_left_out(services: Services, names: Any) -> None:
+    listed = tuple(services.first.listed)
+    services.first.schedules = lambda _: SchedulesResult(schedules=listed)  # type: ignore[method-assign]  # a double
+    assert names(services().schedules("db/deep")) == ["db/deep/a"]
+
+
+@pytest.mark.parametrize("time", ["last", "next"])
+def test_a_time_without_its_offset_is_the_plugin_s_fault_and_shows_no_name(
+    time: str, services: Services, rule: Any
+) -> None:
+    services.first.listed.append(schedule("hidden/name").replace(**{time: datetime(2030, 1, 2)}))  # noqa: DTZ001  # that is the fault
+    with pytest.raises(BackendError, match="without the offset from UTC") as caught:
+        services(policies=[rule("tester", "list", names="db/**")]).schedules()
+    assert "hidden" not in repr(caught.value.__dict__)
 
 
 def test_a_leased_name_is_left_out(open_manager: Any, clock: FakeClock, names: Any) -> None:

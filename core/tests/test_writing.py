@@ -39,6 +39,19 @@ def test_a_value_comes_back_exactly_and_as_the_same_type(value: Any, open_manage
     assert manager.get(NAME).value == expected  # from the cache
 
 
+def test_what_ctrl_c_cuts_short_has_an_outcome_in_the_trail(
+    open_manager: Any, sink: Any, backend: FaultyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: WriteRequest) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backend, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        open_manager(backends={"memory": backend}).set(NAME, "v")
+    attempt, outcome = sink.named("set")
+    assert (outcome.id, outcome.phase, outcome.result) == (attempt.id, "outcome", "interrupted")
+
+
 @pytest.mark.parametrize("value", [7, None, ["s3cret"], {"a": 1}, "\ud800"])
 def test_what_is_no_value_is_refused_and_recorded(
     value: Any, open_manager: Any, sink: Any, backend: FaultyBackend

@@ -61,6 +61,9 @@ NEEDED: Final[dict[str, tuple[str, ...]]] = {
     'delete a secret with `recovery_window = "0s"`': ("delete",),
     "undelete a secret": ("update",),
     "destroy a secret": ("delete",),
+    "delete a secret whose replicas are those of `replicate`": ("delete",),
+    "undelete it": ("update",),
+    "destroy a secret whose replicas are those of `replicate`": ("delete",),
     "list up to 100 names": ("list",),
     "list 250 names": ("list",),
     "list up to 100 versions": ("read",),
@@ -81,6 +84,8 @@ NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "list the rotations of 250 secrets": ("list",),
 }
 """What a principal needs for a row of the table; several sets, each of which has to be enough."""
+REPLICATED: Final = {operation for operation in NEEDED if "replicas" in operation or operation == "undelete it"}
+"""The rows of a backend that replicates."""
 DISPENSABLE: Final = {
     ("ask for the health", ""): {"ListSecrets"},
     ("the same, and there is one", "create"): {"DescribeSecret"},
@@ -131,7 +136,7 @@ class StrictService(FakeSecretsManager):
         asked = request.parameters
         if request.operation == "CreateSecret" and asked.get("Tags"):
             self._ask("TagResource", request.region, request.name)
-        if request.operation == "CreateSecret" and asked.get("AddReplicaRegions"):
+        if asked.get("AddReplicaRegions"):
             regions = [one["Region"] for one in asked["AddReplicaRegions"]]
             self._ask("ReplicateSecretToRegions", request.region, request.name, AddReplicaRegions=regions)
         if request.operation == "CreateSecret" and asked.get("KmsKeyId"):
@@ -141,7 +146,8 @@ class StrictService(FakeSecretsManager):
 
     def _allowed(self, operation: str, region: str, id: str) -> None:
         super()._allowed(operation, region, id)
-        self._ask(operation, region, id)
+        if operation != "ReplicateSecretToRegions":  # asked for with its regions
+            self._ask(operation, region, id)
 
     def _ask(self, operation: str, region: str, id: str, **keys: list[str]) -> None:
         if self.rights is None:
@@ -215,7 +221,8 @@ def test_the_rendered_rights_are_enough(
     strict: StrictService, monkeypatch: pytest.MonkeyPatch, operation: str, actions: str
 ) -> None:
     with limited(monkeypatch, actions):
-        SCENARIOS[operation](Strictly(strict, rendered(actions)))
+        target = PLAIN.replace(replicas=(REPLICA,)) if operation in REPLICATED else PLAIN
+        SCENARIOS[operation](Strictly(strict, rendered(actions, target)))
     assert strict.refused <= DISPENSABLE.get((operation, actions), set())
 
 

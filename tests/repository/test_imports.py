@@ -25,7 +25,7 @@ ROWS = (
     {"audit_sinks", "counting", "eviction", "flights", "guarding", "pacing", "pauses"},
     {"audit_buffer"},
     {"cache", "audit", "anomaly", "resilience", "rotation", "events", "dotenv"},
-    {"alert_targets", "state", "grants"},
+    {"alert_targets", "state", "grants", "opening"},
     {"alerts", "held"},
     {"agenda"},
     {"tending"},

@@ -35,7 +35,7 @@ GIVES: Final = {
     "ListSecretVersionIds": {Action.READ},
     "DescribeSecret": {Action.READ, Action.UPDATE, Action.ROTATE, Action.DELETE},
     "CreateSecret": {Action.CREATE},
-    "ReplicateSecretToRegions": {Action.CREATE},
+    "ReplicateSecretToRegions": {Action.CREATE, Action.UPDATE},
     "PutSecretValue": {Action.UPDATE},
     "UpdateSecretVersionStage": {Action.UPDATE},
     "RestoreSecret": {Action.UPDATE},
@@ -43,12 +43,13 @@ GIVES: Final = {
     "UntagResource": {Action.UPDATE},
     "RotateSecret": {Action.ROTATE},
     "DeleteSecret": {Action.DELETE},
+    "RemoveRegionsFromReplication": {Action.DELETE},
 }
 """Whoever may make one of these calls on a secret has what one of these actions gives."""
 
 ELSE: Final = {
     *("CancelRotateSecret", "DeleteResourcePolicy", "GetResourcePolicy", "PutResourcePolicy", "UpdateSecret"),
-    *("RemoveRegionsFromReplication", "StopReplicationToReplica", "ValidateResourcePolicy"),
+    *("StopReplicationToReplica", "ValidateResourcePolicy"),
 }
 """The service's other calls on a secret, which nobody needs."""
 
@@ -58,6 +59,11 @@ NO_RESOURCE: Final = {"ListSecrets", "BatchGetSecretValue"}
 def arn_of(name: str, target: AwsTarget = BARE, *, suffix: str = "Q7xYz9", region: str = REGION) -> str:
     """Return a secret's ARN, as Secrets Manager makes it."""
     return f"arn:aws:secretsmanager:{region}:123456789012:secret:{target.prefix}{name}-{suffix}"
+
+
+def calls_of(action: Action, target: AwsTarget) -> set[str]:
+    """Return what the backend has to be allowed for an action, with these settings."""
+    return CALLS[action] - ({"TagResource"} if action is Action.CREATE and not target.tags else set())
 
 
 @lru_cache(maxsize=1024)
@@ -90,7 +96,7 @@ class Rights:
 
     def may(self, action: Action, name: str, target: AwsTarget = BARE, *, suffix: str = "Q7xYz9") -> bool:
         """Tell whether the backend may do all that an action takes."""
-        return all(self.may_call(call, arn_of(name, target, suffix=suffix)) for call in CALLS[action])
+        return all(self.may_call(call, arn_of(name, target, suffix=suffix)) for call in calls_of(action, target))
 
     def may_use_key(self, call: str, key: str) -> bool:
         """Tell whether a call of the key service is allowed."""

@@ -30,6 +30,7 @@ SCOPE = re.compile(r"Credential=([^/,]+)/\d+/([^/]*)/([^/]*)/aws4_request")
 OPERATION = re.compile(r"[A-Z]\w+")
 CAPITAL_MESSAGE = re.compile(r"(Resource|Invalid|LimitEx|Encryption|Decryption|InternalService|Malformed|Precondition)")
 """The service's own errors write ``Message``, those that all services have write ``message``."""
+READING = ("Describe", "Get", "BatchGet", "List")
 PAGE_OF_A_PROXY = b"<!DOCTYPE html><html><body><h1>Please log in</h1></body></html>"
 
 
@@ -115,6 +116,18 @@ class FakeSecretsManager(Faults, Loopback):
         with self._lock:
             self.store.linger = calls
 
+    def linger_replicas(self, calls: int) -> None:
+        """Let replicas that are removed stay for so many descriptions or deletions of their secret."""
+        with self._lock:
+            self.store.replica_linger = calls
+
+    def lag(self, changes: int) -> None:
+        """Let ``DescribeSecret`` show what was there so many changes ago, counted from now; 0: what is there."""
+        with self._lock:
+            self.store.lag = changes
+            self.store.forget()
+            self.store.remember()
+
     def finish_deletion(self, name: str, region: str = REGION) -> None:
         """Let a secret's recovery window end: it is gone."""
         with self._lock:
@@ -171,6 +184,8 @@ class FakeSecretsManager(Faults, Loopback):
             if function is None:
                 raise ServiceError("UnknownOperationException")
             self._allowed(request.operation, request.region, request.name)
+            if not request.operation.startswith(READING):
+                self.store.remember()
             return json.dumps(function(request.region, request.parameters)).encode()
 
     def _check_credentials(self, request: Request) -> None:

@@ -124,7 +124,9 @@ class Operations(Lists):
         holder.labels.remove(label)
 
     def DescribeSecret(self, region: str, asked: dict[str, Any]) -> dict[str, Any]:
-        secret = self.store.get(region, asked["SecretId"], deleted=True)
+        secret = self.store.described(region, asked["SecretId"])
+        if not self.store.lag:
+            self.store.let_leave(secret)
         answer = secret.described() | {"VersionIdsToStages": secret.stages}
         return answer | ({"ReplicationStatus": list(secret.replicas.values())} if secret.replicas else {})
 
@@ -139,6 +141,7 @@ class Operations(Lists):
             arn = f"arn:aws:secretsmanager:{region}:{self.store.account}:secret:{name}-AbCdEf"
             return {"ARN": arn, "Name": name, "DeletionDate": self.store.clock()}
         secret = self.store.get(region, asked["SecretId"], deleted=True, write=True)
+        self.store.let_leave(secret)
         if secret.replicas:
             where = ",".join(secret.replicas)
             raise invalid(f"You can't delete secret {secret.name} that still has replica regions [{where}]")

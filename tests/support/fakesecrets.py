@@ -55,6 +55,8 @@ class Secret:
         self.is_replica = False
         self.replicas: dict[str, dict[str, Any]] = {}
         """The status of replication by region."""
+        self.leaving: dict[str, int] = {}
+        """By region, for how many more calls a replica that is being removed is still in the way."""
 
     def holder(self, label: str) -> Version | None:
         """Return the version that a label is attached to."""
@@ -100,6 +102,10 @@ class Store:
         self.failing_replicas: dict[str, str] = {}
         """By region, why replication to it fails."""
         self.linger = 0
+        self.replica_linger = 0
+        self.lag = 0
+        """How many changes descriptions are behind."""
+        self._past: list[dict[str, dict[str, Secret]]] = []
         self._snapshot: dict[str, list[Secret]] | None = None
         self._numbers = itertools.count(1)
 
@@ -196,12 +202,41 @@ class Store:
                 self.replicate(region, secret)
 
     def remove_replicas(self, secret: Secret, regions: list[str]) -> None:
-        """End replication to regions; the replicas there are gone."""
+        """End replication to regions; the replicas there are gone, at once or bit by bit."""
         for target in regions:
-            if secret.replicas.pop(target, None) is not None:
-                found = self.secrets(target).get(secret.name)
-                if found is not None and found.is_replica:
-                    del self.secrets(target)[secret.name]
+            if target in secret.replicas:
+                secret.leaving.setdefault(target, self.replica_linger)
+        if not self.replica_linger:
+            self.let_leave(secret)
+
+    def let_leave(self, secret: Secret) -> None:
+        """Go on with the removal of replicas."""
+        for target in list(secret.leaving):
+            secret.leaving[target] -= 1
+            if secret.leaving[target] >= 0:
+                continue
+            del secret.leaving[target], secret.replicas[target]
+            found = self.secrets(target).get(secret.name)
+            if found is not None and found.is_replica:
+                del self.secrets(target)[secret.name]
+
+    def remember(self) -> None:
+        """Keep what is there now, for descriptions that lag."""
+        if self.lag:
+            self._past = [*self._past, copy.deepcopy(self.regions)][-self.lag :]
+
+    def forget(self) -> None:
+        """Keep nothing of what was there."""
+        self._past = []
+
+    def described(self, region: str, id: str) -> Secret:
+        """Return a secret as a description shows it, maybe as it was some changes ago."""
+        now = self.regions
+        try:
+            self.regions = self._past[0] if self.lag and self._past else now
+            return self.get(region, id, deleted=True)
+        finally:
+            self.regions = now
 
     def all(self) -> Iterator[tuple[str, Secret]]:
         """Yield all secrets with their regions."""

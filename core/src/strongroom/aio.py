@@ -274,7 +274,8 @@ class AsyncSecretManager(AsyncKeyUser):
     ) -> Written:
         """Replace a secret's value, or have its service do so; see :meth:`SecretManager.rotate`.
 
-        A task that is cancelled meanwhile does not know whether it was rotated; the audit trail does.
+        A task that is cancelled meanwhile does not know whether it was rotated; the audit trail does. While it waits
+        for a thread, nothing has begun, and nothing will.
         """
         options: dict[str, Any] = {"size": size, "encoding": encoding, "expect_version": expect_version, "wait": wait}
         return await self._in_a_thread(partial(self._manager.rotate, name, **options), lane=ROTATIONS)

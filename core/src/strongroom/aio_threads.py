@@ -73,7 +73,7 @@ class Threads:
         """Have a thread call something, in the caller's context; to be used on a running loop.
 
         Returns:
-            What to await. Cancelling it does not stop the call.
+            What to await. Cancelling it does not stop the call; a rotation that has not begun by then does not begin.
 
         Raises:
             ClosedError: The interpreter is about to end.
@@ -83,6 +83,9 @@ class Threads:
         shown: asyncio.Future[Result] = loop.create_future()
         job = self.submit(partial(contextvars.copy_context().run, call), lane=lane)
         job.add_done_callback(lambda done: post(loop, partial(_show, done, shown)))
+        if lane == ROTATIONS:
+            # It may stand behind others for minutes, and then nobody expects it any more.
+            shown.add_done_callback(partial(_cancel_too, job))
         return shown
 
     def submit(self, call: Callable[[], Result], *, lane: str = READS) -> Future[Result]:
@@ -206,6 +209,11 @@ def _do(job: Future[Result], call: Callable[[], Result]) -> None:
     # Whoever waits gets it, whatever it is; if nobody does, it is over.
     except BaseException as error:  # noqa: BLE001  # see above
         job.set_exception(error)
+
+
+def _cancel_too(job: Future[Any], shown: asyncio.Future[Any]) -> None:
+    if shown.cancelled():
+        job.cancel()
 
 
 def _show(done: Future[Result], shown: asyncio.Future[Result]) -> None:

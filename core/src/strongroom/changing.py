@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from strongroom.access import Gate
 from strongroom.errors import AuditError, ClosedError, StrongroomError
@@ -13,6 +14,80 @@ from strongroom.model import SecretName
 from strongroom.policy import Action
 from strongroom.resilience import GuardedBackend
 from strongroom.wiring import Parts
+
+INTERRUPTED: Final = "interrupted"
+"""The result of a change that has ended with neither a result nor an error of ours, by Ctrl-C say."""
+
+
+class Attempt:
+    """One change, which is recorded as begun with this, and its outcome, which is recorded once.
+
+    Args:
+        parts: The stages of the manager.
+        gate: Whose change it is.
+        event: What the event is called.
+        **facts: What is known before.
+
+    Raises:
+        AuditError: It cannot be recorded, so it must not begin.
+        ClosedError: The manager is closed.
+    """
+
+    def __init__(self, parts: Parts, gate: Gate, event: str, **facts: Any) -> None:
+        self._parts = parts
+        self._gate = gate
+        self._event = event
+        self._facts = facts
+        begun = gate.event(event, phase="attempt", **facts)
+        parts.audit.record(begun, durable=True)
+        self._id = begun.id
+        self._started = parts.clock()
+        # Whoever takes it records the outcome.
+        self._left = [None]
+
+    def update(self, **facts: Any) -> None:
+        """Note what has become known, for the outcome."""
+        self._facts = self._facts | facts
+
+    def end(self, **facts: Any) -> bool:
+        """Record the outcome; tell whether that was still to be done.
+
+        Args:
+            **facts: What else is known of it.
+
+        Raises:
+            AuditError: It cannot be recorded.
+            ClosedError: The manager is closed.
+        """
+        try:
+            self._left.pop()
+        except IndexError:
+            return False
+        try:
+            duration = self._parts.clock() - self._started
+            outcome = {"id": self._id, "duration": duration} | self._facts | facts
+            self._parts.audit.record(self._gate.event(self._event, **outcome), durable=True)
+        finally:
+            self._parts.waiting.pop(self, None)
+        return True
+
+    def end_with_manager(self, wake: Callable[[], object]) -> None:
+        """Have the outcome recorded when the manager is closed before, since nothing can be recorded after that.
+
+        Args:
+            wake: Is called then.
+
+        Raises:
+            ClosedError: It is closed already.
+        """
+        self._parts.waiting[self] = partial(self._close, wake)
+        self._parts.ensure_open()
+
+    def _close(self, wake: Callable[[], object]) -> None:
+        try:
+            self.end(result=ClosedError.codes[0])
+        finally:
+            wake()
 
 
 class Changer:
@@ -37,7 +112,7 @@ class Changer:
             yield self._parts.backend(self._parts.route(name))
 
     @contextmanager
-    def _change(self, event: str, name: SecretName, backend: str, **facts: Any) -> Iterator[dict[str, Any]]:
+    def _change(self, event: str, name: SecretName, backend: str, **facts: Any) -> Iterator[Attempt]:
         """Record an attempt, let the change happen, drop the cached copies, record the outcome.
 
         Args:
@@ -46,13 +121,10 @@ class Changer:
             backend: The configured name of its backend.
             **facts: What is known before; the ``with`` block may add to what it is given for the outcome.
         """
-        attempt = self._gate.event(event, key=name, backend=backend, phase="attempt", **facts)
-        self._parts.audit.record(attempt, durable=True)
-        started = self._clock()
-        outcome: dict[str, Any] = dict(facts)
+        attempt = Attempt(self._parts, self._gate, event, key=name, backend=backend, **facts)
         try:
             try:
-                yield outcome
+                yield attempt
             finally:
                 # Even a failed change may have been applied, so no copy from before it is served.
                 try:
@@ -61,13 +133,15 @@ class Changer:
                     # By a signal's handler, that is. What has been changed is dropped all the same.
                     self._drop(name)
                     raise
-        except StrongroomError as error:
-            error.name = error.name or name
+        except BaseException as error:
             with _keeping(error):
-                self._record_outcome(event, name, backend, attempt.id, started, facts | {"result": error.code})
+                attempt.end(result=_result_of(error, name))
             raise
+        self._end(attempt, event, name)
+
+    def _end(self, attempt: Attempt, event: str, name: SecretName) -> None:
         try:
-            self._record_outcome(event, name, backend, attempt.id, started, outcome)
+            recorded = attempt.end()
         except (AuditError, ClosedError) as error:
             raise AuditError(
                 f"the {event} of {name} was made, but its outcome could not be recorded: {error.what}",
@@ -75,20 +149,28 @@ class Changer:
                 name=name,
                 hint="`strongroom audit report` lists the open attempt; mend the sink first",
             ) from error
-
-    def _record_outcome(
-        self, event: str, name: SecretName, backend: str, id: str, started: float, fields: dict[str, Any]
-    ) -> None:
-        duration = self._clock() - started
-        made = self._gate.event(event, key=name, backend=backend, id=id, duration=duration, **fields)
-        self._parts.audit.record(made, durable=True)
+        if not recorded:
+            raise AuditError(
+                f"the {event} of {name} was made, but the manager was closed before, and that has been recorded",
+                applied=True,
+                name=name,
+                hint="close it when nothing is under way any more",
+            )
 
     def _notify(self, name: SecretName, change: str, version: str | None) -> tuple[str, ...]:
         return self._parts.subscriptions.notify(SecretUpdated(name=name, change=change, version=version)).failed
 
 
+def _result_of(error: BaseException, name: SecretName) -> str:
+    """Return what the trail says of an error; one of ours is told which secret it is about."""
+    if not isinstance(error, StrongroomError):
+        return INTERRUPTED
+    error.name = error.name or name
+    return error.code
+
+
 @contextmanager
-def _keeping(first: StrongroomError) -> Iterator[None]:
+def _keeping(first: BaseException) -> Iterator[None]:
     """Let an error that is about to be raised win over a failure to record it."""
     try:
         yield

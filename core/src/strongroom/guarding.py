@@ -236,10 +236,19 @@ class GuardedOptions:
 
         Raises:
             UnsupportedOperationError: The backend's service rotates nothing.
+            BackendError: A time has no offset from UTC, so nobody can tell when it is.
         """
         from strongroom.contracts.service_rotation import SchedulesResult
 
         found = self._call("schedules", self._service().schedules, request, gives=SchedulesResult)
+        moments = (moment for one in found.schedules for moment in (one.last, one.next) if moment is not None)
+        if any(moment.utcoffset() is None for moment in moments):
+            # No name is said: whoever asks may not be allowed to know it.
+            raise BackendError(
+                f"{self.name} (type {self.type}) says when a secret is rotated without the offset from UTC",
+                backend=self.name,
+                hint="upgrade the distribution that offers it; `strongroom plugins` names it",
+            )
         # What is stored under a leased name cannot be read by it.
         return found.replace(schedules=tuple(one for one in found.schedules if not self.is_leased(one.name)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from typing import Final
 
@@ -13,6 +14,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
     VersionConflictError,
 )
+from strongroom.flights import Landing
 from strongroom.model import SecretName
 from strongroom.resilience import GuardedBackend
 from strongroom.wiring import Parts
@@ -62,6 +64,11 @@ class ServiceWatch:
         self._backend = backend
         self._name = name
         self.version = ""
+        self._over = Landing()
+
+    def wake(self) -> None:
+        """Let the wait end now, since the manager is closed."""
+        self._over.set()
 
     def refuse_unless_current(self, expected: str | None) -> None:
         """Refuse to rotate another version than the expected one; no value is read for that.
@@ -113,7 +120,7 @@ class ServiceWatch:
         pause = GROWTH * FIRST_SECONDS
         outage: BackendUnavailableError | None = None
         while (left := end - self._parts.clock()) > 0:
-            self._parts.sleep(min(left, _jittered(pause)))
+            self._pause(min(left, _jittered(pause)))
             self._parts.ensure_open()
             pause = min(GROWTH * pause, LONGEST_SECONDS)
             try:
@@ -123,6 +130,13 @@ class ServiceWatch:
                 # The rotation goes on without us: an answer that is late tells as much.
                 outage = error
         raise self._timeout(seconds) from outage
+
+    def _pause(self, seconds: float) -> None:
+        if self._parts.sleep is time.sleep:
+            # The same, but what is closed meanwhile is not waited for.
+            self._over.wait(seconds)
+        else:
+            self._parts.sleep(seconds)
 
     def _is_done(self) -> bool:
         request = RotationStatusRequest(name=self._name, version=self.version)

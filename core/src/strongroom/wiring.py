@@ -12,20 +12,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom import lifecycle
-from strongroom.anomaly import Alert, AnomalyStage, ConfiguredDetector
+from strongroom.anomaly import Alert, AnomalyStage
 from strongroom.audit import AuditStage
 from strongroom.audit_sinks import LOCK_SECONDS, GuardedSink
 from strongroom.background import Background
 from strongroom.cache import Cache
-from strongroom.config.load import Configuration, DetectorTable, PluginTable, SinkTable
+from strongroom.config.load import Configuration
 from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend, Capability
 from strongroom.discovery import Catalogue, Kind
-from strongroom.errors import ClosedError, PluginError, StrongroomError
+from strongroom.errors import ClosedError
 from strongroom.events import Subscriptions
 from strongroom.flights import Flight
 from strongroom.grants import Decisions, Grant, Memo
 from strongroom.model import Principal, SecretName
+from strongroom.opening import open_backend, open_detector, open_part, open_sink
 from strongroom.policy import Policy, Ruling, matches
 from strongroom.resilience import GuardedBackend
 from strongroom.telemetry import Telemetry
@@ -86,6 +87,8 @@ class Parts:
         self._sweeper: threading.Thread | None = None
         self._leases: Leases | None = None
         self._ending: Flight[None] | None = None
+        self.waiting: dict[object, Callable[[], object]] = {}
+        """What waits for a service for minutes, and for each what ends that when the manager is closed."""
         self._fork_locks = lifecycle.ForkLocks()
         self.closed = False
         self.cache = self._open_cache()
@@ -115,7 +118,7 @@ class Parts:
     def _open_cache(self) -> Cache:
         table = self.configuration.cache
         spec = self._catalogue.load(Kind.CACHE_POLICY, table.type)
-        policy = _open_part(spec, table, Kind.CACHE_POLICY)
+        policy = open_part(spec, table, Kind.CACHE_POLICY)
         return Cache(policy, max_entries=self.configuration.max_entries, clock=self.clock, random=_random)
 
     def _open_detectors(self) -> AnomalyStage:
@@ -352,6 +355,8 @@ class Parts:
         self._lock = threading.RLock()
         self._fork_locks = lifecycle.ForkLocks()
         self._sweeper = None
+        # The parent's threads wait.
+        self.waiting = {}
         backends = [backend.after_fork for backend in self._backends.values()]
         self.decisions.after_fork()
         kept = [one.after_fork for one in (self.memory, self.alerts, self._leases) if one is not None]
@@ -385,9 +390,15 @@ class Parts:
             return
         backends = [one.close for one in self._backends.values()]
         told = [] if self.alerts is None else [self.alerts.close]
-        # Backends last, and leases before the audit stage: whoever revokes one needs both.
+        # Backends last, and leases before the audit stage: whoever revokes one needs both. What waits records its end.
         leases = partial(self._close_leases, own)
-        first: list[Callable[[], object]] = [self.background.close, self.decisions.forget, leases, self.cache.clear]
+        first: list[Callable[[], object]] = [
+            *self.waiting.copy().values(),
+            self.background.close,
+            self.decisions.forget,
+            leases,
+            self.cache.clear,
+        ]
         lifecycle.all_of([*first, self._close_audit, *told, self.anomaly.close, *backends])
 
     def _close_again(self, ending: Flight[None]) -> None:
@@ -404,80 +415,6 @@ class Parts:
         # Not earlier: as long as it is not done, the exit has to try again.
         lifecycle.forget(self)
         lifecycle.forget(self.audit)
-
-
-def open_backend(table: PluginTable, catalogue: Catalogue, telemetry: Telemetry | None = None) -> GuardedBackend:
-    """Open one configured backend by itself.
-
-    Args:
-        table: Its table.
-        catalogue: Where its plugin is found.
-        telemetry: Opens the spans.
-
-    Raises:
-        PluginError: No plugin offers it, or the one that does is broken.
-        ConfigurationError: Its settings are not usable.
-        StrongroomError: Whatever the backend reports; it cannot be opened now.
-    """
-    spec = catalogue.load(Kind.BACKEND, table.type)
-    backend = _open_part(spec, table, Kind.BACKEND)
-    return GuardedBackend(
-        backend, name=table.name, type=table.type, capabilities=spec.capabilities, telemetry=telemetry
-    )
-
-
-def open_detector(table: DetectorTable, catalogue: Catalogue) -> ConfiguredDetector:
-    """Open one configured detector by itself, as new.
-
-    Args:
-        table: Its ``[[anomaly]]`` table.
-        catalogue: Where its plugin is found.
-
-    Raises:
-        PluginError: No plugin offers it, or the one that does is broken.
-        ConfigurationError: Its settings are not usable.
-    """
-    spec = catalogue.load(Kind.ANOMALY_DETECTOR, table.type)
-    return ConfiguredDetector(
-        name=table.name,
-        detector=_open_part(spec, table, Kind.ANOMALY_DETECTOR),
-        block=table.block,
-        required=table.required,
-        cool_down=table.cool_down,
-    )
-
-
-def open_sink(table: SinkTable, catalogue: Catalogue, telemetry: Telemetry | None = None) -> GuardedSink:
-    """Open one configured audit sink by itself; nothing is recorded by that.
-
-    Args:
-        table: Its ``[[audit]]`` table.
-        catalogue: Where its plugin is found.
-        telemetry: Opens the spans.
-
-    Raises:
-        PluginError: No plugin offers it, or the one that does is broken.
-        ConfigurationError: Its settings are not usable.
-        StrongroomError: Whatever the sink reports; it cannot be opened now.
-    """
-    spec = catalogue.load(Kind.AUDIT_SINK, table.type)
-    sink = _open_part(spec, table, Kind.AUDIT_SINK)
-    return GuardedSink(sink, type=table.type, required=table.required, telemetry=telemetry)
-
-
-def _open_part(spec: Any, table: PluginTable, kind: Kind) -> Any:
-    settings = table.settings(spec.settings)
-    try:
-        return spec.open(settings)
-    except StrongroomError:
-        raise
-    # The plugin boundary: whatever else a plugin raises is its own failure. Its text may hold what was configured.
-    except Exception as error:
-        raise PluginError(
-            f"the {kind.label} {table.type!r} could not be opened: it failed with {type(error).__name__}",
-            code="plugin_broken",
-            hint="upgrade or uninstall the distribution that offers it; `strongroom plugins` names it",
-        ) from error
 
 
 def _random() -> float:

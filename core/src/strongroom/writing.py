@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from strongroom._record import Record
 from strongroom.audit import recorded_at_once
@@ -13,6 +14,9 @@ from strongroom.model import ABSENT, Absent, SecretName, SecretValue
 from strongroom.policy import Action
 from strongroom.resilience import GuardedBackend
 from strongroom.rotation import DEFAULT_BYTES, Encoding, random_value
+
+FOREVER: Final = 1e12
+"""Seconds: some thirty thousand years."""
 
 
 class Written(Record):
@@ -151,10 +155,11 @@ class Writer(Changer):
         from strongroom.rotating import ServiceWatch
 
         watch = ServiceWatch(self._parts, backend, name)
-        with self._change("rotate", name, backend.name, detail="by the service") as outcome:
+        with self._change("rotate", name, backend.name, detail="by the service") as attempt:
+            attempt.end_with_manager(watch.wake)
             watch.refuse_unless_current(expected)
             request_id = watch.trigger()
-            outcome.update(version=watch.version, request_id=request_id)
+            attempt.update(version=watch.version, request_id=request_id)
             watch.wait(wait)
         failed = self._notify(name, "rotate", watch.version)
         return Written(name=name, version=watch.version, subscribers_failed=failed)
@@ -164,7 +169,8 @@ def _seconds(wait: object) -> float:
     # A comparison that a number which is none fails, too.
     if isinstance(wait, bool) or not isinstance(wait, int | float) or not wait >= 0:
         raise ConfigurationError("wait is a number of seconds from 0", hint="leave it out for 300")
-    return float(wait)
+    # A whole number may be too large for a float; past that, none is ever over.
+    return float(min(wait, FOREVER))
 
 
 def _action(expected: str | Absent | None) -> Action:

@@ -318,6 +318,15 @@ class TestRender:
         unread = self.aws(ruled, self.PLACE + 'replicate = ["cn-northwest-1"]\nreplicas = []\n')
         assert "cn-northwest-1" not in unread.stdout
 
+    def test_whether_the_aws_backend_s_new_secrets_get_tags_decides_if_creating_alone_can_be_said(
+        self, ruled: Any
+    ) -> None:
+        rule = "[[policies]]\nprincipal = 'maker'\neffect = 'allow'\nactions = ['create']\nnames = ['x']\n"
+        for tags, status in (("", 0), ('tags = { team = "shop" }\n', 2)):
+            done = self.aws(ruled, self.PLACE + tags + rule, principal="maker")
+            assert done.status == status
+            assert ("the right to tag" in done.stderr) is bool(tags)
+
     @pytest.mark.parametrize("key", ['"alias/app"', '{ env = "NOT_SET" }'])
     def test_what_the_aws_policy_lacks_is_told_on_standard_error(self, ruled: Any, key: str) -> None:
         done = self.aws(ruled, f"{self.PLACE}kms_key_id = {key}\n")

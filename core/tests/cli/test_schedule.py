@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import textwrap
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from strongroom.cli.schedule import row, until
+from strongroom.cli.schedule import described, row, until
 from strongroom.contracts import Schedule
 from strongroom.model import SecretName
 
@@ -152,6 +152,17 @@ def test_how_long_it_is_until_then(left: timedelta | None, facts: Any, shown: st
     assert until(schedule, NOW) == row(schedule, NOW)[4] == shown
 
 
+def test_times_are_shown_in_utc_whatever_the_service_s_zone() -> None:
+    """The hour that a zone has twice in autumn is told apart."""
+    summer, winter = timezone(timedelta(hours=2)), timezone(timedelta(hours=1))
+    last, due = datetime(2030, 10, 27, 2, 30, tzinfo=summer), datetime(2030, 10, 27, 2, 30, tzinfo=winter)
+    schedule = Schedule(name=SecretName("a"), rule="every day", by="fn", last=last, next=due)
+    assert row(schedule, NOW)[2:4] == ("2030-10-27 00:30+00:00", "2030-10-27 01:30+00:00")
+    shown = described(schedule)
+    assert (shown["last"], shown["next"]) == ("2030-10-27T00:30:00+00:00", "2030-10-27T01:30:00+00:00")
+    assert until(schedule, datetime(2030, 10, 27, 0, 30, tzinfo=UTC)) == "in 1 h"
+
+
 class TestRotate:
     """``strongroom rotate`` of what a service rotates."""
 
@@ -165,6 +176,16 @@ class TestRotate:
         assert done.status == 6
         assert "has not ended its rotation of db/password to version next within 0.02 s" in done.stderr
         assert "it goes on; `strongroom schedule`" in done.stderr
+
+    @pytest.mark.parametrize("wait", ["0", "0s"])
+    def test_nobody_need_wait(self, wait: str, desk: Any) -> None:
+        done = desk("rotate", "db/password", "--wait", wait, "--json")
+        assert (done.status, done.stdout) == (6, "")
+        assert "within 0 s" in done.stderr
+
+    def test_programs_are_told_the_version(self, desk: Any) -> None:
+        done = desk("rotate", "db/password", "--wait", "5s", "--expect-version", "1", "--json")
+        assert (done.status, done.json) == (0, {"name": "db/password", "version": "next", "status": "rotated"})
 
     @pytest.mark.parametrize("options", [["--bytes", "32"], ["--encoding", "raw"]])
     def test_nothing_can_be_chosen_for_it(self, options: list[str], desk: Any) -> None:

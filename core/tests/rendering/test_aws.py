@@ -307,12 +307,16 @@ class TestCopies:
     def test_a_new_secret_is_copied_to_the_regions_named_and_to_no_other(
         self, make_policy: Callable[..., Policy]
     ) -> None:
-        rights = rendered(make_policy(("allow", "write", "**"), ("deny", "create", "b")), self.COPIED)
+        rights = rendered(
+            make_policy(("allow", "write", "**"), ("deny", "write", "b"), ("deny", "create", "c")), self.COPIED
+        )
         for name, regions, expected in (
             ("a", ["eu-west-1"], True),
             ("a", ["eu-west-1", "us-east-1"], False),
             ("a", [], False),
             ("b", ["eu-west-1"], False),
+            # What is updated may have been deleted, and come back with its copies.
+            ("c", ["eu-west-1"], True),
         ):
             keys = {"AddReplicaRegions": regions} if regions else {}
             assert rights.may_call("ReplicateSecretToRegions", arn_of(name), **keys) is expected
@@ -321,6 +325,33 @@ class TestCopies:
             assert rights.may_call("ReplicateSecretToRegions", arn_of("a"), **keys) is expected
         plain = rendered(make_policy(("allow", "write", "**")))
         assert not plain.may_call("ReplicateSecretToRegions", arn_of("a"), AddReplicaRegions=["eu-west-1"])
+
+    @pytest.mark.parametrize("action", ["create", "update"])
+    def test_the_right_to_copy_comes_with_each_action_that_copies_and_goes_with_the_last(
+        self, make_policy: Callable[..., Policy], action: str
+    ) -> None:
+        other = {"create": "update", "update": "create"}[action]
+        keys = {"AddReplicaRegions": ["eu-west-1"]}
+        rights = rendered(
+            make_policy(("allow", action, "**"), ("deny", action, "b"), ("deny", other, "c")),
+            self.COPIED.replace(tags=False),
+        )
+        found = {name: rights.may_call("ReplicateSecretToRegions", arn_of(name), **keys) for name in "abc"}
+        assert found == {"a": True, "b": False, "c": True}
+
+    def test_it_is_told_where_the_right_to_copy_is_lost(self, make_policy: Callable[..., Policy]) -> None:
+        policy = make_policy(("allow", "create", "a/b"), ("allow", "update", "a/**"), ("deny", "update", "a/**"))
+        result = render_aws(policy, "app", self.COPIED, now=NOW)
+        assert any("takes the right to copy it" in loss.reason for loss in result.losses)
+
+    def test_copies_are_removed_by_whoever_may_delete(self, make_policy: Callable[..., Policy]) -> None:
+        call = "RemoveRegionsFromReplication"
+        policy = make_policy(("allow", "read write delete", "**"), ("deny", "delete", "b"))
+        rights = rendered(policy, self.COPIED)
+        assert rights.may_call(call, arn_of("a"))
+        assert not rights.may_call(call, arn_of("b"))
+        assert not rendered(policy).may_call(call, arn_of("a"))
+        assert not rendered(make_policy(("allow", "read write", "**")), self.COPIED).may_call(call, arn_of("a"))
 
     @pytest.mark.parametrize("region", ["eu-west-1", "us-east-1", "ap-south-1"])
     def test_a_copy_is_read_and_nothing_else(self, make_policy: Callable[..., Policy], region: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from awsrights import BARE, CALLS, ELSE, GIVES, NOW, REGION, Rights, arn_of
+from awsrights import BARE, CALLS, ELSE, GIVES, NOW, REGION, Rights, arn_of, calls_of
 from iam import Evaluator
 from strongroom.errors import InvalidNameError
 from strongroom.model import SecretName
@@ -33,7 +33,14 @@ ACTIONS = sorted(set(Action) - {Action.IMPERSONATE}, key=lambda action: action.v
 ON_SECRETS = sorted(CALLS.keys() - {Action.LIST}, key=lambda action: action.value)
 GRANTS = st.frozensets(st.sampled_from(ACTIONS), min_size=1)
 SUFFIXES = st.text(string.ascii_letters + string.digits, min_size=6, max_size=6)
-TARGETS = st.sampled_from(PREFIXES).map(lambda prefix: BARE.replace(prefix=prefix))
+TARGETS = st.builds(BARE.replace, prefix=st.sampled_from(PREFIXES), tags=st.booleans())
+THEIRS = "arn:aws:secretsmanager:eu-central-1:210987654321:secret:"
+ALIASES = st.dictionaries(
+    st.sampled_from(["a", "b", "a/b", "a b", "z"]),
+    st.sampled_from(
+        [f"{THEIRS}x-Ab12Cd", f"{THEIRS}a/b-Ab12Cd", arn_of("a"), arn_of("a/b"), arn_of("b/a"), arn_of("a//b")]
+    ),
+)
 
 
 def rules(patterns: st.SearchStrategy[str], grants: Any = GRANTS) -> st.SearchStrategy[tuple[Rule, ...]]:
@@ -109,6 +116,35 @@ def permitted(policy: Policy, principal: str, name: str, target: AwsTarget, now:
         return set() if not name.startswith(target.prefix) else set(GIVES)
     allowed = {action for action in ON_SECRETS if policy.decide(principal, action, here, now=now).allowed}
     return {call for call, actions in GIVES.items() if actions & allowed}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    rules=rules(PATTERNS | st.just("a b"), TOGETHER),
+    aliases=ALIASES,
+    now=st.sampled_from([NOW, LATER]),
+    tags=st.booleans(),
+)
+def test_a_secret_of_several_names_is_given_for_what_any_of_them_gives(
+    rules: tuple[Rule, ...], aliases: dict[str, str], now: float, tags: bool
+) -> None:
+    policy, target = Policy(rules, enforced=True), BARE.replace(aliases=tuple(aliases.items()), tags=tags)
+    done = render_aws(policy, "app", target, now=NOW)
+    event(f"exact: {not done.losses}")
+    rights = Rights(done.text, now=now)
+    called = {arn_of(name): [name] for name in NAMES if name not in aliases}
+    for name, arn in aliases.items():
+        called.setdefault(arn, []).append(name)
+    for arn, names in called.items():
+        allowed = {
+            action for action in ON_SECRETS for name in names if policy.decide("app", action, name, now=now).allowed
+        }
+        given = {call for call in GIVES.keys() | ELSE if rights.may_call(call, arn)}
+        if arn not in (arn_of("a//b"), *(arn_of(name) for name in aliases)):
+            assert given <= {call for call, actions in GIVES.items() if actions & allowed}, names
+        if not done.losses:
+            for action in allowed:
+                assert all(rights.may_call(call, arn) for call in calls_of(action, target)), (action, names)
 
 
 def named(text: str) -> bool:

@@ -14,7 +14,7 @@ import pytest
 
 import strongroom
 
-from awsbackends import managed, opened
+from awsbackends import REPLICA, managed, opened
 from awsclient import REGION
 from fakeaws import FakeSecretsManager
 from strongroom import SecretManager
@@ -291,6 +291,28 @@ def _(service: Service) -> None:
 def _(service: Service) -> None:
     service.create(NAME)
     with managing(service) as manager:
+        manager.destroy(NAME)
+
+
+@scenario("delete a secret whose replicas are those of `replicate`")
+def _(service: Service) -> None:
+    service.create(NAME, AddReplicaRegions=[{"Region": REPLICA}])
+    with managing(service, replicate=[REPLICA]) as manager:
+        manager.delete(NAME)
+
+
+@scenario("undelete it")
+def _(service: Service) -> None:
+    service.create(NAME)
+    service.delete()
+    with managing(service, replicate=[REPLICA]) as manager:
+        manager.undelete(NAME)
+
+
+@scenario("destroy a secret whose replicas are those of `replicate`")
+def _(service: Service) -> None:
+    service.create(NAME, AddReplicaRegions=[{"Region": REPLICA}])
+    with managing(service, replicate=[REPLICA]) as manager:
         manager.destroy(NAME)
 
 

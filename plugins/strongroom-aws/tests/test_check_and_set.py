@@ -87,6 +87,18 @@ class TestConflicts:
         assert (error.expected, error.found) == (version, current)
         assert asked(aws) == [LOOK]
 
+    @pytest.mark.parametrize("begins", ["without a value", "deleted", "missing"])
+    def test_the_word_absent_is_no_version_that_anything_has(self, aws: FakeSecretsManager, begins: str) -> None:
+        """Only ``ABSENT`` itself says that nothing is expected."""
+        if begins != "missing":
+            aws.client().create_secret(Name=NAME)
+        if begins == "deleted":
+            aws.client().delete_secret(SecretId=NAME)
+        asked(aws)
+        expect_conflict(opened(aws, on_deleted="restore"), "absent")
+        assert asked(aws) == [LOOK]
+        assert begins == "missing" or aws.secret(NAME).versions == {}
+
     def test_what_is_missing_is_never_created(self, aws: FakeSecretsManager) -> None:
         assert expect_conflict(opened(aws), "0" * 32).found == "absent"
         assert aws.names() == []
@@ -194,13 +206,97 @@ class TestLostAnswers:
         with pytest.raises(BackendUnavailableError, match="may have been changed"):
             write(backend, "2", first)
 
-    def test_another_write_after_a_request_that_was_lost_is_a_conflict(self, aws: FakeSecretsManager) -> None:
-        """It never arrived, and what the other one has written over shows that."""
+    def test_another_write_after_a_request_that_was_only_throttled_is_a_conflict(self, aws: FakeSecretsManager) -> None:
+        """It was not done, and the service has said so."""
         backend = opened(aws)
         first = write(backend, "1").version
-        aws.fail_transport(MOVE)
+        aws.fail(MOVE, "ThrottlingException")
         aws.before(MOVE, lambda _: put(aws, "theirs"))
         assert expect_conflict(backend, first).found == read(backend).version
+
+    def test_a_write_that_was_taken_back_and_replaced_after_a_lost_answer_is_no_conflict(
+        self, aws: FakeSecretsManager
+    ) -> None:
+        """It looks as if the other one had written over what we expected at once, and yet ours was current."""
+        backend = opened(aws)
+        first = write(backend, "1").version
+
+        def take_back(_: object) -> None:
+            ours = aws.secret(NAME).holder("AWSCURRENT")
+            aws.client().update_secret_version_stage(
+                SecretId=NAME, VersionStage="AWSCURRENT", MoveToVersionId=first, RemoveFromVersionId=ours.id
+            )
+            put(aws, "theirs")
+
+        aws.after(MOVE, take_back)
+        with pytest.raises(BackendUnavailableError, match="may have been changed"):
+            write(backend, "2", first)
+        assert aws.secret(NAME).holder("AWSPREVIOUS").id == first
+
+    @pytest.mark.parametrize("denied", [False, True])
+    def test_a_creation_that_was_replaced_by_another_after_a_lost_answer_is_no_conflict(
+        self, aws: FakeSecretsManager, denied: bool
+    ) -> None:
+        backend = opened(aws)
+
+        def replace(_: object) -> None:
+            aws.client().delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
+            aws.client().create_secret(Name=NAME, SecretString="theirs")
+            if denied:
+                aws.deny(LOOK)
+
+        aws.after("CreateSecret", replace)
+        with pytest.raises(BackendUnavailableError, match="may have been changed"):
+            write(backend, "1", ABSENT)
+        assert text_of(backend) == "theirs"
+
+    def test_a_creation_of_what_was_there_before_is_a_conflict_though_an_answer_was_lost(
+        self, aws: FakeSecretsManager
+    ) -> None:
+        backend = opened(aws)
+        current = write(backend, "theirs").version
+        aws.secret(NAME).created -= 3600.0
+        aws.fail_transport("CreateSecret")
+        assert expect_conflict(backend, ABSENT).found == current
+
+    def test_a_first_value_is_written_though_the_secret_is_removed_before_it_is_labelled(
+        self, aws: FakeSecretsManager
+    ) -> None:
+        backend = opened(aws)
+        aws.client().create_secret(Name=NAME)
+        aws.before(MOVE, lambda _: aws.client().delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True))
+        write(backend, "1", ABSENT)
+        assert aws.names() == []
+
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_a_first_value_that_was_replaced_after_a_lost_answer_is_no_conflict(
+        self, aws: FakeSecretsManager, times: int
+    ) -> None:
+        backend = opened(aws)
+        aws.client().create_secret(Name=NAME)
+        aws.after(PUT, lambda _: put(aws, "theirs", times))
+        if times == 1:
+            version = write(backend, "1", ABSENT).version
+            assert aws.secret(NAME).holder("AWSPREVIOUS").id == version
+        else:
+            with pytest.raises(BackendUnavailableError, match="may have been changed"):
+                write(backend, "1", ABSENT)
+        assert text_of(backend) == "theirs"
+
+    @pytest.mark.parametrize("gone", [False, True])
+    def test_a_first_value_that_was_deleted_after_a_lost_answer_is_no_conflict(
+        self, aws: FakeSecretsManager, gone: bool
+    ) -> None:
+        """The first value of a secret is current as soon as it comes, whatever its label."""
+        backend = opened(aws)
+        aws.client().create_secret(Name=NAME)
+        how = {"ForceDeleteWithoutRecovery": True} if gone else {}
+        aws.after(PUT, lambda _: aws.client().delete_secret(SecretId=NAME, **how))
+        if gone:
+            with pytest.raises(BackendUnavailableError, match="may have been changed"):
+                write(backend, "1", ABSENT)
+        else:
+            assert write(backend, "1", ABSENT).version in aws.secret(NAME).stages
 
     def test_an_outage_before_the_move_changes_nothing(self, aws: FakeSecretsManager) -> None:
         backend = opened(aws)

@@ -24,7 +24,7 @@ from awsclient import REGION
 from awstls import SecureAws
 from certificates import Authority
 from fakeaws import FakeSecretsManager
-from strongroom.errors import ClosedError
+from strongroom.errors import AuthenticationError, BackendUnavailableError, ClosedError
 from strongroom.testing import in_forked_child
 from strongroom_aws import clients as clients_module
 from strongroom_aws.asking import Asker
@@ -142,7 +142,50 @@ class TestThreads:
             assert {reader.result(10) for reader in readers} == {"closed"}
 
 
+class TestCredentialsThatComeLater:
+    def test_a_read_without_any_does_not_spoil_those_that_follow(
+        self, stored: FakeSecretsManager, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        secret = os.environ["AWS_SECRET_ACCESS_KEY"]
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        with opened(stored.url) as backend:
+            with pytest.raises(AuthenticationError, match="no AWS credentials"):
+                read(backend, "app/1")
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIALATE")
+            monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+            assert read(backend, "app/1") == "value of app/1"
+
+    def test_threads_that_wait_for_sts_in_vain_wait_once_and_not_one_after_the_other(
+        self, stored: FakeSecretsManager
+    ) -> None:
+        stored.delay("GetCallerIdentity", 1.0)
+        began = time.monotonic()
+
+        def work(_: int) -> str:
+            with pytest.raises(BackendUnavailableError) as caught:
+                read(backend, "app/1")
+            return caught.value.code
+
+        limits = {"connect_timeout": 0.3, "read_timeout": 0.3, "timeout": 5.0, "attempts": 1}
+        with opened(stored.url, account=ACCOUNT, **limits) as backend, ThreadPoolExecutor(20) as pool:
+            assert set(pool.map(work, range(20))) == {"timeout"}
+        assert time.monotonic() - began < 3
+        assert stored.counts["GetCallerIdentity"] <= 3
+
+
 class TestFork:
+    def test_what_was_closed_stays_closed_in_a_child(self, stored: FakeSecretsManager) -> None:
+        def child() -> str:
+            with pytest.raises(ClosedError):
+                read(backend, "app/1")
+            return "closed"
+
+        with opened(stored.url) as backend:
+            read(backend, "app/1")
+            backend.close()
+            assert in_forked_child(child) == "closed"
+
     def test_four_children_and_their_parent_read_at_once_over_tls(self, secure: SecureAws, tmp_path: Path) -> None:
         with watched(secure, ca_file=str(tmp_path / "authority.pem")) as (backend, clients):
             assert wrong(backend, NAMES[:5]) == []

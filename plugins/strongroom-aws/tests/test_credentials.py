@@ -145,7 +145,7 @@ class TestFound:
         self, stored: FakeSecretsManager, without_keys: None, files: Any
     ) -> None:
         files("[default]\ncredential_process = false\n")
-        with opened(stored.url) as backend, pytest.raises(AuthenticationError, match="could not be had"):
+        with opened(stored.url) as backend, pytest.raises(AuthenticationError, match="credential_process"):
             read(backend)
 
     def test_a_single_sign_on_that_has_ended_is_no_outage(

@@ -45,7 +45,7 @@ from strongroom.errors import (
     SecretDeletedError,
     SecretNotFoundError,
 )
-from strongroom.model import SecretName, SecretValue
+from strongroom.model import Freshness, SecretName, SecretValue
 from strongroom.testing import FakeClock, in_forked_child, in_threads
 from strongroom_aws import changes
 from strongroom_aws.backend import AwsBackend
@@ -120,6 +120,15 @@ class TestReads:
         outage(aws)
         with managed(aws.url, replicas=list(BOTH), attempts=1) as manager:
             assert manager.get("app/key").place == f"region {REPLICA}"
+
+    def test_what_a_replica_has_said_is_cached_and_stays_marked(self, aws: FakeSecretsManager) -> None:
+        replicated(aws)
+        outage(aws, times=1)
+        with managed(aws.url, replicas=list(BOTH), attempts=1) as manager:
+            manager.get("app/key")
+            cached = manager.get("app/key")
+            assert (cached.freshness, cached.place) == (Freshness.CACHED, f"region {REPLICA}")
+        assert regions(aws)[1:] == [REGION, REPLICA]
 
     def test_an_older_version_is_read_there_as_well(self, aws: FakeSecretsManager, backend: AwsBackend) -> None:
         replicated(aws)
@@ -446,6 +455,20 @@ class TestLongOutages:
         (record,) = [record for record in caplog.records if record.name == "strongroom.aws"]
         assert f"{REGION} has an outage: reads go to {REPLICA}" in record.getMessage()
 
+    def test_a_batch_with_a_name_that_was_never_sent_is_an_outage_like_any_other(
+        self, aws: FakeSecretsManager, backend: AwsBackend, waits: Waits, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        replicated(aws)
+        outage(aws)
+        regions(aws)
+        for pause in (1.1, 0.9, 0.0):
+            found = read_many(backend, "app/key", "app/k\u00fc").found
+            assert [one.place for one in found.values()] == [f"region {REPLICA}"]
+            waits.clock.advance(pause)
+        # It is asked at first, and after a second, but then left alone for longer.
+        assert regions(aws) == [REGION, REPLICA, REGION, REPLICA, REPLICA]
+        assert len([record for record in caplog.records if record.name == "strongroom.aws"]) == 1
+
 
 class TestOwnWrites:
     def test_a_replica_that_lacks_an_own_write_is_not_believed(
@@ -535,6 +558,19 @@ class TestChanges:
         own.wrote(NAME, "second")
         assert own.allow(read_it, self.answer("second", datetime.now(UTC)))
         assert not own.allow(read_it, self.answer("first", datetime.now(UTC)))
+
+    def test_of_two_writes_at_the_same_time_no_replica_is_believed_to_have_the_later_one(self) -> None:
+        clock, read_it = FakeClock(), ReadRequest(name=NAME)
+        own = OwnChanges(clock.now)
+        first, second = own.begin(), own.begin()
+        clock.advance(1.0)
+        own.wrote(NAME, "second", second)
+        own.wrote(NAME, "first", first)
+        for version in ("first", "second"):
+            assert not own.allow(read_it, self.answer(version, clock.now()))
+        clock.advance(1.0)
+        own.wrote(NAME, "third", own.begin())
+        assert own.allow(read_it, self.answer("third", clock.now()))
 
     def test_so_many_names_are_remembered_and_the_oldest_is_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(changes, "MOST", 3)

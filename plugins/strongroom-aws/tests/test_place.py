@@ -83,6 +83,17 @@ class TestRegion:
         profiles.write_text("no such syntax")
         assert resolve(AwsSettings(), {"AWS_REGION": "us-west-1"}).region == "us-west-1"
 
+    @pytest.mark.parametrize("region", ["EU-CENTRAL-1", "local", "aws-global", "eu central", "../x"])
+    def test_what_is_no_region_is_refused_wherever_it_comes_from(
+        self, profiles: Path, monkeypatch: pytest.MonkeyPatch, region: str
+    ) -> None:
+        profiles.write_text(f"[default]\nregion = {region}\n")
+        with pytest.raises(ConfigurationError, match="the profile, is no AWS region"):
+            resolve(AwsSettings())
+        monkeypatch.setenv("AWS_REGION", region)
+        with pytest.raises(ConfigurationError, match="AWS_REGION, is no AWS region"):
+            resolve(AwsSettings())
+
     @pytest.mark.parametrize("endpoint", [None, ENDPOINT])
     def test_without_one_opening_fails_and_says_what_to_set(self, endpoint: str | None) -> None:
         with pytest.raises(ConfigurationError) as caught:
@@ -210,6 +221,56 @@ class TestEndpoint:
         settings = AwsSettings(fips=True)
         with pytest.raises(ConfigurationError, match="the profile"):
             Clients(settings, resolve(settings)).get("us-east-1")
+
+    @pytest.mark.parametrize("kind", ["fips", "dual_stack"])
+    @pytest.mark.parametrize("origin", ["`endpoint`", "`replica_endpoints`", "AWS_ENDPOINT_URL", "the profile"])
+    @pytest.mark.parametrize("demanded_by", ["variable", "profile"])
+    def test_a_kind_that_the_environment_demands_is_not_dropped_unless_the_settings_say_so(
+        self, profiles: Path, monkeypatch: pytest.MonkeyPatch, kind: str, origin: str, demanded_by: str
+    ) -> None:
+        name = {"fips": "use_fips_endpoint", "dual_stack": "use_dualstack_endpoint"}[kind]
+        lines = ["[default]", "region = us-east-1"]
+        if demanded_by == "profile":
+            lines.append(f"{name} = true")
+        else:
+            monkeypatch.setenv(f"AWS_{name.upper()}", "true")
+        given: dict[str, Any] = {}
+        if origin == "`endpoint`":
+            given["endpoint"] = ENDPOINT
+        elif origin == "`replica_endpoints`":
+            given["replica_endpoints"] = {"us-west-2": ENDPOINT}
+        elif origin == "the profile":
+            lines.append(f"endpoint_url = {ENDPOINT}")
+        else:
+            monkeypatch.setenv(origin, ENDPOINT)
+        profiles.write_text("\n".join(lines) + "\n")
+        with pytest.raises(ConfigurationError, match=origin) as caught:
+            asked_url(AwsSettings(**given))
+        assert f"{kind} = false" in caught.value.hint
+        asked = asked_url(AwsSettings(**given, **{kind: False}), "us-west-2")
+        assert asked == ENDPOINT
+
+    @pytest.mark.parametrize("kind", ["fips", "dual_stack"])
+    def test_a_variable_for_sts_drops_no_kind_either(self, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "https://sts.example.com")
+        with pytest.raises(ConfigurationError, match="AWS_ENDPOINT_URL_STS"):
+            resolve(AwsSettings(region="us-east-1", **{kind: True}))
+        assert resolve(AwsSettings(region="us-east-1", sts_endpoint="https://x.example.com", **{kind: True}))
+
+    @pytest.mark.parametrize("origin", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS", "the profile"])
+    @pytest.mark.parametrize(
+        "url", ["localhost:4566", "http://", "http://[::1", "http://h:99999", "ftp://h", "https://user:pass-word@h"]
+    )
+    def test_what_is_no_url_is_refused_before_anything_is_sent_and_not_shown(
+        self, profiles: Path, monkeypatch: pytest.MonkeyPatch, origin: str, url: str
+    ) -> None:
+        if origin == "the profile":
+            profiles.write_text(f"[default]\nregion = us-east-1\nendpoint_url = {url}\n")
+        else:
+            monkeypatch.setenv(origin, url)
+        with pytest.raises(ConfigurationError, match=f"{origin} names is no URL") as caught:
+            asked_url(AwsSettings(region="us-east-1"))
+        assert "pass-word" not in str(caught.value)
 
     def test_a_defaults_mode_of_the_environment_changes_no_time_limit_and_asks_no_machine(
         self, monkeypatch: pytest.MonkeyPatch

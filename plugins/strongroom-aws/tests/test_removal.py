@@ -148,12 +148,15 @@ class TestReplicas:
     def test_a_secret_that_has_some_is_kept_and_the_error_names_them(
         self, aws: FakeSecretsManager, action: str
     ) -> None:
-        backend = opened(aws, replicate=(OTHER_REGION,), recovery_window=0 if "once" in action else 7 * DAY)
-        write(backend, "1")
+        write(opened(aws, replicate=(OTHER_REGION, "us-east-2")), "1")
+        # One of its replicas is none of ours.
+        backend = opened(aws, replicate=("us-east-2",), recovery_window=0 if "once" in action else 7 * DAY)
         with pytest.raises(UnsupportedOperationError, match=OTHER_REGION) as caught:
             destroy(backend) if action == "destroy" else delete(backend)
         assert "remove-regions-from-replication" in caught.value.hint
         assert text_of(backend) == "1"
+        assert aws.names(OTHER_REGION) == aws.names("us-east-2") == [NAME]
+        assert "RemoveRegionsFromReplication" not in asked(aws)
 
     @pytest.mark.parametrize("window", [7 * DAY, 0.0])
     def test_one_is_not_deleted_and_the_error_names_its_primary(self, aws: FakeSecretsManager, window: float) -> None:
@@ -183,16 +186,21 @@ class TestUndelete:
             assert read(backend).value.reveal() == b"\x00\xff"
             assert read(backend, version=first).value.reveal_text() == "1"
 
-    def test_it_takes_two_requests_or_one_if_it_is_there(self, aws: FakeSecretsManager) -> None:
+    @pytest.mark.parametrize("deleted", [False, True])
+    def test_it_takes_two_requests(self, aws: FakeSecretsManager, deleted: bool) -> None:
         backend = opened(aws)
         version = write(backend, "1").version
+        if deleted:
+            delete(backend)
         asked(aws)
         assert undelete(backend).version == version
-        assert asked(aws) == [LOOK]
-        delete(backend)
-        asked(aws)
-        undelete(backend)
         assert asked(aws) == [LOOK, RESTORE]
+
+    def test_what_is_there_is_brought_back_even_if_the_service_refuses_that(self, aws: FakeSecretsManager) -> None:
+        backend = opened(aws)
+        version = write(backend, "1").version
+        aws.fail(RESTORE, "InvalidRequestException")
+        assert undelete(backend).version == version
 
     def test_a_lost_answer_is_asked_for_again(self, aws: FakeSecretsManager) -> None:
         backend = opened(aws)

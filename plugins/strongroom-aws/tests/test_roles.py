@@ -19,7 +19,7 @@ from awsbackends import Waits, opened, read
 from awsclient import ACCESS_KEY
 from fakeaws import FakeSecretsManager
 from strongroom.errors import AuthenticationError, BackendUnavailableError
-from strongroom.testing import FakeClock
+from strongroom.testing import FakeClock, report_of
 from strongroom_aws.lasting import PAUSE, TRUSTED, Lasting
 from strongroom_aws.roles import session_name
 from strongroom_aws.settings import AwsSettings
@@ -143,6 +143,34 @@ class TestRefused:
         with opened(stored.url, role_arn=ROLE) as backend, pytest.raises(AuthenticationError, match="AccessDenied"):
             read(backend, "a")
         assert dict(stored.counts) == {"AssumeRole": 1}
+
+    def test_twenty_threads_that_wait_for_it_ask_no_more_than_once_or_twice(self, stored: FakeSecretsManager) -> None:
+        stored.sts.refused_roles.add(ROLE)
+        stored.delay("AssumeRole", 0.3)
+
+        def work(_: int) -> str:
+            with pytest.raises(AuthenticationError, match="AccessDenied") as caught:
+                read(backend, "a")
+            return report_of(caught.value, "strongroom_aws")
+
+        with opened(stored.url, role_arn=ROLE) as backend, ThreadPoolExecutor(20) as pool:
+            list(pool.map(work, range(20)))
+            assert stored.counts["AssumeRole"] <= 2
+            # Who comes later does not get what others met before.
+            stored.sts.refused_roles.clear()
+            assert read(backend, "a") == "found"
+
+    def test_keys_to_take_it_on_with_that_have_run_out_cause_no_storm(self, stored: FakeSecretsManager) -> None:
+        stored.expired.add(ACCESS_KEY)
+        stored.delay("AssumeRole", 0.1)
+
+        def work(_: int) -> None:
+            with pytest.raises(AuthenticationError, match="ExpiredToken"):
+                read(backend, "a")
+
+        with opened(stored.url, role_arn=ROLE) as backend, ThreadPoolExecutor(20) as pool:
+            list(pool.map(work, range(20)))
+        assert stored.counts["AssumeRole"] <= 6
 
     def test_a_code_that_would_mean_something_of_a_secret_means_nothing_of_one_when_sts_says_it(
         self, stored: FakeSecretsManager

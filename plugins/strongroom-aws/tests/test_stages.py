@@ -352,7 +352,8 @@ class TestRequests:
         assert self.count(aws, lambda: stage(backend, "x", key=key)) == [look, "PutSecretValue", move, move]
         assert self.count(aws, lambda: stage(backend, "x", key=key)) == [look, "GetSecretValue"]
         assert self.count(aws, lambda: stages(backend)) == [look]
-        assert self.count(aws, lambda: discard(backend, token())) == [look]
+        assert self.count(aws, lambda: discard(backend, fake.first)) == [look]
+        assert self.count(aws, lambda: discard(backend, token())) == [look, move]
         assert self.count(aws, lambda: discard(backend, key)) == [look, move]
         stage(backend, "x", key=key)
         assert self.count(aws, lambda: promote(backend, key, over=fake.first)) == [move, move]
@@ -386,6 +387,45 @@ class TestLostAnswers:
         aws.after("UpdateSecretVersionStage")
         promote(fake.backend, version, over=fake.first)
         assert stages(fake.backend) == (version, None, fake.first)
+
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_a_promotion_is_no_conflict_since_others_have_written_after_it(
+        self, aws: FakeSecretsManager, fake: Service, times: int
+    ) -> None:
+        """If one has, it shows that it was made; if two have, nobody can tell."""
+        version = stage(fake.backend, "second")
+
+        def others(_: object) -> None:
+            for _ in range(times):
+                aws.client().put_secret_value(SecretId=fake.id, SecretString="theirs")
+
+        aws.after("UpdateSecretVersionStage", others)
+        if times == 1:
+            promote(fake.backend, version, over=fake.first)
+        else:
+            with pytest.raises(BackendUnavailableError, match="may have been promoted"):
+                promote(fake.backend, version, over=fake.first)
+        assert text(fake.backend) == "theirs"
+
+    def test_a_promotion_that_was_only_throttled_before_is_a_conflict(
+        self, aws: FakeSecretsManager, fake: Service
+    ) -> None:
+        version = stage(fake.backend, "second")
+        aws.client().put_secret_value(SecretId=fake.id, SecretString="theirs")
+        aws.fail("UpdateSecretVersionStage", "ThrottlingException")
+        with pytest.raises(VersionConflictError):
+            promote(fake.backend, version, over=fake.first)
+
+    def test_what_is_left_of_a_promotion_is_no_rotation_when_others_have_written(
+        self, aws: FakeSecretsManager, fake: Service
+    ) -> None:
+        version = stage(fake.backend, "second")
+        fail_second(aws, "InternalServiceError")
+        promote(fake.backend, version, over=fake.first)
+        theirs = aws.client().put_secret_value(SecretId=fake.id, SecretString="theirs")["VersionId"]
+        assert stages(fake.backend) == (theirs, None, version)
+        following = stage(fake.backend, "third")
+        assert stages(fake.backend) == (theirs, following, version)
 
     def test_a_discarded_version_existed(self, aws: FakeSecretsManager, fake: Service) -> None:
         version = stage(fake.backend, "second")
@@ -436,6 +476,9 @@ class Mortal:
             raise Killed
         self._lives -= 1
         return self._asker.ask(*arguments, **more)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._asker, name)
 
 
 class TestCrashes:

@@ -40,7 +40,7 @@ class Model:
 
     @property
     def pending(self) -> str | None:
-        return None if self.label == self.current else self.label
+        return None if self.label in (self.current, self.previous) else self.label
 
     def make_current(self, version: str) -> None:
         if version != self.current:
@@ -116,7 +116,8 @@ class Machine(RuleBasedStateMachine):
     def discard(self, choice: int) -> None:
         model, version = self.model, self.version(choice)
         existed = self.backend.discard(DiscardRequest(name=self.name, version=version)).existed
-        assert existed == (version == model.pending)
+        # A label that was left on the previous version is no candidate, and may be taken off.
+        assert existed == (version == model.label and version != model.current)
         model.label = None if existed else model.label
 
     @rule(conditional=st.booleans())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from awswriting import NAME, asked, opened, read, write
 from fakeaws import FakeSecretsManager
 from strongroom.errors import InvalidValueError, ValueTooLargeError
 from strongroom.model import ABSENT, SecretValue, ValueType
+from strongroom_aws.values import utc
 
 LIMIT = 65_536
 EVERY_BYTE = bytes(range(256))
@@ -103,3 +105,10 @@ def test_a_value_over_the_limit_is_refused_before_any_request(
         write(opened(aws), content, expected)
     assert (caught.value.size, caught.value.limit, caught.value.name) == (LIMIT + 1, LIMIT, NAME)
     assert asked(aws) == []
+
+
+@pytest.mark.parametrize(("year", "offset"), [(1, 14), (9999, -12)])
+def test_a_date_that_has_no_year_in_utc_is_no_date(year: int, offset: int) -> None:
+    month, day, hour = (1, 1, 0) if year == 1 else (12, 31, 23)
+    when = datetime(year, month, day, hour, tzinfo=timezone(timedelta(hours=offset)))
+    assert utc(when) is None

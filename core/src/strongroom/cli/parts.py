@@ -15,8 +15,8 @@ from strongroom.config.load import Configuration, PluginTable, SinkTable
 from strongroom.contracts import FilePath, Health, HealthState
 from strongroom.discovery import Catalogue, Kind
 from strongroom.errors import StrongroomError
+from strongroom.opening import open_backend, open_sink
 from strongroom.resilience import GuardedBackend
-from strongroom.wiring import open_backend, open_sink
 
 
 class Part(Record):

@@ -20,8 +20,8 @@ from strongroom.config.load import DetectorTable, SinkTable, load
 from strongroom.contracts import TrailQuery
 from strongroom.discovery import Catalogue
 from strongroom.errors import ConfigurationError
+from strongroom.opening import open_detector, open_sink
 from strongroom.replay import Replay
-from strongroom.wiring import open_detector, open_sink
 
 COMMAND_LINE: Final = "the command line"
 

@@ -40,8 +40,8 @@ def _soonest_first(schedule: Schedule) -> tuple[bool, float, str]:
 
 
 def described(schedule: Schedule) -> dict[str, object]:
-    """Return a schedule as it is shown to programs, with its times in ISO 8601."""
-    times = {key: moment.isoformat() if moment else None for key, moment in _times(schedule).items()}
+    """Return a schedule as it is shown to programs, with its times in ISO 8601, in UTC."""
+    times = {key: moment.astimezone(UTC).isoformat() if moment else None for key, moment in _times(schedule).items()}
     return schedule.as_dict() | times
 
 
@@ -56,7 +56,7 @@ def row(schedule: Schedule, now: datetime) -> tuple[str, ...]:
         schedule: The schedule.
         now: What time it is, with its offset from UTC.
     """
-    times = [moment.isoformat(sep=" ", timespec="minutes") if moment else "-" for moment in _times(schedule).values()]
+    times = [_minutes(moment) if moment else "-" for moment in _times(schedule).values()]
     # The rule and who follows it are in the service's words: nothing in them may move the cursor or start a line.
     return (
         printable(schedule.name),
@@ -65,6 +65,10 @@ def row(schedule: Schedule, now: datetime) -> tuple[str, ...]:
         until(schedule, now),
         printable(schedule.by),
     )
+
+
+def _minutes(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(sep=" ", timespec="minutes")
 
 
 def until(schedule: Schedule, now: datetime) -> str:

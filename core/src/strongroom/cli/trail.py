@@ -15,7 +15,7 @@ from strongroom.contracts import Trail, TrailHead, TrailQuery, TrailReport
 from strongroom.discovery import Catalogue
 from strongroom.errors import AuditError, ConfigurationError, StrongroomError
 from strongroom.model import AuditEvent
-from strongroom.wiring import open_sink
+from strongroom.opening import open_sink
 
 Result = TypeVar("Result")
 

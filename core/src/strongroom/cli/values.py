@@ -235,7 +235,8 @@ def _duration(option: str, text: str) -> float:
     from strongroom.config.units import parse_seconds
 
     try:
-        return parse_seconds(text)
+        # Nought needs no unit.
+        return parse_seconds(0 if text == "0" else text)
     except ValueError as error:
         raise UsageError(f"{option} takes {error}, not {text!r}") from error
 

@@ -23,9 +23,9 @@ class Schedule(Record):
     """What rotates it, such as a function's name; never a credential."""
     enabled: bool = True
     last: datetime | None = None
-    """When it was rotated last."""
+    """When it was rotated last, with its offset from UTC."""
     next: datetime | None = None
-    """When it is to be rotated next, at the latest."""
+    """When it is to be rotated next, at the latest, with its offset from UTC."""
     window: float | None = None
     """How many seconds after the due time a rotation may begin, where the service has such a window."""
 

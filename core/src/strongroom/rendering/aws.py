@@ -177,11 +177,10 @@ def _key(writer: RuleWriter, target: AwsTarget) -> list[dict[str, Any]]:
     if granted is None or found is None:
         return []
     writing = writer.granted(Action.CREATE, Action.UPDATE) is not None
-    service: str | list[str] = f"secretsmanager.{found[1]}.amazonaws.com"
-    if found[1].startswith("cn-"):
-        # Some services are called one way there and some the other, and this name is nobody else's either way.
-        service = [service, f"{service}.cn"]
-    condition = {"StringEquals": {"kms:ViaService": service}}
+    service = f"secretsmanager.{found[1]}.amazonaws.com"
+    # In China some services are called one way and some the other, and this name is nobody else's either way.
+    services = [service, f"{service}.cn"] if found[1].startswith("cn-") else service
+    condition = {"StringEquals": {"kms:ViaService": services}}
     statement = {"Sid": "Key", "Effect": "Allow", "Action": ["kms:Decrypt", *["kms:GenerateDataKey"] * writing]}
     return [statement | {"Resource": [target.kms_key]} | when(granted.until, condition)]
 

@@ -29,6 +29,10 @@ _DESCRIBE: Final = "DescribeSecret"
 _DESCRIBING: Final = frozenset({Action.READ, Action.UPDATE, Action.ROTATE, Action.DELETE})
 """What begins with a look at what is known of a secret, its value excepted."""
 _REPLICATE: Final = "ReplicateSecretToRegions"
+_REPLICATING: Final = frozenset({Action.CREATE, Action.UPDATE})
+"""What makes copies: of a new secret, and of one that is brought back."""
+_END_REPLICATION: Final = "RemoveRegionsFromReplication"
+"""What removes the copies of a secret that is to be deleted."""
 _UPDATING: Final = frozenset({Action.CREATE, Action.ROTATE})
 """What takes a right that AWS cannot tell from that to update; to create does so only if there are tags."""
 _ELSEWHERE: Final = "AWS lists all secrets of an account and region or none"
@@ -94,10 +98,11 @@ class RuleWriter:
 
     def _allowing(self, actions: frozenset[Action], names: dict[str, str]) -> Iterator[_Part]:
         operations = [one for action in _OPERATIONS if action in actions for one in _OPERATIONS[action]]
+        operations += self._ending(actions)
         operations += [_DESCRIBE] if actions & _DESCRIBING else []
         yield "", operations, self._arns(names), {}
         copies = self._copies(names)
-        if Action.CREATE in actions and self._target.replicas:
+        if actions & _REPLICATING and self._target.replicas:
             key, regions = "secretsmanager:AddReplicaRegions", list(self._target.replicas)
             condition = {
                 "ForAllValues:StringEquals": {key: regions},
@@ -113,16 +118,26 @@ class RuleWriter:
     def _denying(self, rule: Rule, actions: frozenset[Action], names: dict[str, str]) -> Iterator[_Part]:
         self._lose_synonyms(rule, actions)
         operations = [one for action in _OPERATIONS if action in actions for one in _OPERATIONS[action]]
-        operations += [_REPLICATE] if Action.CREATE in actions and self._target.replicas else []
-        described = names.items() if actions & _DESCRIBING else ()
-        blind = {text: said for text, said in described if self._blinds(rule, text)}
-        alike = len(blind) == len(names)
-        yield "", operations + [_DESCRIBE] * alike, self._arns(names), {}
-        if blind and not alike:
-            yield "Metadata", [_DESCRIBE], self._arns(blind), {}
+        operations += self._ending(actions)
+        apart: list[_Part] = []
+        for operation, giving, part, told in (
+            (_REPLICATE, _REPLICATING if self._target.replicas else frozenset(), "Replication", "the right to copy it"),
+            (_DESCRIBE, _DESCRIBING, "Metadata", "a look at what is known of a secret"),
+        ):
+            concerned = names.items() if actions & giving else ()
+            blind = {text: said for text, said in concerned if self._blinds(rule, text, giving, told)}
+            if len(blind) == len(names):
+                operations.append(operation)
+            elif blind:
+                apart.append((part, [operation], self._arns(blind), {}))
+        yield "", operations, self._arns(names), {}
+        yield from apart
         copies = self._copies(names)
         if Action.READ in actions and copies:
             yield "Copies", [*_OPERATIONS[Action.READ], _DESCRIBE], copies, {}
+
+    def _ending(self, actions: frozenset[Action]) -> list[str]:
+        return [_END_REPLICATION] if Action.DELETE in actions and self._target.replicas else []
 
     def _lose_synonyms(self, rule: Rule, actions: frozenset[Action]) -> None:
         """Tell where a denial is of a secret that has another name, too: AWS knows the secret only."""
@@ -173,15 +188,15 @@ class RuleWriter:
         """Tell whether an action may be allowed on some of a denying rule's names."""
         return any(action in self._possible(name) and not self._gone(action, name, rule) for name in rule.names)
 
-    def _blinds(self, rule: Rule, name: str) -> bool:
-        """Tell whether a rule that denies has to deny the look at what is known of a secret, too."""
-        left = {action for action in self._possible(name) & _DESCRIBING if not self._gone(action, name, rule)}
+    def _blinds(self, rule: Rule, name: str, giving: frozenset[Action], told: str) -> bool:
+        """Tell whether a rule that denies has to deny what several actions give, too, such as the look at a secret."""
+        left = {action for action in self._possible(name) & giving if not self._gone(action, name, rule)}
         if any(self._certain(action, name, rule) and not self._doubtful(action, name) for action in left):
             return False
         if left:
             rights = " or ".join(sorted(action.value for action in left))
-            reason = f"to {rights} takes a look at what is known of a secret, and only some names of {name} allow it"
-            self._lose([rule], reason, f"that look is denied for all of {name}")
+            reason = f"to {rights} takes {told}, and only some names of {name} allow it"
+            self._lose([rule], reason, f"that {told.split()[1]} is denied for all of {name}")
         return True
 
     def _possible(self, name: str) -> set[Action]:

@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 from strongroom.errors import BackendUnavailableError, StrongroomError
 from strongroom.pacing import Bucket, delay
 from strongroom.telemetry import count_resend, note_exchange
+from strongroom_aws.answers import is_sound
 from strongroom_aws.calls import KINDS, Call, Counts
 from strongroom_aws.clients import Clients
-from strongroom_aws.faults import understood
+from strongroom_aws.dripping import unless
+from strongroom_aws.faults import understood, without_frames
 from strongroom_aws.outcomes import Outcome, outcome_of, refused
 from strongroom_aws.place import Place
 from strongroom_aws.quiet import quietly
@@ -30,6 +32,8 @@ _METHODS: Final = {
     "ListSecretVersionIds": "list_secret_version_ids",
     "ListSecrets": "list_secrets",
     "PutSecretValue": "put_secret_value",
+    "RemoveRegionsFromReplication": "remove_regions_from_replication",
+    "ReplicateSecretToRegions": "replicate_secret_to_regions",
     "RestoreSecret": "restore_secret",
     "RotateSecret": "rotate_secret",
     "TagResource": "tag_resource",
@@ -205,7 +209,7 @@ class Asker:
 
     def _exchange(self, call: Call) -> Reply | Refusal | Fault | StrongroomError:
         try:
-            with quietly():
+            with quietly(), unless(lambda: self.clock() > call.end):
                 call.client = self.clients.get(call.region)
                 self.counts.add(requests=1)
                 data = getattr(call.client, _METHODS[call.operation])(**call.parameters)
@@ -213,11 +217,16 @@ class Asker:
         except Exception as error:  # noqa: BLE001  # see above
             outcome = understood(error, call.operation, call.what)
             if isinstance(outcome, Refusal):
-                outcome = outcome.replace(resends=call.resends, region=call.region)
+                outcome = outcome.replace(resends=call.resends, unsure=call.unsure, region=call.region)
             return outcome
-        if call.expects and call.expects not in data:
-            return Fault(code="unavailable", what="gave an answer without what was asked for")
+        # As little is kept of what comes through others: Ctrl-C, say, whose frames below hold the same.
+        except BaseException as error:  # noqa: BLE001  # it is let go of, not caught
+            call.parameters = {}
+            raise without_frames(error)  # noqa: B904  # it is the same error
         request_id = data.pop("ResponseMetadata", {}).get("RequestId")
+        shape = call.client.meta.service_model.operation_model(call.operation).output_shape
+        if not is_sound(data, shape, call.expects):
+            return Fault(code="unavailable", what="gave an answer without what was asked for")
         return Reply(data, request_id, resends=call.resends, region=call.region)
 
     def _fits(self, call: Call, wait: float) -> bool:

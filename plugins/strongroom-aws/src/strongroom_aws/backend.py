@@ -58,6 +58,7 @@ from strongroom_aws.notes import Notes
 from strongroom_aws.place import address, owner, resolve
 from strongroom_aws.reading import Reading
 from strongroom_aws.removal import Removal
+from strongroom_aws.replication import Replication
 from strongroom_aws.service import ServiceRotations
 from strongroom_aws.settings import BATCH_SIZE, MAX_VALUE_BYTES, AwsSettings
 from strongroom_aws.stages import Stages
@@ -85,8 +86,9 @@ class AwsBackend(Backend, Recoverable, Staging, ServiceRotation, Describing):
         self._changes = OwnChanges()
         self._failover = Failover(asker, Reading(asker, names), self._changes)
         self._examination = Examination(asker, self._failover.outage, owner(settings))
-        self._writing = Writing(asker, names, settings)
-        self._removal = Removal(asker, names, settings.recovery_window)
+        replication = Replication(asker, names, settings.replicate)
+        self._writing = Writing(asker, names, settings, replication)
+        self._removal = Removal(asker, names, replication, settings.recovery_window)
         self._listing = Listing(asker, names)
         self._history = History(asker, names)
         self._notes = Notes(asker, names)
@@ -112,8 +114,8 @@ class AwsBackend(Backend, Recoverable, Staging, ServiceRotation, Describing):
 
     def write(self, request: WriteRequest) -> WriteResult:
         """Create or update a secret; see ``Backend.write``."""
-        result = self._writing.write(request)
-        self._changes.wrote(request.name, result.version)
+        began, result = self._changes.begin(), self._writing.write(request)
+        self._changes.wrote(request.name, result.version, began)
         return result
 
     def delete(self, request: DeleteRequest) -> DeleteResult:
@@ -124,8 +126,8 @@ class AwsBackend(Backend, Recoverable, Staging, ServiceRotation, Describing):
 
     def undelete(self, request: UndeleteRequest) -> UndeleteResult:
         """Bring a secret back; see ``Recoverable.undelete``."""
-        result = self._removal.undelete(request)
-        self._changes.wrote(request.name, result.version)
+        began, result = self._changes.begin(), self._removal.undelete(request)
+        self._changes.wrote(request.name, result.version, began)
         return result
 
     def destroy(self, request: DestroyRequest) -> DestroyResult:
@@ -160,8 +162,8 @@ class AwsBackend(Backend, Recoverable, Staging, ServiceRotation, Describing):
 
     def promote(self, request: PromoteRequest) -> PromoteResult:
         """Make a version the current one; see ``Staging.promote``."""
-        result = self._stages.promote(request)
-        self._changes.wrote(request.name, request.version)
+        began, result = self._changes.begin(), self._stages.promote(request)
+        self._changes.wrote(request.name, request.version, began)
         return result
 
     def discard(self, request: DiscardRequest) -> DiscardResult:
@@ -178,9 +180,9 @@ class AwsBackend(Backend, Recoverable, Staging, ServiceRotation, Describing):
 
     def rotation_status(self, request: RotationStatusRequest) -> RotationStatusResult:
         """Say how far a rotation has come; see ``ServiceRotation.rotation_status``."""
-        result = self._rotations.rotation_status(request)
+        began, result = self._changes.begin(), self._rotations.rotation_status(request)
         if result.done and result.current is not None:
-            self._changes.wrote(request.name, result.current)
+            self._changes.wrote(request.name, result.current, began)
         return result
 
     def schedules(self, request: SchedulesRequest) -> SchedulesResult:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -16,7 +18,7 @@ DRIFT: Final = timedelta(minutes=5)
 
 
 class _Change:
-    """A name's last change: the version that it has since, or none after a deletion; and when that was."""
+    """A name's last change: the version that it has since, or none if it is deleted or nobody knows; and when."""
 
     __slots__ = ("at", "version")
 
@@ -26,7 +28,7 @@ class _Change:
 
 
 class OwnChanges:
-    """Remembers the last change of each name. Threads may share it: each step is atomic, and there is no lock.
+    """Remembers the last change of each name. Threads may share it.
 
     Args:
         now: The wall clock, in UTC.
@@ -35,18 +37,35 @@ class OwnChanges:
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
         self._changes: dict[SecretName, _Change] = {}
+        self.after_fork()
 
-    def wrote(self, name: SecretName, version: str) -> None:
-        """Note that a version has become the current one."""
-        self._note(name, _Change(version, self._now()))
+    def after_fork(self) -> None:
+        """Use a lock of its own in a forked child; what is known of changes stays."""
+        # A signal's handler may write while its own thread is in here.
+        self._lock = threading.RLock()
+
+    def begin(self) -> datetime:
+        """Return when a change begins, for :meth:`wrote`."""
+        return self._now()
+
+    def wrote(self, name: SecretName, version: str, began: datetime | None = None) -> None:
+        """Note that a version has become the current one.
+
+        Args:
+            name: The secret's name.
+            version: The version.
+            began: From :meth:`begin`. What another thread has changed since may have come before or after: then no
+                replica is believed to have the later one of the two.
+        """
+        with self._lock:
+            other = self._changes.get(name)
+            is_last = other is None or began is None or other.at < began
+            self._note(name, _Change(version if is_last else None, self._now()))
 
     def deleted(self, name: SecretName) -> None:
         """Note that a secret was deleted."""
-        self._note(name, _Change(None, self._now()))
-
-    def forget(self, name: SecretName) -> None:
-        """Note that something has become of a secret of which there is no more to know."""
-        self._changes.pop(name, None)
+        with self._lock:
+            self._note(name, _Change(None, self._now()))
 
     def allow(self, request: ReadRequest, result: ReadResult) -> bool:
         """Tell whether an answer is no older than what this process has changed itself.
@@ -68,4 +87,4 @@ class OwnChanges:
         self._changes.pop(name, None)
         self._changes[name] = change
         while len(self._changes) > MOST:
-            self._changes.pop(next(iter(self._changes.copy())), None)
+            del self._changes[next(iter(self._changes))]

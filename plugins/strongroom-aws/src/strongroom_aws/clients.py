@@ -7,7 +7,11 @@ import threading
 
 from typing import Any
 
+from botocore.exceptions import NoCredentialsError
+
 from strongroom.errors import ClosedError
+from strongroom_aws.dripping import close
+from strongroom_aws.failures import Failures
 from strongroom_aws.identity import strange_account, wrong_account
 from strongroom_aws.place import Place
 from strongroom_aws.quiet import hush, quietly
@@ -31,16 +35,18 @@ class Clients:
         self._place = place
         self._inherited: list[Any] = []
         self.made = 0
+        self._closed = False
         self._begin()
 
     def _begin(self) -> None:
-        self._pid = os.getpid()
         # botocore's sessions are not made for several threads. Reentrant, since a signal's handler may read.
         self._lock = threading.RLock()
         self._session: Any = None
         self._clients: dict[str, Any] = {}
         self._strange: str | None = None
-        self._closed = False
+        self._failures = Failures()
+        # Last: whoever sees it sees the rest as well.
+        self._pid = os.getpid()
 
     def get(self, region: str) -> Any:
         """Return the client for a region.
@@ -50,6 +56,7 @@ class Clients:
             ConfigurationError: The credentials are of another account than the settings say.
             botocore.exceptions.BotoCoreError: There can be none.
             botocore.exceptions.ClientError: STS does not say whose credentials they are.
+            Shared: The same, and another thread has met it while this one waited.
         """
         if os.getpid() != self._pid:
             self.after_fork()
@@ -57,13 +64,15 @@ class Clients:
         return client if client is not None else self._make(region)
 
     def _make(self, region: str) -> Any:
+        before = self._failures.count
         with self._lock:
             if self._closed:
                 raise ClosedError("the backend was closed")
             client = self._clients.get(region)
             if client is None:
+                self._failures.meet(before)
                 hush()
-                with quietly():
+                with quietly(), self._failures.noted():
                     client = new_client(self._known_session(), self._settings, self._place, region)
                 hush()
                 self.made += 1
@@ -76,6 +85,9 @@ class Clients:
             raise wrong_account(self._strange, self._settings)
         if self._session is None:
             session = new_session(self._settings, self._place)
+            if session.get_credentials() is None:
+                # A client without any would never look for them again.
+                raise NoCredentialsError
             self._strange = strange_account(session, self._settings)
             if self._strange is not None:
                 raise wrong_account(self._strange, self._settings)
@@ -107,4 +119,4 @@ class Clients:
             self._session = None
         if os.getpid() == self._pid:
             for client in clients.values():
-                client.close()
+                close(client)

@@ -107,9 +107,10 @@ class Failover:
     def after_fork(self) -> None:
         """Use locks of its own in a forked child."""
         self.outage.after_fork()
+        self._changes.after_fork()
 
-    def _ask_usual(self, ask: Callable[[], _Result]) -> _Result:
-        """Ask the usual region, and note whether it has an outage."""
+    def _ask_usual(self, ask: Callable[[], _Result], is_outage: Callable[[_Result], bool] = lambda _: False) -> _Result:
+        """Ask the usual region, and note whether it has an outage, be it that an answer says so."""
         try:
             result = ask()
         except PacedError:
@@ -125,7 +126,10 @@ class Failover:
         except BaseException:
             self.outage.unknown()
             raise
-        self.outage.ended()
+        if is_outage(result):
+            self._failed()
+        else:
+            self.outage.ended()
         return result
 
     def _failed(self) -> None:
@@ -187,14 +191,12 @@ class Failover:
         if not request.names:
             return
         try:
-            result = self._ask_usual(lambda: self._reading.read_many_in(None, request, end=end))
+            result = self._ask_usual(lambda: self._reading.read_many_in(None, request, end=end), _is_without_answer)
         except StrongroomError as error:
             if not found and not _is_outage(error):
                 raise
             errors |= {name: error.again() for name in request.names}
             return
-        if not result.found and _outages(result.errors):
-            self._failed()
         found |= result.found
         errors |= result.errors
 
@@ -215,6 +217,11 @@ class Failover:
 
 def _is_outage(error: StrongroomError) -> bool:
     return isinstance(error, BackendUnavailableError) and not isinstance(error, PacedError)
+
+
+def _is_without_answer(result: ReadManyResult) -> bool:
+    """Tell whether an outage is all that has come of a batch, but for names that were never sent."""
+    return not result.found and bool(_outages(result.errors))
 
 
 def _outages(errors: dict[SecretName, StrongroomError]) -> list[SecretName]:

@@ -17,6 +17,18 @@ from strongroom_aws.outcomes import Outcome, outcome_of, unusable, without_crede
 from strongroom_aws.replies import Fault, Refusal
 
 
+class Shared(Exception):  # noqa: N818  # what has failed is told by the outcome
+    """What another thread has met while this one waited for the same.
+
+    Attributes:
+        outcome: What it means.
+    """
+
+    def __init__(self, outcome: Refusal | Fault | StrongroomError) -> None:
+        super().__init__("another thread has met it")
+        self.outcome = outcome
+
+
 def _named(*names: str) -> tuple[type[Exception], ...]:
     """Return the exceptions of these names that this version of botocore has."""
     return tuple(getattr(exceptions, name) for name in names if hasattr(exceptions, name))
@@ -79,6 +91,8 @@ def understood(error: Exception, operation: str, what: str) -> Refusal | Fault |
         operation: The operation that was asked for, such as ``GetSecretValue``.
         what: What was tried, such as ``reading app/key``.
     """
+    if isinstance(error, Shared):
+        return error.outcome.again() if isinstance(error.outcome, StrongroomError) else error.outcome
     if isinstance(error, exceptions.ClientError):
         return _answered(error, operation)
     # What has gone wrong before anything was sent is in an exception that looks like a broken connection.
@@ -87,27 +101,38 @@ def understood(error: Exception, operation: str, what: str) -> Refusal | Fault |
         error = inner
     if isinstance(error, StrongroomError):
         return error.with_traceback(None)
+    if _is_from_parser(error):
+        return Fault(code="unavailable", what="gave an answer that is none of the service's")
     if isinstance(error, _NO_CREDENTIALS):
         return without_credentials(what)
+    silent = _unheard(error)
+    if silent is not None:
+        return _unanswered(silent, what)
     if isinstance(error, _LOGGED_OUT) or type(error) is RuntimeError:
-        # The one RuntimeError of botocore's own: credentials that have run out already when they are got.
+        # The one RuntimeError of botocore's own outside its parser: credentials that have run out when they are got.
         return AuthenticationError(
             f"the AWS credentials for {what} could not be had ({type(error).__name__})",
             hint="log in again, or see whether what gives them out answers; `aws sts get-caller-identity` tells",
         )
     if isinstance(error, _MISCONFIGURED):
         return unusable(f"{error}")  # these speak of profiles, regions and files
-    if _is_from_parser(error):
-        return Fault(code="unavailable", what="gave an answer that is none of the service's")
     if isinstance(error, ValueError):
         # What such an error says may be the header of a request, with the key in it.
-        return unusable("an endpoint's URL, a key or a token has something in it that cannot be sent")
+        return unusable(
+            "the URL of an endpoint or of what gives out credentials, a key or a token cannot be used as it is"
+        )
     if isinstance(error, _UNREADABLE):
         return AuthenticationError(
             f"the AWS credentials for {what} need {error.filename}, which cannot be read ({type(error).__name__})",
             hint="see whether the file is there, and who may read it",
         )
     return _unanswered(error, what)
+
+
+def without_frames(error: BaseException) -> BaseException:
+    """Return an exception that has let go of the frames it came through, and of those it was raised in the midst of."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _answered(error: exceptions.ClientError, operation: str) -> Refusal | Fault:
@@ -132,6 +157,18 @@ def _answered(error: exceptions.ClientError, operation: str) -> Refusal | Fault:
         throttled=throttled and service == "secretsmanager",
         wait=retry_after(meta.get("HTTPHeaders", {}).get("retry-after")),
     )
+
+
+def _unheard(error: Exception) -> Exception | None:
+    """Return why what gives credentials to a container did not answer; ``None`` if that is not what has happened.
+
+    botocore tells it in words only. But what it met stands behind what it raises.
+    """
+    asked = error.__context__ if isinstance(error, exceptions.CredentialRetrievalError) else None
+    met = asked.__context__ if isinstance(asked, exceptions.MetadataRetrievalError) else None
+    if isinstance(met, Exception) and isinstance(met, (*_TOO_LATE, *_REFUSED, *_BROKEN)):
+        return met
+    return None
 
 
 def _unanswered(error: Exception, what: str) -> Fault | StrongroomError:

@@ -50,10 +50,10 @@ class History:
         parameters = {"SecretId": self._names.id_of(name), "IncludeDeprecated": True, "MaxResults": PAGE_SIZE}
         entries: list[dict[str, Any]] = []
         request_id: str | None = None
-        for answer in pages(self._asker, "ListSecretVersionIds", parameters, what=what, expects="ARN"):
+        for answer in pages(self._asker, "ListSecretVersionIds", parameters, what=what, expects="Versions"):
             if isinstance(answer, Refusal):
                 raise missing(name) if outcome_of(answer) is Outcome.NOT_FOUND else refused(answer, what, name=name)
-            entries += answer.data.get("Versions", ())
+            entries += answer.data["Versions"]
             request_id = answer.request_id
         kept = {entry["VersionId"]: entry for entry in entries if not _is_waiting(entry)}
         return VersionsResult(

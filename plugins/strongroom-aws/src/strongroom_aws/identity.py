@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from botocore.session import Session
 
 from strongroom.errors import ConfigurationError
@@ -24,12 +26,41 @@ def strange_account(session: Session, settings: AwsSettings) -> str | None:
     """
     if settings.account is None or settings.role_arn is not None:
         return None
-    client = session.create_client("sts")
+    account = _account(session)
+    return None if account == settings.account else account
+
+
+def check_renewed(session: Session, settings: AwsSettings, found: Any) -> None:
+    """Look whose credentials are that a session has got in place of its first ones, before they are used.
+
+    Args:
+        session: The session.
+        settings: The backend's settings.
+        found: The credentials.
+
+    Raises:
+        ConfigurationError: They are of another account than the settings say.
+        botocore.exceptions.BotoCoreError: STS does not answer.
+        botocore.exceptions.ClientError: STS refuses.
+    """
+    if settings.account is None:
+        return
+    account = _account(
+        session,
+        aws_access_key_id=found.access_key,
+        aws_secret_access_key=found.secret_key,
+        aws_session_token=found.token,
+    )
+    if account != settings.account:
+        raise wrong_account(account, settings)
+
+
+def _account(session: Session, **keys: Any) -> str:
+    client = session.create_client("sts", **keys)
     try:
-        account = str(client.get_caller_identity()["Account"])
+        return str(client.get_caller_identity()["Account"])
     finally:
         client.close()
-    return None if account == settings.account else account
 
 
 def wrong_account(account: str, settings: AwsSettings) -> ConfigurationError:

@@ -72,7 +72,8 @@ class Overwriting:
         seen = look(self._asker, self._names, draft.name, what=draft.what)
         if isinstance(seen, Refusal) and outcome_of(seen) is not Outcome.NOT_FOUND:
             raise refused(seen, draft.what, name=draft.name)
-        if current_of(seen) != expected:
+        # What has no current version has none that could be expected, whatever a caller calls that.
+        if isinstance(seen, Refusal) or seen.deleted is not None or seen.current != expected:
             raise conflict(draft.name, expected, seen)
         return self.over(draft, expected, expected=expected)
 
@@ -100,15 +101,21 @@ class Overwriting:
             expects="ARN",
         )
         if isinstance(answer, Refusal):
-            raise self._not_kept(answer, draft, expected)
-        outcome = self._promoted(draft, current, expected)
+            return self._not_kept(answer, draft, current, expected)
+        outcome: WriteResult | StrongroomError
+        if CURRENT in answer.data.get("VersionStages", ()):
+            outcome = draft.result(answer.request_id)  # the first value that a secret gets is current at once
+        else:
+            outcome = self._promoted(draft, current, expected, in_doubt=current is None and answer.resends > 0)
         self._tidy(draft)
         if isinstance(outcome, StrongroomError):
             raise outcome
         return outcome
 
-    def _promoted(self, draft: Draft, current: str | None, expected: str) -> WriteResult | StrongroomError:
-        """Make the new version the current one."""
+    def _promoted(
+        self, draft: Draft, current: str | None, expected: str, *, in_doubt: bool
+    ) -> WriteResult | StrongroomError:
+        """Make the new version the current one; if in doubt, it may have been that before."""
         where = {} if current is None else {"RemoveFromVersionId": current}
         answer = self._stage(draft, CURRENT, {"MoveToVersionId": draft.token, **where})
         if isinstance(answer, Reply):
@@ -119,25 +126,30 @@ class Overwriting:
         if isinstance(seen, Refusal):
             if outcome_of(seen) is not Outcome.NOT_FOUND:
                 return refused(seen, draft.what, name=draft.name)
-            return _unsure(draft) if answer.resends else conflict(draft.name, expected, seen)
+            return unsure(draft) if in_doubt or answer.unsure else conflict(draft.name, expected, seen)
         if draft.token in (seen.current, seen.previous):
             # It worked when it was sent before, and that answer was lost.
             return draft.result(seen.request_id)
-        # If AWSCURRENT went elsewhere from where it was, it has not been with us in between.
-        if answer.resends and (current is None or seen.previous != current):
-            return _unsure(draft)
-        return conflict(draft.name, expected, seen)
+        # Even if AWSCURRENT went elsewhere from where it was: it may have been with us, and taken back, in between.
+        return unsure(draft) if in_doubt or answer.unsure else conflict(draft.name, expected, seen)
 
-    def _not_kept(self, refusal: Refusal, draft: Draft, expected: str) -> StrongroomError:
-        """Return the error for a value that the service has not taken; nothing has changed."""
+    def _not_kept(self, refusal: Refusal, draft: Draft, current: str | None, expected: str) -> WriteResult:
+        """Raise the error for a value that the service has not taken, or find that it has, which is current then.
+
+        Only the first value of a secret is current as soon as it comes.
+        """
         outcome = outcome_of(refusal)
         if outcome not in _LEFT:
-            return refused(refusal, draft.what, name=draft.name)
+            raise refused(refusal, draft.what, name=draft.name)
         seen = look(self._asker, self._names, draft.name, what=draft.what)
+        if isinstance(seen, Seen) and draft.token in (seen.current, seen.previous):
+            return draft.result(seen.request_id)
+        if current is None and refusal.unsure:
+            raise unsure(draft)
         gone = isinstance(seen, Refusal) and outcome_of(seen) is Outcome.NOT_FOUND
         if gone or (isinstance(seen, Seen) and (seen.deleted is not None or outcome is Outcome.NOT_FOUND)):
-            return conflict(draft.name, expected, seen)
-        return explained(refusal, seen, draft.name, what=draft.what)
+            raise conflict(draft.name, expected, seen)
+        raise explained(refusal, seen, draft.name, what=draft.what)
 
     def _tidy(self, draft: Draft) -> None:
         """Take our own label off the new version, where nothing else has; what was written holds without that."""
@@ -181,7 +193,8 @@ def conflict(name: SecretName, expected: str, seen: Seen | Refusal | None) -> Ve
     )
 
 
-def _unsure(draft: Draft) -> BackendUnavailableError:
+def unsure(draft: Draft) -> BackendUnavailableError:
+    """Return the error for a write of which nobody can tell whether it was made."""
     return BackendUnavailableError(
         f"an answer to {draft.what} was lost, and others have written since: what was to be changed may have been"
         " changed",

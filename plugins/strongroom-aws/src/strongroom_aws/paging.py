@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from strongroom.errors import BackendError
 from strongroom_aws.asking import Asker
 from strongroom_aws.replies import Refusal, Reply
+
+MOST: Final = 50_000
+"""How many pages are followed: with 500,000 secrets in an account and 100 on a page, ten times what can be there."""
 
 
 def pages(
@@ -35,7 +38,8 @@ def pages(
         end: When it is too late, on the asker's clock.
 
     Raises:
-        BackendError: A page says that a page follows which has come already: it would never end.
+        BackendError: A page says that a page follows which has come already, or there are more than an account can
+            fill: it would never end.
         StrongroomError: What ``Asker.ask`` raises.
     """
     token: str | None = None
@@ -48,9 +52,10 @@ def pages(
         del answer  # it may hold values, and this frame is in the traceback of whatever the next request raises
         if not token:
             return
-        if token in seen:
+        if token in seen or len(seen) >= MOST:
+            often = "the same page twice" if token in seen else f"more than {MOST} pages"
             raise BackendError(
-                f"AWS Secrets Manager gave the same page twice for {what}",
+                f"AWS Secrets Manager gave {often} for {what}",
                 hint="see whether something between us and the service answers for it",
             )
         seen.add(token)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from strongroom.contracts import Record
 from strongroom.errors import ConfigurationError
+from strongroom_aws.rules import is_region, is_url
 from strongroom_aws.settings import AwsSettings
 
 _REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -31,6 +32,8 @@ class Place(Record):
     is_local: bool | None
     """Whether what is asked is on this machine, where no machine's own role is to be looked for; ``None`` if neither
     the settings nor a variable names an endpoint."""
+    named_by: str | None = None
+    """What names an endpoint, that of STS included, such as ``AWS_ENDPOINT_URL``; ``None`` if nothing does."""
     replicas: tuple[str, ...] = ()
 
     def endpoint_of(self, settings: AwsSettings, region: str) -> str | None:
@@ -60,9 +63,17 @@ def resolve(
         ConfigurationError: Nothing says which region, or what is said contradicts itself.
     """
     region, said_by = _region(settings, environment, profile_region)
+    if not is_region(region):
+        raise ConfigurationError(
+            f"{region!r}, from {said_by}, is no AWS region", hint="name one such as eu-central-1, in lower case"
+        )
     variable = _first(environment, _ENDPOINT_VARIABLES)
     endpoint = settings.endpoint or (environment[variable] if variable else None)
-    check_kind(settings, variable)
+    sts_variable = _first(environment, _STS_VARIABLES) if settings.sts_endpoint is None else None
+    for name in (None if settings.endpoint else variable, sts_variable):
+        if name is not None:
+            check_url(environment[name], name)
+    check_kind(settings, variable or sts_variable)
     replicas = settings.replicate if settings.replicas is None else settings.replicas
     if region in (*replicas, *settings.replicate):
         raise ConfigurationError(
@@ -75,6 +86,7 @@ def resolve(
         endpoint=settings.endpoint,
         sts_endpoint=_sts_endpoint(settings, environment),
         is_local=is_loopback(endpoint) if endpoint is not None else None,
+        named_by=_named_by(settings, variable or sts_variable),
         replicas=replicas,
     )
 
@@ -96,6 +108,25 @@ def _region(
         hint="set `region` under the backend's table, or AWS_REGION, AWS_DEFAULT_REGION, or the profile's;"
         " an emulator needs one, too",
     )
+
+
+def _named_by(settings: AwsSettings, variable: str | None) -> str | None:
+    if settings.endpoint is not None:
+        return "`endpoint`"
+    return "`replica_endpoints`" if settings.replica_endpoints else variable
+
+
+def check_url(url: str, origin: str) -> None:
+    """Look whether an endpoint is a URL that can be asked. It may have a password in it, so none is shown.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if not is_url(url):
+        raise ConfigurationError(
+            f"the endpoint that {origin} names is no URL with http:// or https://, a host and no user",
+            hint="write it as in https://vpce.example.com, or http://127.0.0.1:4566",
+        )
 
 
 def _first(environment: Mapping[str, str], variables: tuple[str, ...]) -> str | None:
@@ -121,6 +152,25 @@ def check_kind(settings: AwsSettings, origin: str | None) -> None:
                 f"`{kind}` is set, and {origin} names an endpoint, which would be used instead",
                 hint=f"name none there, or leave `{kind}` out and name one of that kind",
             )
+
+
+def check_kinds(kinds: set[str], origin: str | None) -> None:
+    """Look whether kinds of endpoint that variables or the profile demand would silently not be used.
+
+    Args:
+        kinds: The settings that would say so: ``fips``, ``dual_stack``.
+        origin: What names an endpoint; ``None`` if nothing does.
+
+    Raises:
+        ConfigurationError: It is so.
+    """
+    for kind in sorted(kinds) if origin is not None else ():
+        variable = {"fips": "AWS_USE_FIPS_ENDPOINT", "dual_stack": "AWS_USE_DUALSTACK_ENDPOINT"}[kind]
+        raise ConfigurationError(
+            f"{variable}, or the profile, asks for an endpoint of its kind, and {origin} names one that would be used"
+            " instead",
+            hint=f"set `{kind} = false` if that one is right, or name none",
+        )
 
 
 def _sts_endpoint(settings: AwsSettings, environment: Mapping[str, str]) -> str | None:

@@ -22,6 +22,10 @@ def strongroom_backends() -> Iterator[BackendSpec]:
             "AWS_ACCESS_KEY_ID",
             "AWS_SECRET_ACCESS_KEY",
             "AWS_SESSION_TOKEN",
+            # What older tools call that, and botocore still takes.
+            "AWS_SECURITY_TOKEN",
+            # Who knows this path gets the keys of the task.
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
             "AWS_CONTAINER_AUTHORIZATION_TOKEN",
         ),
     )

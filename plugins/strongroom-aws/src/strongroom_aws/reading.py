@@ -8,11 +8,11 @@ import logging
 from typing import Any, Final
 
 from strongroom.contracts import ReadManyRequest, ReadManyResult, ReadRequest, ReadResult
-from strongroom.errors import AuthenticationError, StrongroomError
+from strongroom.errors import AuthenticationError, BackendUnavailableError, StrongroomError
 from strongroom.model import SecretName
 from strongroom_aws.asking import Asker
 from strongroom_aws.batches import Asked, Batch, Way
-from strongroom_aws.names import Names
+from strongroom_aws.names import Names, name_within
 from strongroom_aws.outcomes import Outcome, missing, outcome_of, refused, scheduled
 from strongroom_aws.replies import Refusal
 from strongroom_aws.seen import CURRENT, look
@@ -59,16 +59,22 @@ class Reading:
         if version is not None and len(version) not in _VERSION_LENGTHS:
             raise missing(name, version)  # botocore would not even send it
         which: dict[str, Any] = {"VersionStage": CURRENT} if version is None else {"VersionId": version}
+        sent_as, what = self._names.id_of(name, region), f"reading {name}"
         answer = self._asker.ask(
             "GetSecretValue",
-            {"SecretId": self._names.id_of(name, region), **which},
-            what=f"reading {name}",
+            {"SecretId": sent_as, **which},
+            what=what,
             expects="VersionId",
             region=region,
             end=end,
         )
         if isinstance(answer, Refusal):
             raise self._refused(answer, name, version, region, end)
+        if not _is_of(answer.data, sent_as, version):
+            del answer  # it holds a value, and another secret's
+            raise BackendUnavailableError(
+                f"AWS Secrets Manager gave an answer that is not the one for {what}", code="unavailable", name=name
+            )
         return received(answer.data, name, answer.request_id, place=region)
 
     def read_many(self, request: ReadManyRequest) -> ReadManyResult:
@@ -148,3 +154,9 @@ class Reading:
             if not isinstance(seen, Refusal) and seen.deleted is not None:
                 return scheduled(name, seen.deleted.isoformat())
         return refused(refusal, what, name=name)
+
+
+def _is_of(data: dict[str, Any], id: str, version: str | None) -> bool:
+    """Tell whether an answer is for what was asked, as far as it says: whatever stands between may mix them up."""
+    right = data.get("Name", id) in (id, name_within(id)) or data.get("ARN") == id
+    return right and version in (None, data["VersionId"])

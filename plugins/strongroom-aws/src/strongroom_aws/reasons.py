@@ -37,11 +37,17 @@ def explained(refusal: Refusal, seen: Seen | Refusal, name: SecretName, *, what:
 
 def replicated(name: SecretName, seen: Seen) -> UnsupportedOperationError | None:
     """Return the error for the removal of a secret that has replicas; ``None`` if it has none."""
-    regions = [str(replica.get("Region")) for replica in seen.data.get("ReplicationStatus") or ()]
+    regions = regions_of(seen)
     if not regions:
         return None
     return UnsupportedOperationError(
         f"AWS removes no secret that has replicas, and {name} has some in {', '.join(regions)}",
         name=name,
-        hint="end its replication first, with `aws secretsmanager remove-regions-from-replication`",
+        hint="end its replication first, with `aws secretsmanager remove-regions-from-replication`, or name all these"
+        " regions under `replicate`",
     )
+
+
+def regions_of(seen: Seen) -> list[str]:
+    """Return the regions in which a secret has replicas, or is to have some."""
+    return [str(replica.get("Region")) for replica in seen.data.get("ReplicationStatus") or ()]

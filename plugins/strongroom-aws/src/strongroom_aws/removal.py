@@ -20,7 +20,9 @@ from strongroom.model import SecretName
 from strongroom_aws.asking import Asker
 from strongroom_aws.names import Names
 from strongroom_aws.outcomes import Outcome, missing, outcome_of, refused
+from strongroom_aws.patience import Patience
 from strongroom_aws.reasons import explained, replicated
+from strongroom_aws.replication import Replication
 from strongroom_aws.replies import Refusal, Reply
 from strongroom_aws.seen import Seen, look
 from strongroom_aws.values import utc
@@ -35,57 +37,74 @@ class Removal:
     Args:
         asker: Asks the service.
         names: Spells the names.
+        replication: Ends and begins the replication to other regions.
         recovery_window: For how many seconds what is deleted can be brought back; 0 to delete it at once.
     """
 
-    def __init__(self, asker: Asker, names: Names, recovery_window: float) -> None:
+    def __init__(self, asker: Asker, names: Names, replication: Replication, recovery_window: float) -> None:
         self._asker = asker
         self._names = names
+        self._replication = replication
         self._days = round(recovery_window / _DAY)
 
     def delete(self, request: DeleteRequest) -> DeleteResult:
         """Schedule a secret for deletion, or delete it at once; see ``Backend.delete``.
 
-        One request. At once: two, since the service does not say whether there was anything to delete.
+        One request. At once: two, since the service does not say whether there was anything to delete. Four more if
+        there are replicas, all of them in regions of ``replicate``: they are removed first, and for good.
 
         Raises:
-            UnsupportedOperationError: It has replicas, or is one, or belongs to another service of AWS.
+            UnsupportedOperationError: It has other replicas, or is one, or belongs to another service of AWS.
+            BackendUnavailableError: An outage, or its replicas are still being removed (code ``busy``).
         """
         return self._schedule(request.name) if self._days else self._delete_now(request.name)
 
     def undelete(self, request: UndeleteRequest) -> UndeleteResult:
-        """Bring a secret back with all its versions; see ``Recoverable.undelete``. Two requests, or one if it is live.
+        """Bring a secret back with all its versions; see ``Recoverable.undelete``.
+
+        Two requests, and one more if it lacks replicas that the settings name. It is restored even if it does not
+        look deleted: what we see may be older than the deletion.
 
         Raises:
             SecretNotFoundError: There is no such secret.
             SecretDeletedError: It is being deleted at once (code ``destroyed``).
-            UnsupportedOperationError: An older version is asked for, and a newer one is current.
+            UnsupportedOperationError: An older version is asked for, and a newer one is current; or it is a replica.
+            StrongroomError: It is back, but could not be replicated, which another try makes up for.
         """
         name, what = request.name, f"bringing {request.name} back"
         seen = self._look(name, what)
         if isinstance(seen, Refusal):
             raise missing(name) if outcome_of(seen) is Outcome.NOT_FOUND else refused(seen, what, name=name)
         version = _current(name, seen, request.version)
-        if seen.deleted is None:
-            return UndeleteResult(version=version, request_id=seen.request_id)
         answer = self._asker.ask("RestoreSecret", {"SecretId": self._names.id_of(name)}, what=what, expects="ARN")
-        if isinstance(answer, Reply):
-            return UndeleteResult(version=version, request_id=answer.request_id)
-        outcome = outcome_of(answer)
+        if isinstance(answer, Refusal):
+            seen = self._kept_back(answer, name, what)
+        self._replication.begin(name, seen)
+        return UndeleteResult(version=version, request_id=answer.request_id)
+
+    def _kept_back(self, refusal: Refusal, name: SecretName, what: str) -> Seen:
+        """Return the description of a secret that was not restored since it is there; raise if it is not."""
+        outcome = outcome_of(refusal)
         if outcome is Outcome.NOT_FOUND:
             raise missing(name)
-        if outcome is Outcome.STATE:
-            raise SecretDeletedError(
-                f"{name} is being deleted at once, and nothing brings it back", code="destroyed", name=name
-            )
-        raise explained(answer, seen, name, what=what)
+        seen = self._look(name, what)
+        if outcome is not Outcome.STATE:
+            raise explained(refusal, seen, name, what=what)
+        if isinstance(seen, Seen) and seen.deleted is None:
+            return seen
+        raise SecretDeletedError(
+            f"{name} is being deleted at once, and nothing brings it back", code="destroyed", name=name
+        )
 
     def destroy(self, request: DestroyRequest) -> DestroyResult:
         """Remove a secret for good, deleted or not; see ``Recoverable.destroy``. Two requests.
 
+        Four more if it has replicas, as in :meth:`delete`.
+
         Raises:
-            UnsupportedOperationError: Versions are named; or it has replicas, or is one, or belongs to another
-                service of AWS.
+            UnsupportedOperationError: Versions are named; or it has other replicas than those of ``replicate``, or is
+                one, or belongs to another service of AWS.
+            BackendUnavailableError: An outage, or its replicas are still being removed (code ``busy``).
         """
         name, what = request.name, f"destroying {request.name}"
         if request.versions:
@@ -114,7 +133,7 @@ class Removal:
             raise _kept(answer, seen, name, what)
         # After a lost answer, it is most likely this call that has scheduled it.
         return DeleteResult(
-            existed=answer.resends > 0, recoverable_until=_still_to_come(seen.deleted), request_id=answer.request_id
+            existed=answer.unsure, recoverable_until=_still_to_come(seen.deleted), request_id=answer.request_id
         )
 
     def _delete_now(self, name: SecretName) -> DeleteResult:
@@ -134,8 +153,20 @@ class Removal:
         return answer.request_id
 
     def _remove(self, name: SecretName, how: dict[str, Any], what: str) -> Reply | Refusal:
-        parameters = {"SecretId": self._names.id_of(name), **how}
-        return self._asker.ask("DeleteSecret", parameters, what=what, expects="DeletionDate")
+        """Remove a secret, and its replicas first if that is why it is not removed."""
+        patience = Patience(self._asker, name, "its replicas are still being removed")
+        ended = False
+        while True:
+            parameters = {"SecretId": self._names.id_of(name), **how}
+            answer = self._asker.ask("DeleteSecret", parameters, what=what, expects="DeletionDate")
+            if isinstance(answer, Reply) or outcome_of(answer) is not Outcome.INVALID:
+                return answer
+            if self._replication.end(name, patience, what=what):
+                ended = True
+            elif ended:
+                patience.wait()  # they are not shown any more, but not gone yet
+            else:
+                return answer
 
     def _look(self, name: SecretName, what: str) -> Seen | Refusal:
         return look(self._asker, self._names, name, what=what)

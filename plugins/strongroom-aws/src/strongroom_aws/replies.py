@@ -35,6 +35,8 @@ class Refusal(Record):
     """The HTTP status."""
     request_id: str | None = None
     resends: int = 0
+    unsure: bool = False
+    """Whether it may have been done all the same, by an earlier attempt whose answer was lost."""
     region: str = ""
     service: str = "secretsmanager"
     """Which service has said so: ``sts`` if it was the one that gives out credentials."""

@@ -19,7 +19,7 @@ from botocore.credentials import (
 from botocore.exceptions import NoCredentialsError
 from botocore.session import Session
 
-from strongroom.errors import AuthenticationError
+from strongroom_aws.chain import token_in
 from strongroom_aws.lasting import Lasting
 from strongroom_aws.settings import AwsSettings
 
@@ -76,7 +76,7 @@ class RoleProvider(CredentialProvider):  # type: ignore[misc]  # botocore has no
         if settings.web_identity_token_file is not None:
             path = settings.web_identity_token_file
             return AssumeRoleWithWebIdentityCredentialFetcher(
-                self.session.create_client, lambda: _token_in(path), settings.role_arn, extra_args=asked
+                self.session.create_client, lambda: token_in(path), settings.role_arn, extra_args=asked
             )
         if settings.external_id is not None:
             asked["ExternalId"] = settings.external_id
@@ -96,23 +96,3 @@ def session_name(settings: AwsSettings) -> str:
         # A container may run as a number that no user has.
         return "strongroom"
     return _SPELLED_OTHERWISE.sub("-", f"strongroom-{user}")[:_LONGEST_NAME]
-
-
-def _token_in(path: str) -> str:
-    """Return a token as its file has it now.
-
-    Raises:
-        AuthenticationError: It cannot be read, or is empty.
-    """
-    problem = "is empty"
-    try:
-        with open(path, encoding="ascii") as file:
-            token = file.read().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        token = ""
-        problem = f"cannot be read ({type(error).__name__})"
-    if token:
-        return token
-    raise AuthenticationError(
-        f"the web identity token {path} {problem}", hint="see whether what writes it is running, and who may read it"
-    )

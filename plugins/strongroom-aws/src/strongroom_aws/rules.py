@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from strongroom.contracts import malformed
 from strongroom_aws.names import is_full_arn, is_spelled
@@ -12,11 +13,12 @@ from strongroom_aws.settings import MAX_NAME_LENGTH, AwsSettings, RotationSettin
 
 _DAY: Final = 86_400.0
 _HOUR: Final = 3_600.0
-_REGION: Final = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+-\d+")
-_ACCOUNT: Final = re.compile(r"\d{12}")
-_ROLE: Final = re.compile(r"arn:aws[a-z-]*:iam::(?P<account>\d{12}):role/\S+")
+_REGION: Final = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+-[0-9]+")
+_ACCOUNT: Final = re.compile(r"[0-9]{12}")
+_ROLE: Final = re.compile(r"arn:aws[a-z-]*:iam::(?P<account>[0-9]{12}):role/[\x21-\x7e]+")
 _SESSION_NAME: Final = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
-_URL: Final = re.compile(r"https?://[^\s/?#@]+(/\S*)?")
+_EXTERNAL_ID: Final = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)
+_URL: Final = re.compile(r"https?://[^\s/?#@\\\x00-\x20]+(/[\x21-\x22\x24-\x3e\x40-\x7e]*)?")
 _EXPRESSION: Final = re.compile(r"(rate|cron)\([^()]+\)")
 
 
@@ -31,6 +33,23 @@ def problems(settings: AwsSettings) -> list[str]:
     ]
 
 
+def is_region(text: str) -> bool:
+    """Tell whether a text could be a region's name."""
+    return _REGION.fullmatch(text) is not None
+
+
+def is_url(text: str) -> bool:
+    """Tell whether a text is a URL that an endpoint can have: of HTTP or HTTPS, without a user or a query."""
+    if _URL.fullmatch(text) is None:
+        return False
+    try:
+        parts = urlsplit(text)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        # An address in brackets that is none, or a port that is no number.
+        return False
+
+
 def _broken(rules: list[tuple[bool, str]]) -> list[str]:
     return [problem for holds, problem in rules if not holds]
 
@@ -43,10 +62,18 @@ def _credentials(settings: AwsSettings) -> list[str]:
         [
             (key == secret, "access_key_id and secret_access_key go together"),
             (settings.session_token is None or key, "session_token needs access_key_id"),
+            (settings.profile != "", "profile must not be empty"),
             (not key or settings.profile is None, "access_key_id and profile exclude each other"),
             (not web or role, "web_identity_token_file needs role_arn"),
             (not web or not key, "web_identity_token_file and access_key_id exclude each other"),
-            (not settings.external_id or (role and not web), "external_id needs role_arn, without a web identity"),
+            (
+                settings.external_id is None or (role and not web),
+                "external_id needs role_arn, without a web identity",
+            ),
+            (
+                settings.external_id is None or bool(_EXTERNAL_ID.fullmatch(settings.external_id)),
+                "external_id must be 2 to 1224 letters, digits and _+=,.@:/-",
+            ),
             (settings.session_name is None or role, "session_name needs role_arn"),
             (settings.session_duration is None or role, "session_duration needs role_arn"),
             (
@@ -84,7 +111,7 @@ def _places(settings: AwsSettings) -> list[str]:
         ("replicas", settings.replicas or ()),
         ("replica_endpoints", tuple(settings.replica_endpoints)),
     ):
-        found += [f"{what} has {region!r}, which is no region" for region in regions if not _REGION.fullmatch(region)]
+        found += [f"{what} has {region!r}, which is no region" for region in regions if not is_region(region)]
     for what, regions in (("replicate", settings.replicate), ("replicas", settings.replicas or ())):
         if settings.region in regions:
             found.append(f"{what} must not have the region itself")
@@ -95,7 +122,7 @@ def _places(settings: AwsSettings) -> list[str]:
     found += [
         f"{what} must be a URL with http:// or https://, and without a user"
         for what, url in urls.items()
-        if url is not None and not _URL.fullmatch(url)
+        if url is not None and not is_url(url)
     ]
     return found + _broken(
         [

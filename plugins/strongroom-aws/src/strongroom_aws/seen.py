@@ -43,9 +43,9 @@ class Seen(Record):
 
     @property
     def pending(self) -> str | None:
-        """The version that may become current; a label that was left on the current one says nothing."""
+        """The version that may become current; a label that was left on one that is or has been so says nothing."""
         version = self.stages.get(PENDING)
-        return None if version == self.current else version
+        return None if version in (self.current, self.previous) else version
 
     @property
     def deleted(self) -> datetime | None:

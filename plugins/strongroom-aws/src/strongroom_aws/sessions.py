@@ -9,6 +9,8 @@ import os
 
 from typing import Any, Final
 
+import boto3
+
 from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, Credentials
 from botocore.loaders import Loader
@@ -17,13 +19,13 @@ from botocore.session import Session
 from strongroom.contracts import KeySource
 from strongroom.errors import ConfigurationError
 from strongroom_aws import profiles
+from strongroom_aws.chain import default_chain
+from strongroom_aws.dripping import bounded
+from strongroom_aws.identity import check_renewed
 from strongroom_aws.lasting import LastingProvider
-from strongroom_aws.place import Place, check_kind, is_loopback
+from strongroom_aws.place import Place, check_kind, check_kinds, check_url, is_loopback
 from strongroom_aws.roles import RoleProvider
 from strongroom_aws.settings import AwsSettings
-
-_METADATA: Final = "iam-role"
-"""What botocore calls the provider that asks the machine's metadata service."""
 
 
 class _Loader(Loader):  # type: ignore[misc]  # botocore has no types
@@ -32,6 +34,11 @@ class _Loader(Loader):  # type: ignore[misc]  # botocore has no types
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002  # botocore passes it
         """Return them, without a look into the folders of some four hundred others."""
         return ["secretsmanager", "signin", "sso", "sso-oidc", "sts"]
+
+    @property
+    def search_paths(self) -> list[str]:
+        """Where it looks. Each session of boto3 adds a folder of its own, of which none of these has need."""
+        return list(super().search_paths)
 
 
 # The services' descriptions take some time to read, and never change: they are kept for the next client, in a forked
@@ -76,10 +83,15 @@ def new_session(settings: AwsSettings, place: Place) -> Session:
     if settings.ca_file is not None:
         session.set_config_variable("ca_bundle", settings.ca_file)
     _check_authorities(session)
+    _check_kinds(session, settings, place)
     session.set_default_client_config(_config(settings))
     is_local = place.is_local if place.is_local is not None else _has_local_profile(session, settings)
     found = _source(session, settings, is_local=is_local)
-    session.register_component("credential_provider", CredentialResolver([LastingProvider(found)]))
+
+    def approve(renewed: Any) -> None:
+        check_renewed(session, settings, renewed)
+
+    session.register_component("credential_provider", CredentialResolver([LastingProvider(found, approve)]))
     return session
 
 
@@ -95,14 +107,29 @@ def new_client(session: Session, settings: AwsSettings, place: Place, region: st
     Raises:
         botocore.exceptions.BotoCoreError: botocore cannot make one.
     """
-    return session.create_client("secretsmanager", region_name=region, endpoint_url=place.endpoint_of(settings, region))
+    url = place.endpoint_of(settings, region)
+    client = boto3.Session(botocore_session=session).client("secretsmanager", region_name=region, endpoint_url=url)
+    return bounded(client, session)
 
 
 def _has_local_profile(session: Session, settings: AwsSettings) -> bool:
     """Tell whether the profile names an endpoint on this machine."""
     endpoint = profiles.endpoint_of(session)
+    if endpoint is not None:
+        check_url(endpoint, "the profile")
     check_kind(settings, "the profile" if endpoint is not None else None)
     return endpoint is not None and is_loopback(endpoint)
+
+
+def _check_kinds(session: Session, settings: AwsSettings, place: Place) -> None:
+    """Raise if a variable or the profile demands a kind of endpoint that would silently not be used."""
+    named_by = place.named_by or ("the profile" if profiles.endpoint_of(session) is not None else None)
+    kinds = {"fips": settings.fips, "dual_stack": settings.dual_stack}
+    variables = {"fips": "use_fips_endpoint", "dual_stack": "use_dualstack_endpoint"}
+    check_kinds(
+        {kind for kind, said in kinds.items() if said is None and session.get_config_variable(variables[kind])},
+        named_by,
+    )
 
 
 def _check_authorities(session: Session) -> None:
@@ -116,12 +143,11 @@ def _check_authorities(session: Session) -> None:
 
 
 def _source(session: Session, settings: AwsSettings, *, is_local: bool) -> CredentialResolver:
-    base = session.get_component("credential_provider")
     if settings.access_key_id is not None:
         base = CredentialResolver([_Given(settings)])
-    elif is_local:
+    else:
         # An emulator on this machine: nothing goes to the network to find out what the machine is in the cloud.
-        base.remove(_METADATA)
+        base = default_chain(session, settings.timeout, asks_machine=not is_local)
     return base if settings.role_arn is None else CredentialResolver([RoleProvider(session, settings, base)])
 
 

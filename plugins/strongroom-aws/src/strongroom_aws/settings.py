@@ -84,7 +84,8 @@ class AwsSettings(Record):
     tags: dict[str, str] = {}  # noqa: RUF012  # a default, which nobody changes
     """Tags that a new secret gets."""
     replicate: tuple[str, ...] = ()
-    """Regions to which a new secret is replicated."""
+    """Regions to which a new secret is replicated, and one that is brought back; there its replicas are removed before
+    it is deleted."""
     replicas: tuple[str, ...] | None = None
     """Regions from which is read, in this order, while ``region`` has an outage; those of ``replicate`` unless
     given."""
@@ -105,7 +106,7 @@ class AwsSettings(Record):
     connect_timeout: Seconds = 3.0
     """How long connecting may take, for each address that the endpoint's host has."""
     read_timeout: Seconds = 8.0
-    """How long the service may be silent. An answer that comes in drops is read to its end, even beyond `timeout`."""
+    """How long the service may be silent. An answer that comes in drops is given up when `timeout` is over."""
     attempts: int = 3
     """How often a request is sent at most."""
     connections: int = 64

@@ -23,6 +23,7 @@ from strongroom.contracts import (
     StagesResult,
 )
 from strongroom.errors import (
+    BackendUnavailableError,
     ConfigurationError,
     InvalidValueError,
     StrongroomError,
@@ -42,7 +43,7 @@ from strongroom_aws.values import received, sent
 STAGED: Final = "STRONGROOM_STAGED"
 """The label under which a value comes. Another staging may take it away at any time: all it does is come first."""
 _TRIES: Final = 5
-"""How often AWSPENDING is moved at most while it comes and goes below us."""
+"""How often AWSPENDING is moved at most while it comes and goes below us, or is seen where it no longer is."""
 _MOVED: Final = frozenset({Outcome.INVALID, Outcome.NOT_FOUND, Outcome.STATE})
 """What the service may say when a label is not where we said that it is, or when there is no such version."""
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -105,22 +106,26 @@ class Stages:
         return PromoteResult(request_id=request_id)
 
     def discard(self, request: DiscardRequest) -> DiscardResult:
-        """Give a pending version up; see ``Staging.discard``. Two requests, or one if it is not pending."""
+        """Give a pending version up; see ``Staging.discard``. Two requests, or one if it is the current one.
+
+        It is tried even if it does not look pending: what we see may be older than its staging.
+        """
         name, version = request.name, request.version
         what = f"discarding version {version} of {name}"
         seen = find(self._asker, self._names, name, what=what)
-        if seen.pending != version:
+        if version == seen.current or not _is_version(version):
             return DiscardResult(existed=False, request_id=seen.request_id)
         answer = self._move(name, PENDING, None, version, what)
         if isinstance(answer, Reply):
             return DiscardResult(existed=True, request_id=answer.request_id)
         if outcome_of(answer) not in _MOVED:
             raise refused(answer, what, name=name)
-        seen = find(self._asker, self._names, name, what=what)
         if seen.pending == version:
-            raise explained(answer, seen, name, what=what)
+            seen = find(self._asker, self._names, name, what=what)
+            if seen.pending == version:
+                raise explained(answer, seen, name, what=what)
         # An answer that got lost was ours; else somebody else has taken the label meanwhile.
-        return DiscardResult(existed=answer.resends > 0, request_id=answer.request_id)
+        return DiscardResult(existed=answer.unsure, request_id=answer.request_id)
 
     def _confirm(self, request: StageRequest) -> str | None:
         """See that a version which has been staged already has the same value; nothing is written any more."""
@@ -163,13 +168,14 @@ class Stages:
     def _take_fence(self, request: StageRequest, seen: Seen) -> None:
         """Move AWSPENDING to the version that was made, from where it may be taken."""
         name, token, what = request.name, request.token, f"staging {request.name}"
+        end = self._asker.limit
         for attempt in range(1, _TRIES + 1):
             answer = self._move(name, PENDING, token, seen.stages.get(PENDING), what)
             if isinstance(answer, Reply):
                 return
             if outcome_of(answer) not in _MOVED:
                 raise refused(answer, what, name=name)
-            if attempt == _TRIES:
+            if attempt == _TRIES or not self._asker.pause(attempt, end):
                 raise self._explained(answer, name, what)
             seen = find(self._asker, self._names, name, what=what)
             if _is_staged(seen, token):
@@ -184,6 +190,14 @@ class Stages:
         seen = find(self._asker, self._names, name, what=what)
         if seen.current == version:
             return seen.request_id
+        if refusal is not None and refusal.unsure and seen.current not in (None, request.expect_current):
+            if seen.previous == version:
+                return seen.request_id  # it was promoted, that answer was lost, and it has been replaced since
+            raise BackendUnavailableError(
+                f"an answer to {what} was lost, and others have changed it since: it may have been promoted",
+                name=name,
+                hint="look at what is current now before trying again",
+            )
         if seen.current is not None and seen.current != request.expect_current:
             raise VersionConflictError(
                 f"{name} has changed: its current version is {seen.current}, not {request.expect_current}",

@@ -46,4 +46,9 @@ def received(data: dict[str, Any], name: SecretName, request_id: str | None, *, 
 
 def utc(when: Any) -> datetime | None:
     """Return a date of the service's in UTC: botocore gives it in the zone that the machine is in."""
-    return when.astimezone(UTC) if isinstance(when, datetime) else None
+    if not isinstance(when, datetime):
+        return None
+    try:
+        return when.astimezone(UTC)
+    except OverflowError:
+        return None  # at either end of time, where one zone has a year and the other none

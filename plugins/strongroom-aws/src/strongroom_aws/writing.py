@@ -8,23 +8,20 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from strongroom.contracts import WriteRequest, WriteResult
-from strongroom.errors import (
-    BackendUnavailableError,
-    ConfigurationError,
-    InvalidValueError,
-    SecretNotFoundError,
-    ValueTooLargeError,
-)
+from strongroom.errors import ConfigurationError, InvalidValueError, SecretNotFoundError, ValueTooLargeError
 from strongroom.model import ABSENT, SecretName
 from strongroom_aws.asking import Asker
+from strongroom_aws.changes import DRIFT
 from strongroom_aws.names import Names
 from strongroom_aws.outcomes import Outcome, outcome_of, refused, scheduled
-from strongroom_aws.overwriting import ABSENT_TEXT, Draft, Overwriting, conflict
+from strongroom_aws.overwriting import ABSENT_TEXT, Draft, Overwriting, conflict, unsure
+from strongroom_aws.patience import Patience
 from strongroom_aws.reasons import explained
+from strongroom_aws.replication import Replication
 from strongroom_aws.replies import Refusal, Reply
 from strongroom_aws.seen import Seen, look
 from strongroom_aws.settings import MAX_VALUE_BYTES, AwsSettings
-from strongroom_aws.values import sent
+from strongroom_aws.values import sent, utc
 
 _SOON: Final = 600.0
 """Seconds: a deletion whose date is no further from now than this may be one that is under way."""
@@ -42,12 +39,14 @@ class Writing:
         asker: Asks the service.
         names: Spells the names.
         settings: The backend's settings.
+        replication: Begins the replication of what is restored.
     """
 
-    def __init__(self, asker: Asker, names: Names, settings: AwsSettings) -> None:
+    def __init__(self, asker: Asker, names: Names, settings: AwsSettings, replication: Replication) -> None:
         self._asker = asker
         self._names = names
         self._settings = settings
+        self._replication = replication
         self._overwriting = Overwriting(asker, names)
 
     def write(self, request: WriteRequest) -> WriteResult:
@@ -66,7 +65,8 @@ class Writing:
             SecretDeletedError: The name is scheduled for deletion (code ``deletion_scheduled``).
             SecretNotFoundError: The name stands for a secret of ``arns``, which is not there.
             UnsupportedOperationError: It is a replica, or belongs to another service of AWS.
-            BackendUnavailableError: An outage, or the name is still being deleted (code ``busy``).
+            BackendUnavailableError: An outage, or the name is still being deleted (code ``busy``), or an answer was
+                lost and nobody can tell any more whether it was written.
         """
         _check(request)
         draft = Draft(name=request.name, value=request.value, token=str(uuid.uuid4()))
@@ -104,6 +104,8 @@ class Writing:
     def _create(self, draft: Draft) -> WriteResult:
         """Write if there is no secret, or only a deleted one, or one without a value."""
         patience = Patience(self._asker, draft.name)
+        begun = datetime.now(UTC)
+        in_doubt = False
         while True:
             # An alias is never created: to see what is there is all that can be done.
             refusal = None if self._names.is_alias(draft.name) else self._put_new(draft)
@@ -111,24 +113,31 @@ class Writing:
                 return draft.result(refusal.request_id)
             if refusal is not None and outcome_of(refusal) not in _IN_THE_WAY:
                 raise refused(refusal, draft.what, name=draft.name)
+            in_doubt = in_doubt or (refusal is not None and refusal.unsure)
             seen = look(self._asker, self._names, draft.name, what=draft.what)
             if isinstance(seen, Refusal):
-                self._wait_unseen(draft, seen, refusal, patience)
+                self._wait_unseen(draft, seen, refusal, patience, in_doubt=in_doubt)
             elif draft.token in (seen.current, seen.previous):
                 # It worked when it was sent before, and that answer was lost.
                 return draft.result(seen.request_id)
             elif seen.deleted is None and seen.current is not None:
+                if in_doubt and not _is_older(seen, begun):
+                    raise unsure(draft)  # it may have been created, removed, and created again by somebody else
                 raise conflict(draft.name, ABSENT_TEXT, seen)
             elif seen.deleted is None or self._restored(draft, seen, patience):
                 # Of several who find it so, one gets through.
                 return self._overwriting.over(draft, seen.current, expected=ABSENT_TEXT)
 
-    def _wait_unseen(self, draft: Draft, unseen: Refusal, refusal: Refusal | None, patience: Patience) -> None:
+    def _wait_unseen(
+        self, draft: Draft, unseen: Refusal, refusal: Refusal | None, patience: Patience, *, in_doubt: bool
+    ) -> None:
         """Wait for a name that is taken although nothing is there, or raise if that is not how it is."""
         if outcome_of(unseen) is Outcome.NOT_FOUND:
             if refusal is None:
                 raise _no_alias(draft.name)
             patience.wait()
+        elif in_doubt:
+            raise unsure(draft)
         elif refusal is not None and outcome_of(refusal) is Outcome.EXISTS:
             raise conflict(draft.name, ABSENT_TEXT, None)
         else:
@@ -142,6 +151,7 @@ class Writing:
             )
             if isinstance(answer, Reply):
                 patience.check()
+                self._replication.begin(draft.name, seen)
                 return True
             if outcome_of(answer) not in (Outcome.NOT_FOUND, Outcome.STATE):
                 raise explained(answer, seen, draft.name, what=draft.what)
@@ -196,45 +206,6 @@ class Writing:
         return {key: value for key, value in wished.items() if value}
 
 
-class Patience:
-    """Waits until a name is free that is being deleted, or until it is too late.
-
-    Args:
-        asker: Has the clock, and the time limit.
-        name: The name.
-    """
-
-    def __init__(self, asker: Asker, name: SecretName) -> None:
-        self._asker = asker
-        self._name = name
-        self._end = asker.limit
-        self.tries = 0
-
-    def wait(self) -> None:
-        """Wait before another try.
-
-        Raises:
-            BackendUnavailableError: It is too late for one (code ``busy``).
-        """
-        self.tries += 1
-        if not self._asker.pause(self.tries, self._end):
-            raise self._busy()
-
-    def check(self) -> None:
-        """Raise as :meth:`wait` does if it is too late; do not wait."""
-        self.tries += 1
-        if self._asker.clock() > self._end:
-            raise self._busy()
-
-    def _busy(self) -> BackendUnavailableError:
-        return BackendUnavailableError(
-            f"{self._name} is still being deleted, or others keep changing it",
-            code="busy",
-            name=self._name,
-            hint="try again in a minute",
-        )
-
-
 def _check(request: WriteRequest) -> None:
     size = len(request.value)
     if size > MAX_VALUE_BYTES:
@@ -258,6 +229,12 @@ def _is_passing(seen: Seen | Refusal, patience: Patience) -> bool:
     if isinstance(seen, Refusal):
         return outcome_of(seen) is Outcome.NOT_FOUND
     return not patience.tries and not seen.data.get("OwningService")
+
+
+def _is_older(seen: Seen, moment: datetime) -> bool:
+    """Tell whether a secret had been made before a moment for certain, though clocks differ."""
+    created = utc(seen.data.get("CreatedDate"))
+    return created is not None and created < moment - DRIFT
 
 
 def _is_soon(when: datetime | None) -> bool:
