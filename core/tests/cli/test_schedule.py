@@ -91,16 +91,17 @@ class TestSchedule:
         done = desk("schedule")
         assert (done.status, done.stderr) == (0, "")
         heading, *rows = done.lines
-        assert heading.split() == ["NAME", "RULE", "LAST", "NEXT", "IN", "BY"]
+        assert heading.split() == ["NAME", "RULE", "LAST", "NEXT", "IN", "WINDOW", "BY"]
         assert [line.split()[0] for line in rows] == ["ci/d", "db/c", "db/b", "db/a"]
         assert "2030-01-02 00:00+00:00" in rows[2]
+        assert [" 1 h " in line for line in rows] == [False, True, False, False]  # the window
         assert [wait in line for wait, line in zip(["overdue", "in 5 h", "in 3 d", " -  "], rows, strict=True)] == [
             True
         ] * 4
 
     def test_a_prefix_is_a_folder(self, desk: Any) -> None:
         assert [line.split()[0] for line in desk("schedule", "ci/").lines] == ["NAME", "ci/d"]
-        assert desk("schedule", "nothing").lines == ["NAME  RULE  LAST  NEXT  IN  BY"]
+        assert desk("schedule", "nothing").lines == ["NAME  RULE  LAST  NEXT  IN  WINDOW  BY"]
 
     def test_nothing_of_a_service_s_words_moves_the_cursor(self, desk: Any) -> None:
         assert "never\\x1b[2J" in desk("schedule").lines[-1]

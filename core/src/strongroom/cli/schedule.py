@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from strongroom.contracts.service_rotation import Schedule
 
 _UNITS: Final = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)))
-HEADINGS: Final = ("NAME", "RULE", "LAST", "NEXT", "IN", "BY")
+HEADINGS: Final = ("NAME", "RULE", "LAST", "NEXT", "IN", "WINDOW", "BY")
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +63,7 @@ def row(schedule: Schedule, now: datetime) -> tuple[str, ...]:
         printable(schedule.rule),
         *times,
         until(schedule, now),
+        _span(timedelta(seconds=schedule.window)) if schedule.window else "-",
         printable(schedule.by),
     )
 
@@ -84,9 +85,14 @@ def until(schedule: Schedule, now: datetime) -> str:
         return "-"
     left = schedule.next - now
     if left > timedelta(0):
-        return next((f"in {left // size} {unit}" for unit, size in _UNITS if left >= size), "in under 1 min")
+        return f"in {_span(left)}"
     # A service may begin within a while after the time that it has set itself.
     return "due" if -left <= timedelta(seconds=schedule.window or 0.0) else "overdue"
+
+
+def _span(time: timedelta) -> str:
+    """Return how long a time is, in the unit that suits it."""
+    return next((f"{time // size} {unit}" for unit, size in _UNITS if time >= size), "under 1 min")
 
 
 COMMANDS: Final = {
