@@ -69,6 +69,20 @@ def test_it_is_given_up_when_the_time_is_over(status: bytes, framing: bytes) -> 
         assert 1.0 <= time.monotonic() - start < 1.0 + limits["read_timeout"] + 1.0
 
 
+def test_so_are_credentials_that_come_in_drops(aws: FakeSecretsManager) -> None:
+    limits = {"timeout": 1.0, "connect_timeout": 0.2, "read_timeout": 0.5}
+    role = {"role_arn": "arn:aws:iam::123456789012:role/app"}
+    with (
+        dripping(b"200 OK", b"Content-Length: 1000\r\n\r\n") as url,
+        opened(aws.url, attempts=1, sts_endpoint=url, **role, **limits) as backend,
+    ):
+        start = time.monotonic()
+        with pytest.raises(BackendUnavailableError) as caught:
+            read(backend)
+        assert caught.value.code == "timeout"
+        assert time.monotonic() - start < 1.0 + limits["read_timeout"] + 1.0
+
+
 def test_an_answer_within_the_time_is_whole_and_leaves_its_connection_for_the_next(aws: FakeSecretsManager) -> None:
     value = "".join(chr(65 + index % 26) for index in range(65_536))
     aws.client().create_secret(Name="app/key", SecretString=value)

@@ -154,6 +154,28 @@ class TestRemoval:
             destroy(backend, "alias") if action == "destroy" else delete(backend, "alias")
         assert there(aws) == list(REPLICAS)
 
+    @pytest.mark.parametrize("moment", [LOOK, END])
+    def test_who_removes_the_replicas_first_is_no_error(
+        self, aws: FakeSecretsManager, action: str, moment: str
+    ) -> None:
+        backend = for_action(aws, action)
+        write(backend, "1")
+
+        def come_first(_: object) -> None:
+            aws.client().remove_regions_from_replication(SecretId=NAME, RemoveReplicaRegions=[*REPLICAS])
+
+        # After the service has refused to delete it.
+        aws.after(DELETE, lambda _: aws.before(moment, come_first), how="")
+        assert remove(backend, action)
+
+    def test_a_refusal_of_another_reason_is_told(self, aws: FakeSecretsManager, action: str) -> None:
+        backend = for_action(aws, action, replicate=REPLICAS)
+        write(opened(aws), "1")
+        aws.fail(DELETE, "InvalidParameterException", times=None)
+        with pytest.raises(BackendError, match="InvalidParameterException"):
+            remove(backend, action)
+        assert aws.counts[DELETE] == 2
+
     def test_who_removes_it_first_is_no_error(self, aws: FakeSecretsManager, action: str) -> None:
         backend = for_action(aws, action)
         write(backend, "1")

@@ -19,7 +19,7 @@ from urllib3 import exceptions
 
 from strongroom_aws.pooling import keep_without_lock
 
-_SENDING: Final = "before-send.secrets-manager"
+_SENDING: Final = "before-send"
 _CLOSING: Final = "strongroom-closing"
 _PIECE: Final = 65_536
 _OPTIONS: Final = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
@@ -61,7 +61,7 @@ def bounded(client: Any, session: Session) -> Any:
 
     Args:
         client: One of botocore's.
-        session: What it was made from.
+        session: What it is made from.
     """
     config = client.meta.config
     proxies = config.proxies

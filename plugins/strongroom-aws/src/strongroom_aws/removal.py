@@ -159,12 +159,13 @@ class Removal:
         while True:
             parameters = {"SecretId": self._names.id_of(name), **how}
             answer = self._asker.ask("DeleteSecret", parameters, what=what, expects="DeletionDate")
-            if isinstance(answer, Reply) or outcome_of(answer) is not Outcome.INVALID:
+            in_the_way = isinstance(answer, Refusal) and outcome_of(answer) is Outcome.INVALID
+            if not in_the_way or not self._replication.concerns(name):
                 return answer
             if self._replication.end(name, patience, what=what):
                 ended = True
-            elif ended:
-                patience.wait()  # they are not shown any more, but not gone yet
+            elif ended or not patience.tries:
+                patience.wait()  # they are not shown any more, but not gone yet, or somebody else has removed them
             else:
                 return answer
 

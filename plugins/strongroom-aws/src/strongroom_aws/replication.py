@@ -34,6 +34,10 @@ class Replication:
         self._names = names
         self._regions = regions
 
+    def concerns(self, name: SecretName) -> bool:
+        """Tell whether there are regions in which a secret is to have replicas."""
+        return bool(self._wanted(name))
+
     def end(self, name: SecretName, patience: Patience, *, what: str) -> bool:
         """Remove a secret's replicas, and wait until they are gone; tell whether it had any.
 
@@ -48,7 +52,7 @@ class Replication:
             UnsupportedOperationError: It has replicas in regions that the settings do not name; all are left.
             BackendUnavailableError: An outage, or the service takes too long (code ``busy``).
         """
-        regions = self._left(name, what) if self._wanted(name) else []
+        regions = self._left(name, what) if self.concerns(name) else []
         if not regions:
             return False
         parameters = {"SecretId": self._names.id_of(name), "RemoveReplicaRegions": regions}

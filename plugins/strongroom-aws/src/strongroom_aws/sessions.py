@@ -54,10 +54,10 @@ class _Session(Session):  # type: ignore[misc]  # botocore has no types
         self._strongroom_sts = sts_endpoint
 
     def create_client(self, service_name: str, *args: Any, **more: Any) -> Any:
-        """Return a client."""
+        """Return a client, whose answers do not take longer than whoever waits for them has time."""
         if service_name == "sts" and self._strongroom_sts is not None:
             more["endpoint_url"] = self._strongroom_sts
-        return super().create_client(service_name, *args, **more)
+        return bounded(super().create_client(service_name, *args, **more), self)
 
 
 def new_session(settings: AwsSettings, place: Place) -> Session:
@@ -108,8 +108,7 @@ def new_client(session: Session, settings: AwsSettings, place: Place, region: st
         botocore.exceptions.BotoCoreError: botocore cannot make one.
     """
     url = place.endpoint_of(settings, region)
-    client = boto3.Session(botocore_session=session).client("secretsmanager", region_name=region, endpoint_url=url)
-    return bounded(client, session)
+    return boto3.Session(botocore_session=session).client("secretsmanager", region_name=region, endpoint_url=url)
 
 
 def _has_local_profile(session: Session, settings: AwsSettings) -> bool:
