@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from awsbackends import Waits, opened, read
+from awskeys import Literal
 from fakeaws import FakeSecretsManager
 from fakeloopback import Reply
 from fakemetadata import FakeMetadata
@@ -364,6 +365,24 @@ with opened(sys.argv[1]) as backend:
     signal.setitimer(signal.ITIMER_REAL, 1.0)
     print(read(backend))
 """.replace("{path!r}", repr([path for path in sys.path if path]))
+
+
+def test_two_backends_of_a_process_share_no_credentials(stored: FakeSecretsManager, tmp_path: Path) -> None:
+    roles = [f"arn:aws:iam::{account}:role/reader" for account in (ACCOUNT, OTHER_ACCOUNT)]
+    given = {"access_key_id": Literal("AKIAMINE"), "secret_access_key": Literal("s")}
+    with (
+        opened(stored.url, role_arn=roles[0], **given) as one,
+        opened(
+            stored.url, role_arn=roles[1], access_key_id=Literal("AKIATHEIRS"), secret_access_key=Literal("s")
+        ) as two,
+    ):
+        for _ in range(2):
+            read(one)
+            read(two)
+    asked = {request.access_key: request.parameters["RoleArn"] for request in stored.sent("AssumeRole")}
+    assert asked == {"AKIAMINE": roles[0], "AKIATHEIRS": roles[1]}
+    used = [stored.sts.issued[request.access_key].role for request in stored.sent("GetSecretValue")]
+    assert used == [roles[0], roles[1]] * 2
 
 
 def test_all_that_gives_keys_by_itself_is_withheld_from_programs_that_are_run() -> None:

@@ -24,6 +24,7 @@ from strongroom.errors import (
     StrongroomError,
 )
 from strongroom.testing import assert_hidden, leaks_in, marker_value, report_of
+from strongroom_aws.clients import LOOK_AGAIN
 
 ACCOUNT, OTHER_ACCOUNT = "123456789012", "210987654321"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/reader"
@@ -303,6 +304,22 @@ class TestAccount:
                 assert ACCOUNT in str(caught.value)
                 assert OTHER_ACCOUNT in str(caught.value)
         assert dict(stored.counts) == {"GetCallerIdentity": 1}
+
+    def test_once_they_are_of_the_right_one_it_is_read(
+        self, stored: FakeSecretsManager, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        honest = stored.sts.caller
+        monkeypatch.setattr(
+            stored.sts,
+            "caller",
+            lambda key: honest(key).replace(ACCOUNT, OTHER_ACCOUNT) if key == "AKIA1" else honest(key),
+        )
+        keys = {"access_key_id": Changing("AKIA"), "secret_access_key": Literal("s")}
+        with opened(stored.url, account=ACCOUNT, **keys) as backend:
+            with pytest.raises(ConfigurationError):
+                read(backend)
+            monkeypatch.setattr("time.monotonic", lambda now=time.monotonic: now() + LOOK_AGAIN)
+            assert read(backend) == "found"
 
     def test_a_role_of_the_account_proves_it_by_itself(self, stored: FakeSecretsManager) -> None:
         with opened(stored.url, account=ACCOUNT, role_arn=ROLE) as backend:

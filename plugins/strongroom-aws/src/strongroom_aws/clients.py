@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
-from typing import Any
+from typing import Any, Final
 
 from botocore.exceptions import NoCredentialsError
 
@@ -17,6 +18,9 @@ from strongroom_aws.place import Place
 from strongroom_aws.quiet import hush, quietly
 from strongroom_aws.sessions import new_client, new_session
 from strongroom_aws.settings import AwsSettings
+
+LOOK_AGAIN: Final = 60.0
+"""Seconds after which credentials of a wrong account are looked for anew: somebody may have put that right."""
 
 
 class Clients:
@@ -44,6 +48,7 @@ class Clients:
         self._session: Any = None
         self._clients: dict[str, Any] = {}
         self._strange: str | None = None
+        self._strange_until = 0.0
         self._failures = Failures()
         # Last: whoever sees it sees the rest as well.
         self._pid = os.getpid()
@@ -81,7 +86,7 @@ class Clients:
 
     def _known_session(self) -> Any:
         """Return the session, whose credentials are of the right account; each is looked at once."""
-        if self._strange is not None:
+        if self._strange is not None and time.monotonic() < self._strange_until:
             raise wrong_account(self._strange, self._settings)
         if self._session is None:
             session = new_session(self._settings, self._place)
@@ -89,6 +94,7 @@ class Clients:
                 # A client without any would never look for them again.
                 raise NoCredentialsError
             self._strange = strange_account(session, self._settings)
+            self._strange_until = time.monotonic() + LOOK_AGAIN
             if self._strange is not None:
                 raise wrong_account(self._strange, self._settings)
             self._session = session
