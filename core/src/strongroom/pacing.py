@@ -28,8 +28,16 @@ def delay(attempt: int, base: float = SHORT) -> float:
         attempt: From 1 on.
         base: How long it is at most after the first one.
     """
-    longest = min(base * 2.0 ** (attempt - 1), LONGEST)
-    return longest * (1.0 + int.from_bytes(os.urandom(4), "big") / 2**32) / 2.0
+    return spread(min(base * 2.0 ** (attempt - 1), LONGEST))
+
+
+def spread(seconds: float) -> float:
+    """Return a time from half of one to the whole: clients that have seen the same outage do not come back together.
+
+    Args:
+        seconds: The time at most.
+    """
+    return seconds * (1.0 + int.from_bytes(os.urandom(4), "big") / 2**32) / 2.0
 
 
 def retry_after(text: str | None, now: datetime | None = None) -> float | None:

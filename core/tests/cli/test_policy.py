@@ -226,6 +226,11 @@ class TestRender:
         told = ruled(*VAULT, "--narrow").stderr.splitlines()[0]
         assert f"{ruled.folder}/team.toml, line 3 speaks of ci-*: name such principals with --principal" in told
 
+    def test_a_principal_of_whom_no_policy_speaks_is_told_of(self, ruled: Any) -> None:
+        done = ruled(*AWS, "--principal", "app-typo")
+        assert "no policy speaks of app-typo, who may do nothing: check how it is spelled" in done.stderr
+        assert (done.status, done.json["Statement"][0]["Effect"]) == (0, "Deny")
+
     def test_narrowing_is_told_on_standard_error_and_in_a_comment(self, ruled: Any) -> None:
         done = ruled(*VAULT, "--narrow", "--principal", "app")
         assert done.status == 0

@@ -150,6 +150,18 @@ def test_what_cannot_be_said_is_told_and_said_narrower(
     assert [rights.may(Action.READ, name) for name in refused] == [False] * len(refused)
 
 
+def test_a_rotation_goes_with_the_update_that_it_takes(make_policy: Callable[..., Policy]) -> None:
+    """As the losses say: neither is half of one granted, nor is half of one left where an update is denied."""
+    alone = render_aws(make_policy(("allow", "rotate", "a"), ("allow", "read", "a")), "app", BARE, now=NOW)
+    assert [loss.instead for loss in alone.losses] == ["rotate is not granted"]
+    assert "RotateSecret" not in alone.text
+    policy = make_policy(("allow", "rotate update", "a/**"), ("deny", "update", "a/b"))
+    denied = render_aws(policy, "app", BARE, now=NOW)
+    assert [loss.instead for loss in denied.losses] == ["rotate is denied, too"]
+    denial = next(one for one in Rights(denied.text).evaluator.statements if one["Effect"] == "Deny")
+    assert "secretsmanager:RotateSecret" in denial["Action"]
+
+
 def test_a_statement_that_was_narrowed_says_so(make_policy: Callable[..., Policy]) -> None:
     done = render_aws(make_policy(("allow", "read", "a/*", "b")), "app", BARE, now=NOW)
     statement, _ = Rights(done.text).evaluator.statements
@@ -189,6 +201,7 @@ def test_listing_is_for_the_region_that_was_named(make_policy: Callable[..., Pol
     ("what", "change"),
     [
         ("region", {"region": "eu_1"}),
+        ("region", {"region": "mars"}),
         ("account", {"account": "1234"}),
         ("prefix", {"prefix": "a*"}),
         ("partition", {"partition": "AWS"}),

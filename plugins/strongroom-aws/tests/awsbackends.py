@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import strongroom
@@ -13,25 +14,13 @@ from awsclient import REGION
 from strongroom import SecretManager
 from strongroom.contracts import DeleteRequest, ListRequest, ReadManyRequest, ReadManyResult, ReadRequest, WriteRequest
 from strongroom.model import SecretName, SecretValue
-from strongroom.testing import FakeClock
 from strongroom_aws.asking import Asker
 from strongroom_aws.backend import AwsBackend
 from strongroom_aws.place import resolve
 from strongroom_aws.settings import AwsSettings
+from waits import Waits
 
 REPLICA, SECOND_REPLICA = "eu-west-1", "us-east-2"
-
-
-class Waits:
-    """A clock that stands still, and all that was waited for on it."""
-
-    def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.waited: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.waited.append(seconds)
-        self.clock.advance(seconds)
 
 
 @contextlib.contextmanager
@@ -49,10 +38,10 @@ def opened(url: str, waits: Waits | None = None, **settings: Any) -> Iterator[Aw
 
 
 @contextlib.contextmanager
-def managed(url: str, **settings: Any) -> Iterator[SecretManager]:
+def managed(url: str, *, clock: Callable[[], float] = time.monotonic, **settings: Any) -> Iterator[SecretManager]:
     """Open a manager of such a backend, without a trail."""
     backend = {"type": "aws", "region": REGION, "endpoint": url} | settings
-    with strongroom.open({"backend": "aws", "audit": "none", "backends": {"aws": backend}}) as manager:
+    with strongroom.open({"backend": "aws", "audit": "none", "backends": {"aws": backend}}, clock=clock) as manager:
         yield manager
 
 

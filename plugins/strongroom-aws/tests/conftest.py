@@ -6,13 +6,16 @@ import os
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import moto_server
 
+from awsbackends import Waits, opened
 from awsclient import ACCESS_KEY, SECRET_KEY
 from fakeaws import FakeSecretsManager
+from strongroom_aws.backend import AwsBackend
 
 
 @pytest.fixture(autouse=True)
@@ -40,3 +43,22 @@ def aws() -> Iterator[FakeSecretsManager]:
     """A service of the test's own that behaves as AWS documents, and fails as the test tells it to."""
     with FakeSecretsManager() as started:
         yield started
+
+
+@pytest.fixture
+def client(aws: FakeSecretsManager) -> Any:
+    """A plain client of that service."""
+    return aws.client()
+
+
+@pytest.fixture
+def waits() -> Waits:
+    """A clock for one backend."""
+    return Waits()
+
+
+@pytest.fixture
+def backend(aws: FakeSecretsManager, waits: Waits) -> Iterator[AwsBackend]:
+    """A backend of that service, on that clock."""
+    with opened(aws.url, waits) as backend:
+        yield backend

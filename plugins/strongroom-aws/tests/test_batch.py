@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from collections.abc import Iterator
 from secrets import token_hex
 from typing import Any
 
@@ -33,17 +32,6 @@ from strongroom_aws.names import Names
 from strongroom_aws.place import resolve
 from strongroom_aws.reading import ONE_BY_ONE, Reading
 from strongroom_aws.settings import AwsSettings
-
-
-@pytest.fixture
-def backend(aws: FakeSecretsManager) -> Iterator[AwsBackend]:
-    with opened(aws.url, Waits()) as backend:
-        yield backend
-
-
-@pytest.fixture
-def client(aws: FakeSecretsManager) -> Any:
-    return aws.client()
 
 
 def texts(result: ReadManyResult) -> dict[str, str]:
@@ -106,7 +94,7 @@ class TestAnswers:
         aws.deny("GetSecretValue", "closed")
         client.delete_secret(SecretId="gone", RecoveryWindowInDays=7)
         # The fake has no keys, so the answer is one that the documentation lists for a batch.
-        aws.operations.BatchGetSecretValue = with_error(aws, "locked", "DecryptionFailure")  # type: ignore[method-assign]
+        aws.operations.BatchGetSecretValue = with_error(aws, "locked", "DecryptionFailure")
         result = read_many(backend, "good", "closed", "gone", "locked", "missing", "no blanks")
         assert texts(result) == {"good": "good"}
         kinds = {str(name): type(error) for name, error in result.errors.items()}
@@ -157,7 +145,7 @@ class TestAnswers:
         self, aws: FakeSecretsManager, backend: AwsBackend, client: Any
     ) -> None:
         made(client, "one", "two", "three")
-        aws.operations.BatchGetSecretValue = without(aws, "two")  # type: ignore[method-assign]
+        aws.operations.BatchGetSecretValue = without(aws, "two")
         result = read_many(backend, "one", "two", "three")
         assert texts(result) == {"one": "one", "three": "three"}
         assert codes(result) == {"two": "backend_error"}
@@ -167,7 +155,7 @@ class TestAnswers:
         marker = marker_value()
         for name in ("one", "two"):
             client.create_secret(Name=name, SecretString=marker)
-        aws.operations.BatchGetSecretValue = without(aws, "two")  # type: ignore[method-assign]
+        aws.operations.BatchGetSecretValue = without(aws, "two")
         result = read_many(backend, "one", "two")
         assert_hidden(marker, repr(result), "the answer")
         assert result.errors[SecretName("two")].__traceback__ is None
@@ -228,7 +216,7 @@ class TestArns:
         """The documentation lets an error name the ARN of what was asked for by name."""
         made(client, "one", "two")
         arn = aws.secret("two").arn
-        aws.operations.BatchGetSecretValue = with_error(aws, "two", "AccessDeniedException", arn)  # type: ignore[method-assign]
+        aws.operations.BatchGetSecretValue = with_error(aws, "two", "AccessDeniedException", arn)
         assert codes(read_many(backend, "one", "two")) == {"two": "denied"}
 
 
@@ -320,7 +308,7 @@ class TestOutages:
         def again(region: str, asked: dict[str, Any]) -> dict[str, Any]:
             return {"SecretValues": [], "Errors": [], "NextToken": "again"}
 
-        aws.operations.BatchGetSecretValue = again  # type: ignore[method-assign]
+        aws.operations.BatchGetSecretValue = again
         with pytest.raises(BackendError, match="same page"):
             read_many(backend, "one", "two")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -43,6 +44,8 @@ THREADS = 20
 LOOK = "DescribeSecret"
 PUT = "PutSecretValue"
 MOVE = "UpdateSecretVersionStage"
+Told = tuple[str, Any, str]
+"""What a writer was told of a write, over which version, and its content."""
 IMPOSSIBLE = ["", "1", "no such version", "x" * 65, "0" * 32]
 
 
@@ -298,6 +301,35 @@ class TestLostAnswers:
         else:
             assert write(backend, "1", ABSENT).version in aws.secret(NAME).stages
 
+    def test_a_first_value_that_was_replaced_and_deleted_after_a_lost_answer_was_written(
+        self, aws: FakeSecretsManager
+    ) -> None:
+        """The service refuses what is sent again, and yet its description shows that it had come."""
+        backend = opened(aws)
+        aws.client().create_secret(Name=NAME)
+
+        def others(_: object) -> None:
+            put(aws, "theirs")
+            aws.client().delete_secret(SecretId=NAME)
+
+        aws.after(PUT, others)
+        version = write(backend, "1", ABSENT).version
+        assert aws.secret(NAME).holder("AWSPREVIOUS").id == version
+
+    def test_a_creation_in_doubt_stays_so_while_its_name_is_waited_for(self, aws: FakeSecretsManager) -> None:
+        """It was there for a while; that a later try meets another's secret for certain does not undo that."""
+        backend = opened(aws)
+
+        def remove(_: object) -> None:
+            aws.client().delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
+            aws.before("CreateSecret", lambda _: aws.client().create_secret(Name=NAME, SecretString="theirs"))
+
+        aws.after("CreateSecret", lambda _: aws.fail("CreateSecret", "ResourceExistsException"))
+        aws.before(LOOK, remove)
+        with pytest.raises(BackendUnavailableError, match="may have been changed"):
+            write(backend, "1", ABSENT)
+        assert text_of(backend) == "theirs"
+
     def test_an_outage_before_the_move_changes_nothing(self, aws: FakeSecretsManager) -> None:
         backend = opened(aws)
         first = write(backend, "1").version
@@ -433,38 +465,14 @@ def test_however_writers_meet_the_history_is_what_they_were_told(
     first = write(backend, "first").version if begins != "absent" else None
     if begins == "deleted":
         delete(backend)
-    told: list[list[tuple[str, Any, str]]] = [[], [], []]
+    told: list[list[Told]] = [[] for _ in kinds]
 
-    def act(number: int, kind: str, own: AwsBackend) -> None:
-        expected: Any = {"any": None, "absent": ABSENT, "version": first or "0" * 32}.get(kind, first or "0" * 32)
-        for turn in range(2 if kind == "again" else 1):
-            content = f"{number}.{turn}"
-            try:
-                version = write(own, content, expected).version
-            except VersionConflictError as error:
-                told[number].append(("conflict", expected, content))
-                expected = error.found if error.found not in (None, "absent") else ABSENT
-            except BackendUnavailableError:
-                told[number].append(("unknown", expected, content))
-                return
-            else:
-                told[number].append(("done", expected, content))
-                expected = version
+    def acting(number: int, kind: str) -> Callable[[AwsBackend], None]:
+        return lambda own: _write_as(kind, own, first, f"{number}", told[number])
 
-    actors = [
-        Actor(ours, clients, lambda own, number=number, kind=kind: act(number, kind, own))
-        for number, kind in enumerate(kinds)
-    ]
+    actors = [Actor(ours, clients, acting(number, kind)) for number, kind in enumerate(kinds)]
     history: list[tuple[str | None, bool]] = []
-
-    def note() -> None:
-        found = aws.secret(NAME) if NAME in aws.names() else None
-        holder = found.holder("AWSCURRENT") if found is not None else None
-        now = (None if holder is None else holder.id, found is not None and found.deleted is not None)
-        if not history or history[-1] != now:
-            history.append(now)
-
-    note()
+    _note(aws, history)
     for number, what in schedule:
         if what == "crash":
             actors[number].crash()
@@ -475,28 +483,13 @@ def test_however_writers_meet_the_history_is_what_they_were_told(
                 aws.fail("*", "InternalServiceError")
             actors[number].step()
             aws.heal()
-        note()
+        _note(aws, history)
     for actor in actors:
         while not actor.over:
             actor.step()
-            note()
+            _note(aws, history)
     assert [actor.error for actor in actors if not isinstance(actor.error, CrashError | None)] == []
-    versions = aws.secret(NAME).versions if NAME in aws.names() else {}
-    made = {version.value["SecretString"]: version.id for version in versions.values()}
-    order = [current for current, _ in history]
-    for outcome, expected, content in (one for some in told for one in some):
-        version = made.get(content)
-        times = order.count(version) if version is not None else 0
-        if outcome == "conflict":
-            assert times == 0, f"{content} was a conflict, and was current"
-        elif outcome == "done":
-            assert version is not None
-            assert _runs(order, version) == 1, f"{content} was written, and was current {times} times"
-            if expected is ABSENT:
-                assert order[order.index(version) - 1] in (None, first)
-                assert begins != "live"
-            elif expected is not None:
-                assert order[order.index(version) - 1] == expected
+    _check_told([one for some in told for one in some], aws, [current for current, _ in history], first, begins)
     is_live = NAME in aws.names() and aws.secret(NAME).deleted is None
     last = write(backend, "last", read(backend).version if is_live else ABSENT)
     assert read(backend).version == last.version
@@ -506,3 +499,49 @@ def test_however_writers_meet_the_history_is_what_they_were_told(
 def _runs(order: list[str | None], version: str) -> int:
     """Return how often a version became the current one."""
     return sum(one == version and (at == 0 or order[at - 1] != version) for at, one in enumerate(order))
+
+
+def _write_as(kind: str, own: AwsBackend, first: str | None, content: str, told: list[Told]) -> None:
+    """Write once, or again over what the first try has shown; note what each try was told."""
+    expected: Any = {"any": None, "absent": ABSENT, "version": first or "0" * 32}.get(kind, first or "0" * 32)
+    for turn in range(2 if kind == "again" else 1):
+        try:
+            version = write(own, f"{content}.{turn}", expected).version
+        except VersionConflictError as error:
+            told.append(("conflict", expected, f"{content}.{turn}"))
+            expected = error.found if error.found not in (None, "absent") else ABSENT
+        except BackendUnavailableError:
+            told.append(("unknown", expected, f"{content}.{turn}"))
+            return
+        else:
+            told.append(("done", expected, f"{content}.{turn}"))
+            expected = version
+
+
+def _note(aws: FakeSecretsManager, history: list[tuple[str | None, bool]]) -> None:
+    """Note which version is current, and whether the secret is deleted, if that has changed."""
+    found = aws.secret(NAME) if NAME in aws.names() else None
+    holder = found.holder("AWSCURRENT") if found is not None else None
+    now = (None if holder is None else holder.id, found is not None and found.deleted is not None)
+    if not history or history[-1] != now:
+        history.append(now)
+
+
+def _check_told(
+    told: list[Told], aws: FakeSecretsManager, order: list[str | None], first: str | None, begins: str
+) -> None:
+    """Look whether the versions that were current, in their order, are those of which the writers were told so."""
+    versions = aws.secret(NAME).versions if NAME in aws.names() else {}
+    made = {version.value["SecretString"]: version.id for version in versions.values()}
+    for outcome, expected, content in told:
+        version = made.get(content)
+        times = order.count(version) if version is not None else 0
+        if outcome == "conflict":
+            assert times == 0, f"{content} was a conflict, and was current"
+        elif outcome == "done":
+            assert version is not None
+            assert _runs(order, version) == 1, f"{content} was written, and was current {times} times"
+            assert expected is not ABSENT or begins != "live"
+            if expected is not None:
+                before = (None, first) if expected is ABSENT else (expected,)
+                assert order[order.index(version) - 1] in before

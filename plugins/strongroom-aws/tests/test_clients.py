@@ -258,7 +258,7 @@ def resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
 class TestMemory:
     def test_ten_thousand_reads_take_no_more_than_a_few(self, stored: FakeSecretsManager) -> None:
         client = stored.client()

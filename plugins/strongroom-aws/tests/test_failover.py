@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import uuid
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -32,9 +33,13 @@ from faultproxy import FaultProxy
 from moto_server import Emulator
 from strongroom.contracts import (
     DescribeRequest,
+    DestroyRequest,
     HealthState,
+    PromoteRequest,
     ReadRequest,
     ReadResult,
+    RotationStatusRequest,
+    StageRequest,
     UndeleteRequest,
     VersionsRequest,
 )
@@ -73,11 +78,6 @@ def regions(aws: FakeSecretsManager) -> list[str]:
     asked = [request.region for request in aws.requests]
     aws.requests.clear()
     return asked
-
-
-@pytest.fixture
-def waits() -> Waits:
-    return Waits()
 
 
 @pytest.fixture
@@ -200,6 +200,17 @@ class TestReads:
                 read(backend)
         assert caught.value.code == "rate_limited"
         assert regions(aws) == [REGION]
+
+    def test_our_own_limit_does_not_leave_the_usual_region_alone(
+        self, aws: FakeSecretsManager, waits: Waits, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        replicated(aws)
+        with opened(aws.url, waits, replicas=BOTH, rates=RateSettings(read=0.001)) as backend:
+            read(backend)
+            with pytest.raises(BackendUnavailableError, match="`rates`"):
+                read(backend)
+            assert "has an outage" not in caplog.text
+            assert "left_alone_seconds" not in dict(backend.health().facts)
 
     def test_a_name_that_the_service_cannot_have_goes_nowhere(
         self, aws: FakeSecretsManager, backend: AwsBackend
@@ -412,7 +423,7 @@ class TestLongOutages:
         with opened(aws.url, replicas=BOTH, attempts=100, **limits) as backend:
             start = time.monotonic()
             read(backend)
-            assert time.monotonic() - start < 1.2
+            assert time.monotonic() - start < 2.5
 
     def test_all_regions_together_keep_to_the_time_limit(self, aws: FakeSecretsManager) -> None:
         aws.fail_transport("*", "hang", times=None)
@@ -422,7 +433,7 @@ class TestLongOutages:
                 start = time.monotonic()
                 with pytest.raises(BackendUnavailableError):
                     read(backend)
-                assert time.monotonic() - start <= 1.6
+                assert time.monotonic() - start < 5, "a hundred attempts would take a minute"
 
     def test_a_forked_child_goes_on_with_the_replicas(self, aws: FakeSecretsManager) -> None:
         replicated(aws)
@@ -520,6 +531,63 @@ class TestOwnWrites:
             backend.undelete(UndeleteRequest(name=NAME))
             outage(aws)
             assert read(backend) == "of app/key"
+
+    def test_a_replica_that_still_has_what_was_destroyed_is_not_believed(
+        self, aws: FakeSecretsManager, backend: AwsBackend
+    ) -> None:
+        replicated(aws)
+        aws.hold_replication()
+        aws.secret("app/key").replicas.clear()  # as above
+        backend.destroy(DestroyRequest(name=NAME))
+        outage(aws)
+        with pytest.raises(BackendUnavailableError):
+            read(backend)
+
+    def test_a_replica_that_lacks_an_own_promotion_is_not_believed(
+        self, aws: FakeSecretsManager, backend: AwsBackend
+    ) -> None:
+        replicated(aws)
+        (first,) = aws.secret("app/key").versions
+        aws.hold_replication()
+        request = StageRequest(name=NAME, value=SecretValue("new"), token=str(uuid.uuid4()))
+        version = backend.stage(request).version
+        backend.promote(PromoteRequest(name=NAME, version=version, expect_current=first))
+        outage(aws)
+        with pytest.raises(BackendUnavailableError):
+            read(backend)
+        aws.heal()
+        aws.release_replication()
+        outage(aws)
+        assert read(backend) == "new"
+
+    def test_a_replica_that_lacks_a_rotation_which_was_seen_to_end_is_not_believed(
+        self, aws: FakeSecretsManager, backend: AwsBackend
+    ) -> None:
+        """Whoever was told that it is over must not read what was before."""
+        replicated(aws)
+        aws.hold_replication()
+        version = aws.client().put_secret_value(SecretId="app/key", SecretString="rotated")["VersionId"]
+        assert backend.rotation_status(RotationStatusRequest(name=NAME, version=version)).done
+        outage(aws)
+        with pytest.raises(BackendUnavailableError):
+            read(backend)
+
+    def test_of_own_writes_that_overlap_no_replica_is_believed_to_have_the_later_one(
+        self, aws: FakeSecretsManager, backend: AwsBackend
+    ) -> None:
+        """The one that is answered last was not the last one here."""
+        replicated(aws)
+
+        def write_later(_: object) -> None:
+            aws.hold_replication()
+            write(backend, value="later")
+
+        aws.after("PutSecretValue", write_later, how="")
+        write(backend, value="earlier")
+        assert read(backend) == "later"
+        outage(aws)
+        with pytest.raises(BackendUnavailableError):
+            read(backend)
 
     def test_other_names_are_not_concerned(self, aws: FakeSecretsManager, backend: AwsBackend) -> None:
         replicated(aws, "app/key", "app/other")

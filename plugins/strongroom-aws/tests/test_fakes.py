@@ -35,11 +35,6 @@ def either(request: pytest.FixtureRequest) -> Any:
     return emulator.client(**emulator.fresh_account())
 
 
-@pytest.fixture
-def client(aws: FakeSecretsManager) -> Any:
-    return aws.client()
-
-
 class TestBoth:
     def test_a_secret_comes_back_as_text_and_as_bytes(self, either: Any) -> None:
         either.create_secret(Name="app/text", SecretString="grün")

@@ -29,11 +29,6 @@ from certificates import Authority
 from fakeaws import FakeSecretsManager
 
 
-@pytest.fixture
-def client(aws: FakeSecretsManager) -> Any:
-    return aws.client()
-
-
 class TestFaults:
     def test_an_error_comes_so_often_and_for_whom_it_is_meant(self, aws: FakeSecretsManager, client: Any) -> None:
         for name in ("one", "two"):

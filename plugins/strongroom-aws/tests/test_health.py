@@ -110,10 +110,10 @@ def test_a_service_that_hangs_is_down_within_the_limit(
 ) -> None:
     monkeypatch.setattr(examination, "LIMIT", 0.3)
     aws.fail_transport("*", "hang", times=None)
-    with opened(aws.url, read_timeout=1.0) as backend:
+    with opened(aws.url, read_timeout=8.0) as backend:
         start = time.monotonic()
         found = backend.health()
-        assert time.monotonic() - start < 1.0
+        assert time.monotonic() - start < 4
     assert found.state is HealthState.DOWN
     assert "did not answer within 0.3 s" in found.reason
 

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from secrets import token_hex
 from typing import Any
 
 import pytest
 
-from awsbackends import Waits, managed, opened
+from awsbackends import managed, opened
 from awsclient import REGION
 from fakeaws import FakeSecretsManager
 from moto_server import Emulator
 from strongroom.contracts import ListRequest
 from strongroom.errors import AccessDeniedError, BackendError, BackendUnavailableError
 from strongroom_aws.backend import AwsBackend
-
-
-@pytest.fixture
-def backend(aws: FakeSecretsManager) -> Iterator[AwsBackend]:
-    with opened(aws.url, Waits()) as backend:
-        yield backend
 
 
 def listed(backend: AwsBackend, prefix: str = "") -> list[str]:
@@ -104,7 +97,7 @@ class TestPages:
         def again(region: str, asked: dict[str, Any]) -> dict[str, Any]:
             return {"SecretList": [], "NextToken": next(answers)}
 
-        aws.operations.ListSecrets = again  # type: ignore[method-assign]
+        aws.operations.ListSecrets = again
         with pytest.raises(BackendError, match="same page"):
             listed(backend)
 
@@ -122,7 +115,7 @@ class TestPages:
             names, token = pages[asked.get("NextToken")]
             return {"SecretList": [{"Name": name, "ARN": name} for name in names], "NextToken": token or ""}
 
-        aws.operations.ListSecrets = answer  # type: ignore[method-assign]
+        aws.operations.ListSecrets = answer
         assert listed(backend) == ["a", "b", "c"]
 
     def test_the_request_is_that_of_the_last_page(self, aws: FakeSecretsManager, backend: AwsBackend) -> None:
@@ -163,7 +156,7 @@ class TestNames:
     ) -> None:
         made(aws, "db/a", "DB/b", "x/db/a", "dbx/a")
         plain = aws.operations.ListSecrets
-        aws.operations.ListSecrets = lambda region, asked: plain(region, asked | {"Filters": []})  # type: ignore[method-assign]
+        aws.operations.ListSecrets = lambda region, asked: plain(region, asked | {"Filters": []})
         assert listed(backend, "db") == ["db/a"]
 
     def test_what_is_scheduled_for_deletion_is_left_out_even_if_it_is_listed(
@@ -173,7 +166,7 @@ class TestNames:
         made(aws, "a", "b")
         aws.client().delete_secret(SecretId="a", RecoveryWindowInDays=7)
         plain = aws.operations.ListSecrets
-        aws.operations.ListSecrets = lambda region, asked: plain(region, asked | {"IncludePlannedDeletion": True})  # type: ignore[method-assign]
+        aws.operations.ListSecrets = lambda region, asked: plain(region, asked | {"IncludePlannedDeletion": True})
         assert listed(backend) == ["b"]
 
     def test_names_that_nobody_can_ask_for_are_left_out(self, aws: FakeSecretsManager, backend: AwsBackend) -> None:

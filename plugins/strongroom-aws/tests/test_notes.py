@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from awsbackends import Waits, opened
+from awsbackends import opened
 from fakeaws import FakeSecretsManager
 from moto_server import Emulator
 from strongroom.contracts import AnnotateRequest, DescribeRequest, DescribeResult
@@ -31,17 +30,6 @@ from strongroom_aws.notes import notes_problem
 
 LAMBDA = "arn:aws:lambda:eu-central-1:123456789012:function:rotate"
 RESERVED = "aws:cloudformation:stack-name"
-
-
-@pytest.fixture
-def backend(aws: FakeSecretsManager) -> Iterator[AwsBackend]:
-    with opened(aws.url, Waits()) as backend:
-        yield backend
-
-
-@pytest.fixture
-def client(aws: FakeSecretsManager) -> Any:
-    return aws.client()
 
 
 def described(backend: AwsBackend, name: str = "app") -> DescribeResult:

@@ -114,11 +114,6 @@ def retried_codes() -> set[str]:
     }
 
 
-@pytest.fixture
-def waits() -> Waits:
-    return Waits()
-
-
 class TestTable:
     def test_every_code_of_the_services_description_has_a_meaning(self) -> None:
         assert model_codes() - CODES.keys() == set()

@@ -12,7 +12,7 @@ from awsclient import REGION
 from fakeaws import FakeSecretsManager
 from fakeloopback import Incoming, Reply
 from strongroom.errors import AuthenticationError, BackendError, BackendUnavailableError, StrongroomError
-from strongroom.testing import in_threads
+from strongroom.testing import FakeClock, in_threads
 from strongroom_aws.asking import Asker
 from strongroom_aws.place import resolve
 from strongroom_aws.settings import AwsSettings
@@ -25,11 +25,6 @@ OUTAGES = [
     ("ThrottlingException", 400, "rate_limited"),
     ("RequestTimeoutException", 400, "server_error"),
 ]
-
-
-@pytest.fixture
-def waits() -> Waits:
-    return Waits()
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 3, 5])
@@ -47,11 +42,9 @@ def test_an_outage_costs_exactly_so_many_requests(
 
 def test_a_read_through_a_manager_sends_exactly_as_many_requests_as_are_set(aws: FakeSecretsManager) -> None:
     aws.fail("*", "InternalServiceError", 503, times=None)
-    start = time.monotonic()
     with managed(aws.url, attempts=3) as manager, pytest.raises(BackendUnavailableError):
         manager.get("app/key")
     assert aws.counts == {"GetSecretValue": 3}
-    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize("variable", ["AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE"])
@@ -157,7 +150,7 @@ class TestDeadline:
                 read(backend)
             took = time.monotonic() - start
         assert caught.value.code == "timeout"
-        assert 0.4 <= took <= 1.5
+        assert took < 5, "a hundred attempts would take a minute"
         assert 2 <= len(aws.requests) <= 3
 
     def test_a_first_attempt_is_made_even_if_it_has_all_the_time_that_there_is(self, aws: FakeSecretsManager) -> None:
@@ -239,17 +232,18 @@ def test_a_delete_and_a_list_are_sent_again_as_well(aws: FakeSecretsManager, wai
 
 def test_credentials_that_are_not_accepted_are_not_shown_again_and_again(aws: FakeSecretsManager) -> None:
     aws.fail("*", "UnrecognizedClientException", times=None)
-    with managed(aws.url) as manager:
+    clock = FakeClock()
+    with managed(aws.url, clock=clock) as manager:
         for number in range(50):
             with pytest.raises(AuthenticationError):
                 manager.get(f"name-{number}")
         assert len(aws.requests) == 1
-        time.sleep(1.05)  # the first pause takes a second, and the next one two
+        clock.advance(1.05)  # the first pause takes a second, and the next one two
         for number in range(50):
             with pytest.raises(AuthenticationError):
                 manager.get(f"name-{number}")
         assert len(aws.requests) == 2
-        time.sleep(1.05)
+        clock.advance(1.05)
         with pytest.raises(AuthenticationError):
             manager.get("name")
         assert len(aws.requests) == 2

@@ -97,7 +97,7 @@ class TestTakingOn:
         assert [request.parameters["WebIdentityToken"] for request in asked] == ["first", "second"]
         assert not {request.access_key for request in asked} - {""}
 
-    @pytest.mark.parametrize("content", [None, "", "\n", "käse"])
+    @pytest.mark.parametrize("content", [None, "", "\n", "käse", "abc\n"])
     def test_a_token_that_cannot_be_read_is_no_outage(
         self, stored: FakeSecretsManager, identity: Path, content: str | None
     ) -> None:
@@ -198,7 +198,10 @@ class TestRefused:
         nobody = "http://localhost:1"
         with (
             opened(stored.url, role_arn=ROLE, sts_endpoint=nobody, attempts=1) as backend,
-            pytest.raises(BackendUnavailableError, match="localhost") as caught,
+            pytest.raises(
+                BackendUnavailableError,
+                match=r"^what gives out the AWS credentials could not be reached at localhost:1 for reading a",
+            ) as caught,
         ):
             read(backend, "a")
         assert caught.value.code == "connection_refused"

@@ -181,12 +181,23 @@ class TestTriggering:
         trigger(backend)
         assert arrangements(aws)[-1] == {}
 
-    @pytest.mark.parametrize("settings", [{}, {"rotation_enabled": ("db/*",)}], ids=["not named", "no function"])
+    @pytest.mark.parametrize(
+        ("settings", "advice"),
+        [
+            ({}, "name it under `rotation_enabled`"),
+            ({"rotation_enabled": ("db/*",)}, "or take the name out of `rotation_enabled`"),
+        ],
+        ids=["not named", "no function"],
+    )
     def test_without_a_rotation_or_a_function_the_setting_is_named(
-        self, aws: FakeSecretsManager, client: Any, settings: dict[str, Any]
+        self, aws: FakeSecretsManager, client: Any, settings: dict[str, Any], advice: str
     ) -> None:
-        with opened(aws.url, **settings) as backend, pytest.raises(ConfigurationError, match=r"rotation\.lambda_arn"):
+        with (
+            opened(aws.url, **settings) as backend,
+            pytest.raises(ConfigurationError, match=r"rotation\.lambda_arn") as caught,
+        ):
             trigger(backend)
+        assert advice in caught.value.hint
         assert aws.counts["RotateSecret"] == 0
 
     def test_what_was_turned_off_there_is_turned_on_only_if_the_settings_name_it(

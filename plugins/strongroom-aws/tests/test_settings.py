@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,6 +87,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"endpoint": ""}, "must be a URL"),
     ({"sts_endpoint": "ftp://sts.example.com"}, "must be a URL"),
     ({"replica_endpoints": {"us-east-1": "x"}}, "must be a URL"),
+    ({"replica_endpoints": {"us-east-1": "https://x.example.com"}}, "none of the replicas"),
+    (
+        {"replicate": ("us-east-1",), "replicas": (), "replica_endpoints": {"us-east-1": "https://x.example.com"}},
+        "none of the replicas",
+    ),
     ({"fips": True, "endpoint": "https://vpce.example.com"}, "fips excludes"),
     ({"dual_stack": True, "endpoint": "https://vpce.example.com"}, "dual_stack excludes"),
     ({"fips": True, "replica_endpoints": {"us-east-1": "https://vpce.example.com"}}, "fips excludes"),
@@ -130,3 +140,17 @@ def test_a_configuration_has_them_as_it_has_those_of_other_backends() -> None:
 def test_a_key_that_stands_in_the_configuration_shows_in_no_repr() -> None:
     settings = AwsSettings(access_key_id=KEY, secret_access_key=Literal("the-secret-key"))
     assert "the-secret-key" not in f"{settings!r} {settings}"
+
+
+def test_a_default_is_shown_as_the_file_would_take_it(tmp_path: Path) -> None:
+    (tmp_path / "strongroom.toml").write_text('audit = "none"\n[backends.aws]\ntype = "aws"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "strongroom", "config", "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown = {line["setting"]: line["value"] for line in json.loads(done.stdout)["settings"]}
+    assert shown["backends.aws.recovery_window"] == "2592000s"
+    assert AwsSettings(recovery_window=2_592_000.0) == AwsSettings()

@@ -447,6 +447,18 @@ class TestLostAnswers:
         promote(fake.backend, fake.first, over=version)
         assert stages(fake.backend) == (fake.first, None, version)
 
+    def test_what_is_taken_back_is_no_rotation_when_others_have_written(
+        self, aws: FakeSecretsManager, fake: Service
+    ) -> None:
+        """Its label goes with the taking back: neither current nor previous, it would be in everybody's way."""
+        version = stage(fake.backend, "second")
+        fail_second(aws, "InternalServiceError")
+        promote(fake.backend, version, over=fake.first)
+        promote(fake.backend, fake.first, over=version)
+        theirs = fake.client.put_secret_value(SecretId=fake.id, SecretString="theirs")["VersionId"]
+        assert stages(fake.backend) == (theirs, None, fake.first)
+        assert "AWSPENDING" not in fake.labels()
+
     def test_an_outage_is_one(self, aws: FakeSecretsManager, fake: Service) -> None:
         aws.fail("UpdateSecretVersionStage", "ServiceUnavailable", times=3)
         with pytest.raises(BackendUnavailableError):
@@ -528,6 +540,14 @@ class TestRaces:
             stage(fake.backend, "second")
         assert [caught.value.found] == won
         assert fake.labels() == {"AWSCURRENT": fake.first, "AWSPENDING": won[0]}
+
+    def test_who_comes_too_late_leaves_no_label(self, aws: FakeSecretsManager, fake: Service) -> None:
+        """Then the service removes its version by itself one day."""
+        put = {"SecretId": fake.id, "SecretString": "other", "VersionStages": ["AWSPENDING"]}
+        aws.before("UpdateSecretVersionStage", lambda _: fake.client.put_secret_value(**put))
+        with pytest.raises(VersionConflictError):
+            stage(fake.backend, "second")
+        assert set(fake.labels()) == {"AWSCURRENT", "AWSPENDING"}
 
     def test_a_rotation_that_came_and_went_meanwhile_is_no_conflict(
         self, aws: FakeSecretsManager, fake: Service

@@ -24,11 +24,6 @@ MARKER = "a-value-in-an-answer-that-is-none"
 RESET = struct.pack("ii", 1, 0)
 
 
-@pytest.fixture
-def waits() -> Waits:
-    return Waits()
-
-
 @contextlib.contextmanager
 def raw_server(answer: Callable[[socket.socket], object]) -> Iterator[str]:
     """Serve on loopback what is no HTTP, or hardly: each connection is handed over once its request has come."""
@@ -123,7 +118,7 @@ def test_a_service_that_never_answers_is_left_after_the_time_limit(aws: FakeSecr
         with pytest.raises(BackendUnavailableError) as caught:
             read(backend)
     assert caught.value.code == "timeout"
-    assert 0.3 <= time.monotonic() - start < 1.0
+    assert time.monotonic() - start < 5
 
 
 def test_a_host_that_nothing_is_known_of_is_an_outage() -> None:
@@ -136,8 +131,11 @@ def test_a_host_that_nothing_is_known_of_is_an_outage() -> None:
 
 
 def test_a_port_that_nobody_listens_on_is_an_outage(waits: Waits) -> None:
-    with opened(f"http://127.0.0.1:{free_port()}", waits) as backend:
-        with pytest.raises(BackendUnavailableError, match="could not be reached") as caught:
+    host = f"127.0.0.1:{free_port()}"
+    with opened(f"http://{host}", waits) as backend:
+        with pytest.raises(
+            BackendUnavailableError, match=f"^AWS Secrets Manager in .* could not be reached at {host} for"
+        ) as caught:
             read(backend)
         assert len(waits.waited) == 2
     assert caught.value.code == "connection_refused"
@@ -164,6 +162,7 @@ def test_a_refusal_that_the_service_cannot_have_written_is_named_by_its_status(
     ):
         read(backend)
     assert type(caught.value) is BackendError
+    assert "endpoint" in caught.value.hint
     assert waits.waited == []
 
 

@@ -22,11 +22,6 @@ from strongroom.testing.spans import Spans
 
 
 @pytest.fixture
-def waits() -> Waits:
-    return Waits()
-
-
-@pytest.fixture
 def spans() -> Spans:
     return Spans()
 

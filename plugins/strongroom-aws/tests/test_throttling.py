@@ -16,11 +16,6 @@ from strongroom.testing import in_threads
 from strongroom_aws.settings import RateSettings
 
 
-@pytest.fixture
-def waits() -> Waits:
-    return Waits()
-
-
 class Quota:
     """A limit as the service has it: a bucket that fills steadily. What is above is refused, and counted."""
 

@@ -69,11 +69,6 @@ def answering(aws: FakeSecretsManager, monkeypatch: pytest.MonkeyPatch, operatio
     monkeypatch.setattr(aws.operations, operation, answered)
 
 
-@pytest.fixture
-def waits() -> Waits:
-    return Waits()
-
-
 @pytest.mark.parametrize("operation", sorted(SOUND))
 def test_these_answers_are_sound_until_a_part_is_changed(
     aws: FakeSecretsManager, waits: Waits, monkeypatch: pytest.MonkeyPatch, operation: str

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any
 
 import pytest
 
-from awsbackends import Waits, opened, read
+from awsbackends import opened, read
 from fakeaws import FakeSecretsManager
 from moto_server import Emulator
 from strongroom.contracts import VersionsRequest
@@ -22,17 +21,6 @@ from strongroom.errors import (
 )
 from strongroom.model import SecretName, SecretVersion
 from strongroom_aws.backend import AwsBackend
-
-
-@pytest.fixture
-def backend(aws: FakeSecretsManager) -> Iterator[AwsBackend]:
-    with opened(aws.url, Waits()) as backend:
-        yield backend
-
-
-@pytest.fixture
-def client(aws: FakeSecretsManager) -> Any:
-    return aws.client()
 
 
 def versions(backend: AwsBackend, name: str) -> tuple[SecretVersion, ...]:
@@ -98,7 +86,7 @@ def test_pages_that_repeat_are_an_error(aws: FakeSecretsManager, backend: AwsBac
     def again(region: str, asked: dict[str, Any]) -> dict[str, Any]:
         return {"ARN": "arn", "Versions": [], "NextToken": "again"}
 
-    aws.operations.ListSecretVersionIds = again  # type: ignore[method-assign]
+    aws.operations.ListSecretVersionIds = again
     with pytest.raises(BackendError, match="same page"):
         versions(backend, "app")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 
 from typing import Any
 
@@ -348,6 +349,20 @@ class TestDeleted:
             write(backend, "2", expected)
         assert caught.value.code == "busy"
         assert 3 < len(aws.requests) < 60
+
+    @pytest.mark.parametrize("expected", [None, ABSENT])
+    def test_a_recovery_window_that_is_nearly_over_is_not_waited_for(
+        self, aws: FakeSecretsManager, expected: Any
+    ) -> None:
+        """Until its end the secret can be brought back, and how long the service takes after that nobody knows."""
+        backend = opened(aws)
+        write(backend, "1")
+        delete(backend)
+        aws.secret(NAME).deleted = time.time() + 60.0
+        asked(aws)
+        with pytest.raises(SecretDeletedError):
+            write(backend, "2", expected)
+        assert len(asked(aws)) <= 2
 
     def test_a_secret_that_is_restored_and_deleted_again_and_again_ends_in_an_error(
         self, aws: FakeSecretsManager

@@ -12,24 +12,12 @@ import pytest
 
 from fakes import FakeVault
 from strongroom.errors import BackendUnavailableError
-from strongroom.testing import FakeClock
 from strongroom_vault.target import Target
 from strongroom_vault.transport import Transport
+from waits import Waits
 
 SEALED = {"errors": ["Vault is sealed"]}
 LIMITED = {"errors": ['request path "secret/data/x": rate limit quota exceeded']}
-
-
-class Waits:
-    """A clock that stands still, and all that was waited for on it."""
-
-    def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.waited: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.waited.append(seconds)
-        self.clock.advance(seconds)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from strongroom.cli.text import printable
 from strongroom.config.load import load_backends, load_policy
 from strongroom.errors import ConfigurationError, UnsupportedOperationError
 from strongroom.model import SecretName
-from strongroom.policy import Policy
+from strongroom.policy import Policy, principal_matches
 from strongroom.rendering.lines import place_of
 from strongroom.rendering.result import Loss, Rendered
 
@@ -74,6 +74,9 @@ def _principals(policy: Policy, options: argparse.Namespace) -> list[str]:
                 f"{name} stands for several principals, and other rules may tell them apart", hint="name each by itself"
             )
     found = list(dict.fromkeys(named or (rule.principal for rule in policy.rules if "*" not in rule.principal)))
+    for name in named:
+        if not any(principal_matches(rule.principal, name) for rule in policy.rules):
+            note(f"strongroom: no policy speaks of {printable(name)}, who may do nothing: check how it is spelled")
     for rule in policy.rules if not named else ():
         if "*" in rule.principal:
             text = f"{place_of(rule)} speaks of {rule.principal}: name such principals with --principal"

@@ -200,7 +200,7 @@ def _plain(value: Any, kind: Any) -> Any:
     if is_secret(kind) or isinstance(value, KeySource | SecretValue):
         return HIDDEN
     if kind == Seconds:
-        return f"{value:g}s" if value else 0
+        return f"{value:.15g}s" if value else 0  # never with an exponent, which the file does not take
     if isinstance(value, enum.Enum):
         return value.value
     return value if isinstance(value, str | int | float | list | dict) else str(value)

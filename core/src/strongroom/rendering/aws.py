@@ -20,6 +20,7 @@ SIZE_LIMIT: Final = 6144
 _SUFFIX: Final = "-??????"
 """Secrets Manager puts a hyphen and six characters behind each name. A star instead would open longer names."""
 _ACCOUNT: Final = re.compile(r"[0-9]{12}|\*")
+_REGION: Final = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+-[0-9]+|\*")
 _WORD: Final = re.compile(r"[a-z0-9-]+|\*")
 _KEY: Final = re.compile(r"arn:[a-z0-9-]+:kms:([a-z0-9-]+):[0-9]{12}:key/[A-Za-z0-9-]+")
 _SECRET: Final = re.compile(
@@ -105,11 +106,11 @@ class AwsTarget(Record):
             ConfigurationError: One does not.
         """
         for what, text, expected, hint in (
-            ("region", self.region, _WORD, "expected a region such as eu-central-1, or * for all"),
+            ("region", self.region, _REGION, "expected a region such as eu-central-1, or * for all"),
             ("account", self.account, _ACCOUNT, "expected twelve digits, or * for all"),
             ("partition", self.partition, _WORD, "expected aws, aws-cn or aws-us-gov"),
             ("prefix", self.prefix, NAME, "expected characters that Secrets Manager has in names"),
-            *(("region", one, _WORD, "expected a region") for one in (*self.replicas, *self.read_from)),
+            *(("region", one, _REGION, "expected a region") for one in (*self.replicas, *self.read_from)),
             *(("ARN", one, _SECRET, "expected a secret's whole ARN") for _, one in self.aliases),
         ):
             if not expected.fullmatch(text):

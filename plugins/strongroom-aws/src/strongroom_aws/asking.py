@@ -16,7 +16,7 @@ from strongroom_aws.answers import is_sound
 from strongroom_aws.calls import KINDS, Call, Counts
 from strongroom_aws.clients import Clients
 from strongroom_aws.dripping import unless
-from strongroom_aws.faults import understood, without_frames
+from strongroom_aws.faults import is_of_credentials, understood, without_frames
 from strongroom_aws.outcomes import Outcome, outcome_of, refused
 from strongroom_aws.place import Place
 from strongroom_aws.quiet import quietly
@@ -49,6 +49,8 @@ _HINTS: Final = {
     "rate_limited": "ask less, or lower `rates` so that the requests wait here",
     "timeout": "see whether the network lets us through, or raise read_timeout",
     "connection_refused": "check the region and the endpoint, and the way there",
+    "server_error": "try again later; see whether the endpoint is that of the service, and whether AWS has an outage",
+    "unavailable": "see whether the endpoint is that of the service, and what stands in between",
 }
 _CAUSES: Final = {"connection_refused": ConnectionRefusedError, "timeout": TimeoutError, "unavailable": ConnectionError}
 """What stands for the exception of botocore or urllib3 as the cause, whose own frames hold what was sent."""
@@ -218,6 +220,9 @@ class Asker:
             outcome = understood(error, call.operation, call.what)
             if isinstance(outcome, Refusal):
                 outcome = outcome.replace(resends=call.resends, unsure=call.unsure, region=call.region)
+            url = call.client.meta.endpoint_url if call.client is not None else ""
+            if isinstance(outcome, Fault) and is_of_credentials(error, call.operation, url):
+                outcome = outcome.replace(who="what gives out the AWS credentials")
             return outcome
         # As little is kept of what comes through others: Ctrl-C, say, whose frames below hold the same.
         except BaseException as error:  # noqa: BLE001  # it is let go of, not caught
@@ -279,7 +284,7 @@ class Asker:
         self._note(call, None)
         cause = _CAUSES.get(fault.code)
         raise BackendUnavailableError(
-            f"AWS Secrets Manager in {call.region} {fault.what} for {call.what}"
+            f"{fault.who or f'AWS Secrets Manager in {call.region}'} {fault.what} for {call.what}"
             + ("; what was to be changed may have been changed" if call.unsure else ""),
             code=fault.code,
             hint="read it before trying again" if call.unsure else _HINTS.get(fault.code, ""),

@@ -33,6 +33,8 @@ from strongroom.errors import AuthenticationError, ConfigurationError
 _CONTAINER_LIMIT: Final = 2.0
 """Seconds for what gives credentials to a container: botocore's own limit."""
 _TOO_MANY: Final = 429
+_SHORTEST_TOKEN: Final = 4
+"""Characters: botocore does not even send a shorter one."""
 METADATA: Final = "iam-role"
 """What botocore calls the provider that asks the machine's metadata service."""
 
@@ -216,7 +218,7 @@ def token_in(path: str) -> str:
     """Return the token of a web identity as its file has it now.
 
     Raises:
-        AuthenticationError: It cannot be read, or is empty.
+        AuthenticationError: It cannot be read, is empty, or holds less than STS takes for a token.
     """
     problem = "is empty"
     try:
@@ -225,8 +227,10 @@ def token_in(path: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         token = ""
         problem = f"cannot be read ({type(error).__name__})"
-    if token:
+    if len(token) >= _SHORTEST_TOKEN:
         return token
+    if token:
+        problem = "holds no token: it is too short for one"
     raise AuthenticationError(
         f"the web identity token {path} {problem}", hint="see whether what writes it is running, and who may read it"
     )

@@ -108,25 +108,23 @@ def understood(error: Exception, operation: str, what: str) -> Refusal | Fault |
     silent = _unheard(error)
     if silent is not None:
         return _unanswered(silent, what)
-    if isinstance(error, _LOGGED_OUT) or type(error) is RuntimeError:
-        # The one RuntimeError of botocore's own outside its parser: credentials that have run out when they are got.
-        return AuthenticationError(
-            f"the AWS credentials for {what} could not be had ({type(error).__name__})",
-            hint="log in again, or see whether what gives them out answers; `aws sts get-caller-identity` tells",
-        )
-    if isinstance(error, _MISCONFIGURED):
-        return unusable(f"{error}")  # these speak of profiles, regions and files
-    if isinstance(error, ValueError):
-        # What such an error says may be the header of a request, with the key in it.
-        return unusable(
-            "the URL of an endpoint or of what gives out credentials, a key or a token cannot be used as it is"
-        )
-    if isinstance(error, _UNREADABLE):
-        return AuthenticationError(
-            f"the AWS credentials for {what} need {error.filename}, which cannot be read ({type(error).__name__})",
-            hint="see whether the file is there, and who may read it",
-        )
-    return _unanswered(error, what)
+    return _unsent(error, what) or _unanswered(error, what)
+
+
+def is_of_credentials(error: Exception, operation: str, url: str) -> bool:
+    """Tell whether an exception comes from what gives out credentials: getting them may be a part of any call.
+
+    Args:
+        error: The exception.
+        operation: The operation that was asked for.
+        url: The URL that it was asked for at; empty if it did not come to that.
+    """
+    if isinstance(error, (Shared, exceptions.CredentialRetrievalError)):
+        return True
+    if isinstance(error, exceptions.ClientError):
+        return bool(error.operation_name != operation)
+    asked = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url") or "")).netloc
+    return bool(asked and url) and asked != urlsplit(url).netloc
 
 
 def without_frames(error: BaseException) -> BaseException:
@@ -171,6 +169,29 @@ def _unheard(error: Exception) -> Exception | None:
     return None
 
 
+def _unsent(error: Exception, what: str) -> StrongroomError | None:
+    """Return why botocore could not even send it; ``None`` if that is not what has happened."""
+    if isinstance(error, _LOGGED_OUT) or type(error) is RuntimeError:
+        # The one RuntimeError of botocore's own outside its parser: credentials that have run out when they are got.
+        return AuthenticationError(
+            f"the AWS credentials for {what} could not be had ({type(error).__name__})",
+            hint="log in again, or see whether what gives them out answers; `aws sts get-caller-identity` tells",
+        )
+    if isinstance(error, _MISCONFIGURED):
+        return unusable(f"{error}")  # these speak of profiles, regions and files
+    if isinstance(error, ValueError):
+        # What such an error says may be the header of a request, with the key in it.
+        return unusable(
+            "the URL of an endpoint or of what gives out credentials, a key or a token cannot be used as it is"
+        )
+    if isinstance(error, _UNREADABLE):
+        return AuthenticationError(
+            f"the AWS credentials for {what} need {error.filename}, which cannot be read ({type(error).__name__})",
+            hint="see whether the file is there, and who may read it",
+        )
+    return None
+
+
 def _unanswered(error: Exception, what: str) -> Fault | StrongroomError:
     if isinstance(error, exceptions.SSLError):
         return BackendError(
@@ -203,7 +224,8 @@ def _is_from_parser(error: Exception) -> bool:
 
 
 def _where(error: Exception) -> str:
-    """Return which host it was, since it may be another service's: that of STS, or a proxy."""
+    """Return which host and port it was, since it may be another service's: that of STS, or a proxy."""
     kwargs: dict[str, object] = getattr(error, "kwargs", {})
-    host = urlsplit(str(kwargs.get("endpoint_url") or kwargs.get("proxy_url") or "")).hostname
+    # A proxy's URL may have a password in it.
+    host = urlsplit(str(kwargs.get("endpoint_url") or kwargs.get("proxy_url") or "")).netloc.rpartition("@")[2]
     return f" at {host}" if host else ""

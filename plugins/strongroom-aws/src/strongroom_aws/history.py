@@ -10,7 +10,7 @@ from strongroom.errors import AccessDeniedError
 from strongroom.model import SecretVersion
 from strongroom_aws.asking import Asker
 from strongroom_aws.names import Names
-from strongroom_aws.outcomes import Outcome, missing, outcome_of, refused
+from strongroom_aws.outcomes import refused_at
 from strongroom_aws.paging import pages
 from strongroom_aws.replies import Refusal
 from strongroom_aws.seen import CURRENT, PENDING, PREVIOUS, find
@@ -52,7 +52,7 @@ class History:
         request_id: str | None = None
         for answer in pages(self._asker, "ListSecretVersionIds", parameters, what=what, expects="Versions"):
             if isinstance(answer, Refusal):
-                raise missing(name) if outcome_of(answer) is Outcome.NOT_FOUND else refused(answer, what, name=name)
+                raise refused_at(answer, what, name)
             entries += answer.data["Versions"]
             request_id = answer.request_id
         kept = {entry["VersionId"]: entry for entry in entries if not _is_waiting(entry)}

@@ -16,6 +16,8 @@ _FULL_ARN: Final = re.compile(
     r":secret:(?P<name>[A-Za-z0-9/_+=.@-]+)-[A-Za-z0-9]{6}"
 )
 
+_VERSION: Final = re.compile(r"\S{32,64}")
+
 
 def is_spelled(text: str) -> bool:
     """Tell whether the service has a name's every character."""
@@ -25,6 +27,11 @@ def is_spelled(text: str) -> bool:
 def is_full_arn(text: str) -> bool:
     """Tell whether a text is a secret's whole ARN, with the six characters that the service has put at its end."""
     return _FULL_ARN.fullmatch(text) is not None
+
+
+def is_version(text: str) -> bool:
+    """Tell whether a text could be the id of a version; botocore does not even send what is too short for one."""
+    return _VERSION.fullmatch(text) is not None
 
 
 def name_within(arn: str) -> str | None:
@@ -47,7 +54,6 @@ class Names:
     def __init__(self, prefix: str, arns: dict[str, str]) -> None:
         self._prefix = prefix
         self._arns = {str(SecretName(name)): arn for name, arn in arns.items()}
-        self._names = {arn: SecretName(name) for name, arn in self._arns.items()}
 
     @property
     def prefix(self) -> str:
@@ -100,16 +106,12 @@ class Names:
         # An alias of the same name hides it.
         return name if name == rest and not self.is_alias(name) else None
 
-    def name_of_arn(self, arn: str) -> SecretName | None:
-        """Return the name that stands for an ARN of the settings."""
-        return self._names.get(arn)
-
     def _unspeakable(self, name: SecretName, length: int) -> InvalidNameError:
         if name.startswith("arn:"):
             return InvalidNameError(
                 f"{name} is an ARN, and each secret has one name only",
                 name=name,
-                hint="use its name without the prefix; give the ARN of another account's a name under `arns`",
+                hint="use its name, without the prefix; a secret of another account gets a name under `arns`",
             )
         if not is_spelled(name):
             return InvalidNameError(

@@ -12,7 +12,7 @@ from strongroom.errors import InvalidValueError
 from strongroom.model import SecretName
 from strongroom_aws.asking import Asker
 from strongroom_aws.names import Names
-from strongroom_aws.outcomes import Outcome, missing, outcome_of, refused
+from strongroom_aws.outcomes import refused_at
 from strongroom_aws.replies import Refusal
 from strongroom_aws.seen import find, look
 from strongroom_aws.values import utc
@@ -62,7 +62,7 @@ class Notes:
         name, what = request.name, f"describing {request.name}"
         seen = look(self._asker, self._names, name, what=what)
         if isinstance(seen, Refusal):
-            raise missing(name) if outcome_of(seen) is Outcome.NOT_FOUND else refused(seen, what, name=name)
+            raise refused_at(seen, what, name)
         return DescribeResult(
             metadata=_notes(seen.data),
             version=seen.current,
@@ -106,7 +106,7 @@ class Notes:
     def _change(self, operation: str, parameters: dict[str, Any], name: SecretName, what: str) -> str | None:
         answer = self._asker.ask(operation, {"SecretId": self._names.id_of(name), **parameters}, what=what)
         if isinstance(answer, Refusal):
-            raise missing(name) if outcome_of(answer) is Outcome.NOT_FOUND else refused(answer, what, name=name)
+            raise refused_at(answer, what, name)
         return answer.request_id
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
 from collections.abc import Callable
 from typing import Final
+
+from strongroom.pacing import spread
 
 FIRST_SECONDS: Final = 1.0
 LONGEST_SECONDS: Final = 30.0
@@ -67,8 +68,7 @@ class Outage:
                 return False
             first = not self.is_on
             self._delay = min(LONGEST_SECONDS, 2.0 * self._delay) or FIRST_SECONDS
-            # Many processes that have seen the same outage do not come back together.
-            self._until = now + self._delay * (1.0 + int.from_bytes(os.urandom(4), "big") / 2**32) / 2.0
+            self._until = now + spread(self._delay)
             self._trying = False
             return first
 

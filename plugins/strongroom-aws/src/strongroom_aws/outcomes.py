@@ -101,6 +101,11 @@ CODES: Final = {
 """Every documented code, in the words of the service."""
 
 
+NOT_AS_SAID: Final = frozenset({Outcome.INVALID, Outcome.NOT_FOUND, Outcome.STATE})
+"""What the service may say when what is there is not as the request has it: a label or a replica is not where it
+said, a version or a function does not exist."""
+
+
 def outcome_of(refusal: Refusal) -> Outcome | None:
     """Return what a refusal means; ``None`` if nobody knows.
 
@@ -149,7 +154,26 @@ def refused(refusal: Refusal, what: str, *, name: str | None = None) -> Strongro
             name=name,
             hint="a secret keeps about a hundred versions, and loses none within a day: write it less often",
         )
+    if refusal.code.isdigit():
+        return BackendError(
+            f"{whole}, without an error code of AWS",
+            name=name,
+            hint="see whether the endpoint is that of the service, and whether a proxy answers in its place",
+        )
     return BackendError(whole, name=name, hint="CloudTrail has the request, and what was wrong with it")
+
+
+def refused_at(refusal: Refusal, what: str, name: str) -> StrongroomError:
+    """Return the error for the refusal of a request about a secret as a whole, which may not be there.
+
+    Args:
+        refusal: The refusal.
+        what: What was tried, such as ``describing app/key``.
+        name: The secret's name.
+    """
+    if outcome_of(refusal) is Outcome.NOT_FOUND:
+        return missing(name)
+    return refused(refusal, what, name=name)
 
 
 def missing(name: str, version: str | None = None) -> SecretNotFoundError:
@@ -183,15 +207,16 @@ def scheduled(name: str, when: str | None) -> SecretDeletedError:
     )
 
 
-def without_credentials(what: str, name: str | None = None) -> AuthenticationError:
+def without_credentials(what: str) -> AuthenticationError:
     """Return the error for when there are no credentials at all."""
     return AuthenticationError(
         f"there are no AWS credentials for {what}",
-        name=name,
         hint="configure a profile, a role or an access key; `aws configure list` shows what the AWS tools find",
     )
 
 
 def unusable(problem: str) -> ConfigurationError:
     """Return the error for a configuration that botocore cannot use."""
-    return ConfigurationError(f"AWS cannot be asked: {problem}", hint="check the backend's table and the AWS profile")
+    return ConfigurationError(
+        f"AWS cannot be asked: {problem}", hint="check the backend's table, the AWS variables and the profile"
+    )

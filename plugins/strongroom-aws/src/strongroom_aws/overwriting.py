@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-
-from typing import Any, Final
+from typing import Final
 
 from strongroom.contracts import Record, WriteResult
 from strongroom.errors import BackendUnavailableError, StrongroomError, VersionConflictError
 from strongroom.model import SecretName, SecretValue
 from strongroom_aws.asking import Asker
+from strongroom_aws.labels import Labels
 from strongroom_aws.names import Names
-from strongroom_aws.outcomes import Outcome, outcome_of, refused
+from strongroom_aws.outcomes import NOT_AS_SAID, Outcome, outcome_of, refused
 from strongroom_aws.reasons import explained
 from strongroom_aws.replies import Refusal, Reply
 from strongroom_aws.seen import CURRENT, Seen, look
@@ -21,8 +20,6 @@ CANDIDATE: Final = "STRONGROOM_CANDIDATE"
 """The label under which a value comes before it is current. It is the same for all: what is left of a write that
 stopped halfway is one label on a version that nobody reads, and the next such write takes it from there."""
 ABSENT_TEXT: Final = "absent"
-_LEFT: Final = frozenset({Outcome.INVALID, Outcome.NOT_FOUND, Outcome.STATE})
-"""What the service may say when AWSCURRENT is not where we said that it is."""
 
 
 class Draft(Record):
@@ -58,6 +55,7 @@ class Overwriting:
     def __init__(self, asker: Asker, names: Names) -> None:
         self._asker = asker
         self._names = names
+        self._labels = Labels(asker, names)
 
     def write(self, draft: Draft, expected: str) -> WriteResult:
         """Write if a version is the current one. Four requests.
@@ -107,7 +105,8 @@ class Overwriting:
             outcome = draft.result(answer.request_id)  # the first value that a secret gets is current at once
         else:
             outcome = self._promoted(draft, current, expected, in_doubt=current is None and answer.resends > 0)
-        self._tidy(draft)
+        # Where nothing else has taken it; what was written holds without that.
+        self._labels.take_off(draft.name, CANDIDATE, draft.token)
         if isinstance(outcome, StrongroomError):
             raise outcome
         return outcome
@@ -116,11 +115,10 @@ class Overwriting:
         self, draft: Draft, current: str | None, expected: str, *, in_doubt: bool
     ) -> WriteResult | StrongroomError:
         """Make the new version the current one; if in doubt, it may have been that before."""
-        where = {} if current is None else {"RemoveFromVersionId": current}
-        answer = self._stage(draft, CURRENT, {"MoveToVersionId": draft.token, **where})
+        answer = self._labels.move(draft.name, CURRENT, to=draft.token, left=current, what=draft.what)
         if isinstance(answer, Reply):
             return draft.result(answer.request_id)
-        if outcome_of(answer) not in _LEFT:
+        if outcome_of(answer) not in NOT_AS_SAID:
             return refused(answer, draft.what, name=draft.name)
         seen = look(self._asker, self._names, draft.name, what=draft.what)
         if isinstance(seen, Refusal):
@@ -139,7 +137,7 @@ class Overwriting:
         Only the first value of a secret is current as soon as it comes.
         """
         outcome = outcome_of(refusal)
-        if outcome not in _LEFT:
+        if outcome not in NOT_AS_SAID:
             raise refused(refusal, draft.what, name=draft.name)
         seen = look(self._asker, self._names, draft.name, what=draft.what)
         if isinstance(seen, Seen) and draft.token in (seen.current, seen.previous):
@@ -150,19 +148,6 @@ class Overwriting:
         if gone or (isinstance(seen, Seen) and (seen.deleted is not None or outcome is Outcome.NOT_FOUND)):
             raise conflict(draft.name, expected, seen)
         raise explained(refusal, seen, draft.name, what=draft.what)
-
-    def _tidy(self, draft: Draft) -> None:
-        """Take our own label off the new version, where nothing else has; what was written holds without that."""
-        with contextlib.suppress(StrongroomError):
-            self._stage(draft, CANDIDATE, {"RemoveFromVersionId": draft.token}, attempts=1)
-
-    def _stage(
-        self, draft: Draft, label: str, where: dict[str, str], *, attempts: int | None = None
-    ) -> Reply | Refusal:
-        parameters: dict[str, Any] = {"SecretId": self._names.id_of(draft.name), "VersionStage": label, **where}
-        return self._asker.ask(
-            "UpdateSecretVersionStage", parameters, what=draft.what, expects="ARN", attempts=attempts
-        )
 
 
 def current_of(seen: Seen | Refusal) -> str:

@@ -73,7 +73,7 @@ def resolve(
     for name in (None if settings.endpoint else variable, sts_variable):
         if name is not None:
             check_url(environment[name], name)
-    check_kind(settings, variable or sts_variable)
+    check_kinds_of_settings(settings, variable or sts_variable)
     replicas = settings.replicate if settings.replicas is None else settings.replicas
     if region in (*replicas, *settings.replicate):
         raise ConfigurationError(
@@ -136,7 +136,7 @@ def _first(environment: Mapping[str, str], variables: tuple[str, ...]) -> str | 
     return next((name for name in variables if environment.get(name)), None)
 
 
-def check_kind(settings: AwsSettings, origin: str | None) -> None:
+def check_kinds_of_settings(settings: AwsSettings, origin: str | None) -> None:
     """Look whether a kind of endpoint is demanded that botocore would silently not use.
 
     Args:
@@ -154,7 +154,7 @@ def check_kind(settings: AwsSettings, origin: str | None) -> None:
             )
 
 
-def check_kinds(kinds: set[str], origin: str | None) -> None:
+def check_kinds_of_variables(kinds: set[str], origin: str | None) -> None:
     """Look whether kinds of endpoint that variables or the profile demand would silently not be used.
 
     Args:

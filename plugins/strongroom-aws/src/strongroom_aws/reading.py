@@ -12,7 +12,7 @@ from strongroom.errors import AuthenticationError, BackendUnavailableError, Stro
 from strongroom.model import SecretName
 from strongroom_aws.asking import Asker
 from strongroom_aws.batches import Asked, Batch, Way
-from strongroom_aws.names import Names, name_within
+from strongroom_aws.names import Names, is_version, name_within
 from strongroom_aws.outcomes import Outcome, missing, outcome_of, refused, scheduled
 from strongroom_aws.replies import Refusal
 from strongroom_aws.seen import CURRENT, look
@@ -21,8 +21,6 @@ from strongroom_aws.values import received
 
 ONE_BY_ONE: Final = 300.0
 """For how many seconds names are read one by one after a batch was denied."""
-_VERSION_LENGTHS: Final = range(32, 65)
-"""How many characters a version has in the service."""
 _LOGGER: Final = logging.getLogger("strongroom.aws")
 
 
@@ -56,8 +54,8 @@ class Reading:
             StrongroomError: As ``Backend.read``; a replica that is not there is 'not found', too.
         """
         name, version = request.name, request.version
-        if version is not None and len(version) not in _VERSION_LENGTHS:
-            raise missing(name, version)  # botocore would not even send it
+        if version is not None and not is_version(version):
+            raise missing(name, version)
         which: dict[str, Any] = {"VersionStage": CURRENT} if version is None else {"VersionId": version}
         sent_as, what = self._names.id_of(name, region), f"reading {name}"
         answer = self._asker.ask(

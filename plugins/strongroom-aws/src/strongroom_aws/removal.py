@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -18,8 +16,8 @@ from strongroom.contracts import (
 from strongroom.errors import SecretDeletedError, StrongroomError, UnsupportedOperationError
 from strongroom.model import SecretName
 from strongroom_aws.asking import Asker
-from strongroom_aws.names import Names
-from strongroom_aws.outcomes import Outcome, missing, outcome_of, refused
+from strongroom_aws.names import Names, is_version
+from strongroom_aws.outcomes import Outcome, missing, outcome_of, refused, refused_at
 from strongroom_aws.patience import Patience
 from strongroom_aws.reasons import explained, replicated
 from strongroom_aws.replication import Replication
@@ -28,7 +26,6 @@ from strongroom_aws.seen import Seen, look
 from strongroom_aws.values import utc
 
 _DAY: Final = 86_400.0
-_VERSION: Final = re.compile(r"\S{32,64}")
 
 
 class Removal:
@@ -74,7 +71,7 @@ class Removal:
         name, what = request.name, f"bringing {request.name} back"
         seen = self._look(name, what)
         if isinstance(seen, Refusal):
-            raise missing(name) if outcome_of(seen) is Outcome.NOT_FOUND else refused(seen, what, name=name)
+            raise refused_at(seen, what, name)
         version = _current(name, seen, request.version)
         answer = self._asker.ask("RestoreSecret", {"SecretId": self._names.id_of(name)}, what=what, expects="ARN")
         if isinstance(answer, Refusal):
@@ -188,7 +185,7 @@ def _kept(refusal: Refusal, seen: Seen | Refusal, name: SecretName, what: str) -
 def _current(name: SecretName, seen: Seen, version: str | None) -> str:
     """Return the version that is current, or will be: no other one can be brought back."""
     current = seen.current
-    if version is not None and version != current and not _VERSION.fullmatch(version):
+    if version is not None and version != current and not is_version(version):
         raise missing(name, version)
     if current is None:
         raise missing(name, version)

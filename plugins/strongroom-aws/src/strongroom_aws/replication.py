@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from strongroom.model import SecretName
 from strongroom_aws.asking import Asker
 from strongroom_aws.names import Names
-from strongroom_aws.outcomes import Outcome, outcome_of, refused
+from strongroom_aws.outcomes import NOT_AS_SAID, Outcome, outcome_of, refused
 from strongroom_aws.patience import Patience
 from strongroom_aws.reasons import explained, regions_of, replicated
 from strongroom_aws.replies import Refusal
 from strongroom_aws.seen import Seen, look
-
-_SETTLED: Final = frozenset({Outcome.INVALID, Outcome.NOT_FOUND, Outcome.STATE})
-"""What the service may say when the regions are no longer, or already, as we want them."""
 
 
 class Replication:
@@ -58,7 +53,7 @@ class Replication:
         parameters = {"SecretId": self._names.id_of(name), "RemoveReplicaRegions": regions}
         answer = self._asker.ask("RemoveRegionsFromReplication", parameters, what=what, expects="ARN")
         # Somebody else may be about to do the same.
-        if isinstance(answer, Refusal) and outcome_of(answer) not in _SETTLED:
+        if isinstance(answer, Refusal) and outcome_of(answer) not in NOT_AS_SAID:
             raise refused(answer, what, name=name)
         while regions:
             patience.wait()
@@ -84,7 +79,7 @@ class Replication:
         answer = self._asker.ask("ReplicateSecretToRegions", parameters, what=what, expects="ARN")
         if not isinstance(answer, Refusal):
             return
-        if outcome_of(answer) not in _SETTLED:
+        if outcome_of(answer) not in NOT_AS_SAID:
             raise refused(answer, what, name=name)
         now = look(self._asker, self._names, name, what=what)
         if isinstance(now, Refusal) or self._missing(name, now):

@@ -49,6 +49,8 @@ class Fault(Record):
     """One of ``BackendUnavailableError``."""
     what: str
     """What went wrong, after the name of what was asked."""
+    who: str = ""
+    """What was asked, if it was not the service itself but what gives out credentials."""
     throttled: bool = False
     """Whether the service has had enough."""
     wait: float | None = None

@@ -117,6 +117,12 @@ def _places(settings: AwsSettings) -> list[str]:
             found.append(f"{what} must not have the region itself")
         if len(set(regions)) < len(regions):
             found.append(f"{what} has a region twice")
+    read_from = settings.replicate if settings.replicas is None else settings.replicas
+    found += [
+        f"replica_endpoints has {region}, which is none of the replicas: name it under replicas as well"
+        for region in settings.replica_endpoints
+        if is_region(region) and region not in read_from
+    ]
     urls = {"endpoint": settings.endpoint, "sts_endpoint": settings.sts_endpoint}
     urls |= {f"replica_endpoints, {region}": url for region, url in settings.replica_endpoints.items()}
     found += [

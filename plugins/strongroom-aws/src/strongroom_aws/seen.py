@@ -9,7 +9,7 @@ from strongroom.contracts import Record
 from strongroom.model import SecretName
 from strongroom_aws.asking import Asker
 from strongroom_aws.names import Names
-from strongroom_aws.outcomes import Outcome, missing, outcome_of, refused, scheduled
+from strongroom_aws.outcomes import refused_at, scheduled
 from strongroom_aws.replies import Refusal
 from strongroom_aws.values import utc
 
@@ -92,7 +92,7 @@ def find(asker: Asker, names: Names, name: SecretName, *, what: str) -> Seen:
     """
     seen = look(asker, names, name, what=what)
     if isinstance(seen, Refusal):
-        raise missing(name) if outcome_of(seen) is Outcome.NOT_FOUND else refused(seen, what, name=name)
+        raise refused_at(seen, what, name)
     if seen.deleted is not None:
         raise scheduled(name, seen.deleted.isoformat())
     return seen

@@ -19,7 +19,7 @@ from strongroom.model import SecretName
 from strongroom_aws.asking import Asker
 from strongroom_aws.listing import entries_below
 from strongroom_aws.names import Names
-from strongroom_aws.outcomes import Outcome, outcome_of
+from strongroom_aws.outcomes import NOT_AS_SAID, Outcome, outcome_of
 from strongroom_aws.reasons import explained
 from strongroom_aws.replies import Refusal
 from strongroom_aws.schedules import differs, rules_of, schedule_of
@@ -29,8 +29,6 @@ from strongroom_aws.stages import check_token
 
 _ARRANGED: Final = ("RotationEnabled", "RotationLambdaARN", "ExternalSecretRotationRoleArn")
 """What a secret's description has if the service knows how to rotate it; all but the first though it is turned off."""
-_UNUSABLE: Final = frozenset({Outcome.INVALID, Outcome.NOT_FOUND, Outcome.STATE})
-"""What the service says of a function that is not there, or of rules that it does not understand."""
 
 
 class ServiceRotations:
@@ -123,7 +121,9 @@ class ServiceRotations:
             raise ConfigurationError(
                 f"{name} has no rotation in AWS, and the settings say of none",
                 name=name,
-                hint="name it under `rotation_enabled`, and its function under `rotation.lambda_arn`",
+                hint="name its function under `rotation.lambda_arn`, or take the name out of `rotation_enabled`"
+                if named
+                else "name it under `rotation_enabled`, and its function under `rotation.lambda_arn`",
             )
         if not named:
             return {}
@@ -149,7 +149,7 @@ def _not_begun(refusal: Refusal, name: SecretName, seen: Seen, *, arranged: bool
             hint="wait for its end; if its function has failed, its log in CloudWatch says why, and AWS tries it again",
         )
     error = explained(refusal, seen, name, what=f"rotating {name}")
-    if arranged and outcome in _UNUSABLE and not isinstance(error, UnsupportedOperationError):
+    if arranged and outcome in NOT_AS_SAID and not isinstance(error, UnsupportedOperationError):
         return ConfigurationError(
             f"AWS refused the rotation that the settings describe for {name} with {refusal.code}",
             name=name,

@@ -23,7 +23,7 @@ from strongroom_aws.chain import default_chain
 from strongroom_aws.dripping import bounded
 from strongroom_aws.identity import check_renewed
 from strongroom_aws.lasting import LastingProvider
-from strongroom_aws.place import Place, check_kind, check_kinds, check_url, is_loopback
+from strongroom_aws.place import Place, check_kinds_of_settings, check_kinds_of_variables, check_url, is_loopback
 from strongroom_aws.roles import RoleProvider
 from strongroom_aws.settings import AwsSettings
 
@@ -83,7 +83,7 @@ def new_session(settings: AwsSettings, place: Place) -> Session:
     if settings.ca_file is not None:
         session.set_config_variable("ca_bundle", settings.ca_file)
     _check_authorities(session)
-    _check_kinds(session, settings, place)
+    _check_found_kinds(session, settings, place)
     session.set_default_client_config(_config(settings))
     is_local = place.is_local if place.is_local is not None else _has_local_profile(session, settings)
     found = _source(session, settings, is_local=is_local)
@@ -116,16 +116,16 @@ def _has_local_profile(session: Session, settings: AwsSettings) -> bool:
     endpoint = profiles.endpoint_of(session)
     if endpoint is not None:
         check_url(endpoint, "the profile")
-    check_kind(settings, "the profile" if endpoint is not None else None)
+    check_kinds_of_settings(settings, "the profile" if endpoint is not None else None)
     return endpoint is not None and is_loopback(endpoint)
 
 
-def _check_kinds(session: Session, settings: AwsSettings, place: Place) -> None:
+def _check_found_kinds(session: Session, settings: AwsSettings, place: Place) -> None:
     """Raise if a variable or the profile demands a kind of endpoint that would silently not be used."""
     named_by = place.named_by or ("the profile" if profiles.endpoint_of(session) is not None else None)
     kinds = {"fips": settings.fips, "dual_stack": settings.dual_stack}
     variables = {"fips": "use_fips_endpoint", "dual_stack": "use_dualstack_endpoint"}
-    check_kinds(
+    check_kinds_of_variables(
         {kind for kind, said in kinds.items() if said is None and session.get_config_variable(variables[kind])},
         named_by,
     )

@@ -7,10 +7,9 @@ to it. What stops between the two leaves a version that is in nobody's way.
 
 from __future__ import annotations
 
-import contextlib
 import re
 
-from typing import Any, Final
+from typing import Final
 
 from strongroom.contracts import (
     DiscardRequest,
@@ -25,29 +24,24 @@ from strongroom.contracts import (
 from strongroom.errors import (
     BackendUnavailableError,
     ConfigurationError,
-    InvalidValueError,
     StrongroomError,
-    ValueTooLargeError,
     VersionConflictError,
 )
 from strongroom.model import SecretName
 from strongroom_aws.asking import Asker
-from strongroom_aws.names import Names
-from strongroom_aws.outcomes import Outcome, missing, outcome_of, refused
+from strongroom_aws.labels import Labels
+from strongroom_aws.names import Names, is_version
+from strongroom_aws.outcomes import NOT_AS_SAID, Outcome, missing, outcome_of, refused
 from strongroom_aws.reasons import explained
 from strongroom_aws.replies import Refusal, Reply
 from strongroom_aws.seen import CURRENT, PENDING, Seen, find
-from strongroom_aws.settings import MAX_VALUE_BYTES
-from strongroom_aws.values import received, sent
+from strongroom_aws.values import check_size, received, sent
 
 STAGED: Final = "STRONGROOM_STAGED"
 """The label under which a value comes. Another staging may take it away at any time: all it does is come first."""
 _TRIES: Final = 5
 """How often AWSPENDING is moved at most while it comes and goes below us, or is seen where it no longer is."""
-_MOVED: Final = frozenset({Outcome.INVALID, Outcome.NOT_FOUND, Outcome.STATE})
-"""What the service may say when a label is not where we said that it is, or when there is no such version."""
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_VERSION: Final = re.compile(r"[^\s]{32,64}")
 
 
 class Stages:
@@ -61,14 +55,16 @@ class Stages:
     def __init__(self, asker: Asker, names: Names) -> None:
         self._asker = asker
         self._names = names
+        self._labels = Labels(asker, names)
 
     def stage(self, request: StageRequest) -> StageResult:
         """Keep a value as the pending one; see ``Staging.stage``. Four requests.
 
         A token whose version has been promoted already names that version: it is not staged again.
         """
-        _check(request)
         name, token = request.name, request.token
+        check_size(name, request.value)
+        check_token(token, name)
         seen = find(self._asker, self._names, name, what=f"staging {name}")
         if seen.current is None:
             raise missing(name)  # the service would make its first value the current one
@@ -79,9 +75,9 @@ class Stages:
         try:
             self._take_fence(request, seen)
         except VersionConflictError:
-            self._take_off(name, STAGED, token)
+            self._labels.take_off(name, STAGED, token)
             raise
-        self._take_off(name, STAGED, token)
+        self._labels.take_off(name, STAGED, token)
         return StageResult(version=token, request_id=request_id)
 
     def stages(self, request: StagesRequest) -> StagesResult:
@@ -97,12 +93,12 @@ class Stages:
         what = f"promoting version {version} of {name}"
         answer = None
         # What cannot be a version is not asked for: botocore would not send it.
-        if version != expected and _is_version(version) and _is_version(expected):
-            answer = self._move(name, CURRENT, version, expected, what)
+        if version != expected and is_version(version) and is_version(expected):
+            answer = self._labels.move(name, CURRENT, to=version, left=expected, what=what)
         request_id = answer.request_id if isinstance(answer, Reply) else self._settled(request, answer, what)
-        if isinstance(self._take_off(name, PENDING, version), Refusal) and isinstance(answer, Reply):
+        if isinstance(self._labels.take_off(name, PENDING, version), Refusal) and isinstance(answer, Reply):
             # The other one was taken back, then: what is left of its own promotion must not look like a rotation.
-            self._take_off(name, PENDING, expected)
+            self._labels.take_off(name, PENDING, expected)
         return PromoteResult(request_id=request_id)
 
     def discard(self, request: DiscardRequest) -> DiscardResult:
@@ -113,12 +109,12 @@ class Stages:
         name, version = request.name, request.version
         what = f"discarding version {version} of {name}"
         seen = find(self._asker, self._names, name, what=what)
-        if version == seen.current or not _is_version(version):
+        if version == seen.current or not is_version(version):
             return DiscardResult(existed=False, request_id=seen.request_id)
-        answer = self._move(name, PENDING, None, version, what)
+        answer = self._labels.move(name, PENDING, to=None, left=version, what=what)
         if isinstance(answer, Reply):
             return DiscardResult(existed=True, request_id=answer.request_id)
-        if outcome_of(answer) not in _MOVED:
+        if outcome_of(answer) not in NOT_AS_SAID:
             raise refused(answer, what, name=name)
         if seen.pending == version:
             seen = find(self._asker, self._names, name, what=what)
@@ -161,7 +157,7 @@ class Stages:
         outcome = outcome_of(answer)
         if outcome is Outcome.EXISTS:
             raise _taken(name, token)
-        if outcome in _MOVED:
+        if outcome in NOT_AS_SAID:
             raise self._explained(answer, name, what)
         raise refused(answer, what, name=name)
 
@@ -170,10 +166,10 @@ class Stages:
         name, token, what = request.name, request.token, f"staging {request.name}"
         end = self._asker.limit
         for attempt in range(1, _TRIES + 1):
-            answer = self._move(name, PENDING, token, seen.stages.get(PENDING), what)
+            answer = self._labels.move(name, PENDING, to=token, left=seen.stages.get(PENDING), what=what)
             if isinstance(answer, Reply):
                 return
-            if outcome_of(answer) not in _MOVED:
+            if outcome_of(answer) not in NOT_AS_SAID:
                 raise refused(answer, what, name=name)
             if attempt == _TRIES or not self._asker.pause(attempt, end):
                 raise self._explained(answer, name, what)
@@ -185,7 +181,7 @@ class Stages:
     def _settled(self, request: PromoteRequest, refusal: Refusal | None, what: str) -> str | None:
         """Return the id of a look that shows the version as current, or raise for what it shows instead."""
         name, version = request.name, request.version
-        if refusal is not None and outcome_of(refusal) not in _MOVED:
+        if refusal is not None and outcome_of(refusal) not in NOT_AS_SAID:
             raise refused(refusal, what, name=name)
         seen = find(self._asker, self._names, name, what=what)
         if seen.current == version:
@@ -214,43 +210,6 @@ class Stages:
         """Return the error for a change that was refused, of a secret that is there; raise if it is not."""
         return explained(refusal, find(self._asker, self._names, name, what=what), name, what=what)
 
-    def _move(self, name: SecretName, label: str, to: str | None, left: str | None, what: str) -> Reply | Refusal:
-        parameters: dict[str, Any] = {"SecretId": self._names.id_of(name), "VersionStage": label}
-        if to is not None:
-            parameters["MoveToVersionId"] = to
-        if left is not None:
-            parameters["RemoveFromVersionId"] = left
-        return self._asker.ask("UpdateSecretVersionStage", parameters, what=what, expects="ARN")
-
-    def _take_off(self, name: SecretName, label: str, version: str) -> Reply | Refusal | None:
-        """Take a label off a version, and return what became of it; what has been done holds without it."""
-        if not _is_version(version):
-            return None
-        parameters = {"SecretId": self._names.id_of(name), "VersionStage": label, "RemoveFromVersionId": version}
-        with contextlib.suppress(StrongroomError):
-            return self._asker.ask(
-                "UpdateSecretVersionStage", parameters, what=f"taking {label} off a version of {name}", attempts=1
-            )
-        return None
-
-
-def _check(request: StageRequest) -> None:
-    """Raise if a value or token is none that the service takes; nothing has been sent."""
-    name, size = request.name, len(request.value)
-    if size > MAX_VALUE_BYTES:
-        raise ValueTooLargeError(
-            f"the value of {name} has {size} bytes, and AWS Secrets Manager takes at most {MAX_VALUE_BYTES}",
-            size=size,
-            limit=MAX_VALUE_BYTES,
-            name=name,
-            hint="store a smaller value, or route the name to another backend",
-        )
-    if size == 0:
-        raise InvalidValueError(
-            "AWS Secrets Manager cannot hold an empty value", name=name, hint="stage one that is not empty"
-        )
-    check_token(request.token, name)
-
 
 def check_token(token: str, name: SecretName) -> None:
     """Raise unless a token is a UUID as it is usually written; it becomes the version's id.
@@ -270,10 +229,6 @@ def _taken(name: SecretName, token: str) -> VersionConflictError:
         name=name,
         hint="name each logical write with a token of its own",
     )
-
-
-def _is_version(text: str) -> bool:
-    return _VERSION.fullmatch(text) is not None
 
 
 def _is_staged(seen: Seen, token: str) -> bool:

@@ -6,8 +6,33 @@ from datetime import UTC, datetime
 from typing import Any
 
 from strongroom.contracts import ReadResult
-from strongroom.errors import BackendError
+from strongroom.errors import BackendError, InvalidValueError, ValueTooLargeError
 from strongroom.model import SecretName, SecretValue, ValueType
+from strongroom_aws.settings import MAX_VALUE_BYTES
+
+
+def check_size(name: SecretName, value: SecretValue) -> None:
+    """Look whether the service can hold a value; nothing is sent.
+
+    Raises:
+        ValueTooLargeError: It is too large.
+        InvalidValueError: It is empty.
+    """
+    size = len(value)
+    if size > MAX_VALUE_BYTES:
+        raise ValueTooLargeError(
+            f"the value of {name} has {size} bytes, and AWS Secrets Manager takes at most {MAX_VALUE_BYTES}",
+            size=size,
+            limit=MAX_VALUE_BYTES,
+            name=name,
+            hint="store a smaller value, or route the name to another backend",
+        )
+    if size == 0:
+        raise InvalidValueError(
+            f"AWS Secrets Manager cannot hold an empty value for {name}",
+            name=name,
+            hint="delete the secret instead, or route the name to a backend that can",
+        )
 
 
 def sent(value: SecretValue) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from strongroom.contracts import WriteRequest, WriteResult
-from strongroom.errors import ConfigurationError, InvalidValueError, SecretNotFoundError, ValueTooLargeError
+from strongroom.errors import ConfigurationError, SecretNotFoundError
 from strongroom.model import ABSENT, SecretName
 from strongroom_aws.asking import Asker
 from strongroom_aws.changes import DRIFT
@@ -20,8 +20,8 @@ from strongroom_aws.reasons import explained
 from strongroom_aws.replication import Replication
 from strongroom_aws.replies import Refusal, Reply
 from strongroom_aws.seen import Seen, look
-from strongroom_aws.settings import MAX_VALUE_BYTES, AwsSettings
-from strongroom_aws.values import sent, utc
+from strongroom_aws.settings import AwsSettings
+from strongroom_aws.values import check_size, sent, utc
 
 _SOON: Final = 600.0
 """Seconds: a deletion whose date is no further from now than this may be one that is under way."""
@@ -68,7 +68,7 @@ class Writing:
             BackendUnavailableError: An outage, or the name is still being deleted (code ``busy``), or an answer was
                 lost and nobody can tell any more whether it was written.
         """
-        _check(request)
+        check_size(request.name, request.value)
         draft = Draft(name=request.name, value=request.value, token=str(uuid.uuid4()))
         if request.expect_version is None:
             return self._write(draft)
@@ -204,24 +204,6 @@ class Writing:
             "AddReplicaRegions": [{"Region": region} for region in settings.replicate],
         }
         return {key: value for key, value in wished.items() if value}
-
-
-def _check(request: WriteRequest) -> None:
-    size = len(request.value)
-    if size > MAX_VALUE_BYTES:
-        raise ValueTooLargeError(
-            f"the value of {request.name} has {size} bytes, and AWS Secrets Manager takes at most {MAX_VALUE_BYTES}",
-            size=size,
-            limit=MAX_VALUE_BYTES,
-            name=request.name,
-            hint="store a smaller value, or route the name to another backend",
-        )
-    if size == 0:
-        raise InvalidValueError(
-            f"AWS Secrets Manager cannot hold an empty value for {request.name}",
-            name=request.name,
-            hint="delete the secret instead, or route the name to a backend that can",
-        )
 
 
 def _is_passing(seen: Seen | Refusal, patience: Patience) -> bool:
