@@ -296,3 +296,33 @@ class TestDestroy:
         for action in (delete, destroy):
             with pytest.raises(UnsupportedOperationError, match="rds"):
                 action(backend)
+
+
+class TestOvertaken:
+    """Somebody else deletes or restores between two requests of ours; nothing is wrong with the secret."""
+
+    def test_a_read_is_repeated_if_the_secret_is_back_by_then(self, aws: FakeSecretsManager) -> None:
+        backend = opened(aws)
+        write(backend, "1")
+        delete(backend)
+        aws.before(LOOK, lambda _: aws.client().restore_secret(SecretId=NAME))
+        assert text_of(backend) == "1"
+        assert asked(aws)[-3:] == [LOOK, RESTORE, "GetSecretValue"]
+
+    def test_a_delete_is_repeated_if_the_secret_is_back_by_then(self, aws: FakeSecretsManager) -> None:
+        backend = opened(aws)
+        write(backend, "1")
+        delete(backend)
+        aws.before(LOOK, lambda _: aws.client().restore_secret(SecretId=NAME))
+        assert delete(backend).existed
+        with pytest.raises(SecretDeletedError):
+            read(backend)
+
+    def test_an_undelete_that_is_undone_at_once_says_so(self, aws: FakeSecretsManager) -> None:
+        backend = opened(aws, replicate=(OTHER_REGION,))
+        write(backend, "1")
+        delete(backend)
+        aws.before("ReplicateSecretToRegions", lambda _: aws.client().delete_secret(SecretId=NAME))
+        with pytest.raises(SecretDeletedError) as caught:
+            undelete(backend)
+        assert caught.value.code == "deletion_scheduled"

@@ -14,7 +14,7 @@ from strongroom_aws.asking import Asker
 from strongroom_aws.batches import Asked, Batch, Way
 from strongroom_aws.names import Names, is_version, name_within
 from strongroom_aws.outcomes import Outcome, missing, outcome_of, refused, scheduled
-from strongroom_aws.replies import Refusal
+from strongroom_aws.replies import Refusal, Reply
 from strongroom_aws.seen import CURRENT, look
 from strongroom_aws.settings import BATCH_SIZE
 from strongroom_aws.values import received
@@ -58,16 +58,19 @@ class Reading:
             raise missing(name, version)
         which: dict[str, Any] = {"VersionStage": CURRENT} if version is None else {"VersionId": version}
         sent_as, what = self._names.id_of(name, region), f"reading {name}"
-        answer = self._asker.ask(
-            "GetSecretValue",
-            {"SecretId": sent_as, **which},
-            what=what,
-            expects="VersionId",
-            region=region,
-            end=end,
-        )
+
+        def ask() -> Reply | Refusal:
+            parameters = {"SecretId": sent_as, **which}
+            return self._asker.ask("GetSecretValue", parameters, what=what, expects="VersionId", region=region, end=end)
+
+        answer = ask()
         if isinstance(answer, Refusal):
-            raise self._refused(answer, name, version, region, end)
+            error = self._refused(answer, name, version, region, end)
+            if error is not None:
+                raise error
+            answer = ask()
+        if isinstance(answer, Refusal):
+            raise refused(answer, what, name=name)
         if not _is_of(answer.data, sent_as, version):
             del answer  # it holds a value, and another secret's
             raise BackendUnavailableError(
@@ -135,22 +138,29 @@ class Reading:
 
     def _understood(self, refusal: Refusal, name: SecretName, region: str | None, end: float | None) -> StrongroomError:
         try:
-            return self._refused(refusal, name, None, region, end)
+            error = self._refused(refusal, name, None, region, end)
+            return error or refused(refusal, f"reading {name}", name=name)
         except StrongroomError as error:
             # Why it was refused has to be asked for, and that was not answered.
             return error
 
     def _refused(
         self, refusal: Refusal, name: SecretName, version: str | None, region: str | None, end: float | None
-    ) -> StrongroomError:
+    ) -> StrongroomError | None:
+        """Return what a refusal means; ``None`` if what was in the way of a read is over, and so it may be repeated."""
         what = f"reading {name}"
         outcome = outcome_of(refusal)
         if outcome is Outcome.NOT_FOUND:
             return missing(name, version)
         if outcome is Outcome.STATE:
             seen = look(self._asker, self._names, name, what=what, region=region, end=end)
-            if not isinstance(seen, Refusal) and seen.deleted is not None:
-                return scheduled(name, seen.deleted.isoformat())
+            if isinstance(seen, Refusal):
+                return (
+                    missing(name, version)
+                    if outcome_of(seen) is Outcome.NOT_FOUND
+                    else refused(refusal, what, name=name)
+                )
+            return scheduled(name, seen.deleted.isoformat()) if seen.deleted is not None else None
         return refused(refusal, what, name=name)
 
 

@@ -13,7 +13,7 @@ from strongroom.contracts import (
     UndeleteRequest,
     UndeleteResult,
 )
-from strongroom.errors import SecretDeletedError, StrongroomError, UnsupportedOperationError
+from strongroom.errors import BackendError, SecretDeletedError, StrongroomError, UnsupportedOperationError
 from strongroom.model import SecretName
 from strongroom_aws.asking import Asker
 from strongroom_aws.names import Names, is_version
@@ -113,7 +113,7 @@ class Removal:
         seen = self._look(name, what)
         return DestroyResult(existed=_was_there(seen), request_id=self._force(name, seen, what))
 
-    def _schedule(self, name: SecretName) -> DeleteResult:
+    def _schedule(self, name: SecretName, *, again: bool = True) -> DeleteResult:
         what = f"deleting {name}"
         answer = self._remove(name, {"RecoveryWindowInDays": self._days}, what)
         if isinstance(answer, Reply):
@@ -127,7 +127,11 @@ class Removal:
         if isinstance(seen, Refusal) and outcome_of(seen) is Outcome.NOT_FOUND:
             return DeleteResult(existed=False, request_id=answer.request_id)
         if isinstance(seen, Refusal) or seen.deleted is None:
-            raise _kept(answer, seen, name, what)
+            error = _kept(answer, seen, name, what)
+            if again and isinstance(seen, Seen) and isinstance(error, BackendError):
+                # It was scheduled already, and somebody has brought it back between the two requests.
+                return self._schedule(name, again=False)
+            raise error
         # After a lost answer, it is most likely this call that has scheduled it.
         return DeleteResult(
             existed=answer.unsure, recoverable_until=_still_to_come(seen.deleted), request_id=answer.request_id

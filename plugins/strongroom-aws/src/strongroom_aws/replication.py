@@ -5,7 +5,7 @@ from __future__ import annotations
 from strongroom.model import SecretName
 from strongroom_aws.asking import Asker
 from strongroom_aws.names import Names
-from strongroom_aws.outcomes import NOT_AS_SAID, Outcome, outcome_of, refused
+from strongroom_aws.outcomes import NOT_AS_SAID, Outcome, outcome_of, refused, scheduled
 from strongroom_aws.patience import Patience
 from strongroom_aws.reasons import explained, regions_of, replicated
 from strongroom_aws.replies import Refusal
@@ -82,6 +82,8 @@ class Replication:
         if outcome_of(answer) not in NOT_AS_SAID:
             raise refused(answer, what, name=name)
         now = look(self._asker, self._names, name, what=what)
+        if isinstance(now, Seen) and now.deleted is not None:
+            raise scheduled(name, now.deleted.isoformat())  # by somebody else, meanwhile
         if isinstance(now, Refusal) or self._missing(name, now):
             raise explained(answer, now, name, what=what)
 
