@@ -128,7 +128,8 @@ class Removal:
             return DeleteResult(existed=False, request_id=answer.request_id)
         if isinstance(seen, Refusal) or seen.deleted is None:
             error = _kept(answer, seen, name, what)
-            if again and isinstance(seen, Seen) and isinstance(error, BackendError):
+            is_live = isinstance(seen, Seen) and outcome_of(answer) is Outcome.STATE
+            if again and is_live and isinstance(error, BackendError):
                 # It was scheduled already, and somebody has brought it back between the two requests.
                 return self._schedule(name, again=False)
             raise error
