@@ -204,7 +204,8 @@ def limited(monkeypatch: pytest.MonkeyPatch, actions: str) -> Iterator[None]:
         for rule in rules(actions)
     ] or [{"principal": "nobody", "effect": "allow", "actions": ["read"], "names": ["**"]}]
     with monkeypatch.context() as patch:
-        patch.setattr(strongroom, "open", lambda settings: open_(settings | {"principal": "app", "policies": told}))
+        limits = {"principal": "app", "policies": told}
+        patch.setattr(strongroom, "open", lambda settings, **further: open_(settings | limits, **further))
         yield
 
 
