@@ -55,7 +55,7 @@ class Ways:
     def boto3_one(self, name: str) -> object:
         return self.client.get_secret_value(SecretId=name)["SecretString"]
 
-    def library_one(self, name: str) -> object:
+    def caching_one(self, name: str) -> object:
         return SecretCache(client=self.client).get_secret_string(name)
 
     def backend_one(self, name: str) -> object:
@@ -71,7 +71,7 @@ class Ways:
         pages = [NAMES[at : at + BATCH] for at in range(0, len(NAMES), BATCH)]
         return [self.client.batch_get_secret_value(SecretIdList=page)["SecretValues"] for page in pages]
 
-    def library_reads(self) -> object:
+    def caching_reads(self) -> object:
         cache = SecretCache(client=self.client)
         return [cache.get_secret_string(name) for name in NAMES]
 
@@ -146,13 +146,13 @@ def main() -> None:
             ways.client.create_secret(Name=name, SecretString=VALUE)
         single = {
             "boto3": each(ways.boto3_one),
-            "the library": each(ways.library_one),
+            "caching library": each(ways.caching_one),
             "the backend": each(ways.backend_one),
             "the manager": each(ways.manager_one),
         }
         several = {
             "boto3, reads": ways.boto3_reads,
-            "the library": ways.library_reads,
+            "caching library": ways.caching_reads,
             "boto3, batches": ways.boto3_batches,
             "the manager": ways.manager_batch,
         }
