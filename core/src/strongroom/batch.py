@@ -200,7 +200,7 @@ class BatchReader(Reader):
         return following
 
     def _load_group(self, group: list[Led], collected: Collected) -> None:
-        group = self._not_refused(group, collected)
+        group = self._not_refused(self._not_accepted(group, collected), collected)
         if not group:
             return
         started = self._clock()
@@ -216,6 +216,18 @@ class BatchReader(Reader):
             with collected.answer(spelling):
                 outcome = _for_itself(outcomes.get(name) or _unanswered(backend.name, name), name)
                 collected.found[spelling] = self._loader.settle(load, flight, outcome, started)
+
+    def _not_accepted(self, group: list[Led], collected: Collected) -> list[Led]:
+        """Return those of which no accepted write waits; the others are answered with it."""
+        asked: list[Led] = []
+        for spelling, load, flight in group:
+            accepted = self._loader.accepted(load)
+            if accepted is None:
+                asked.append((spelling, load, flight))
+                continue
+            with collected.answer(spelling):
+                collected.found[spelling] = self._loader.settle(load, flight, accepted, self._clock())
+        return asked
 
     def _not_refused(self, group: list[Led], collected: Collected) -> list[Led]:
         """Return those of which the backend may be asked now; the others have been refused a moment ago."""

@@ -18,7 +18,7 @@ from strongroom.counting import Cell, Counters, Tally
 from strongroom.errors import PluginError, SecretNotFoundError
 from strongroom.eviction import Candidate, Sieve
 from strongroom.flights import Flight
-from strongroom.model import Secret, SecretName
+from strongroom.model import Freshness, Secret, SecretName
 from strongroom.pauses import Pauses, refresh_of
 
 Key = Hashable
@@ -77,6 +77,13 @@ class Entry(Candidate):
         """
         self.quiet_until = self.fresh_until if until is None else min(self.fresh_until, until)
 
+    def substitute(self, secret: Secret, now: float) -> Secret:
+        """Return the secret that was kept here as one that stands in for the backend's answer, with its age."""
+        age = now - self.stored
+        if secret.freshness is Freshness.FALLBACK:
+            return secret.with_changes(age=secret.age + age)
+        return secret.with_changes(freshness=Freshness.STALE, age=age)
+
     def not_beyond_its_life(self) -> None:
         """Neither serve while it is fetched anew nor stand in during an outage."""
         self.revalidate_until = self.stale_until = self.fresh_until
@@ -113,7 +120,8 @@ class CacheStats(Record):
     negative_hits: int
     """'There is no such secret', answered from the cache."""
     stale_hits: int
-    """Answered with an expired entry, during an outage or while a new answer was being fetched."""
+    """Answered with an expired entry, during an outage or while a new answer was being fetched, or from the fallback
+    store."""
     errors: int
     """Ended in an error other than 'not found'."""
     loads: int
@@ -201,8 +209,18 @@ class Cache:
         *,
         secret: Secret | None,
         error: SecretNotFoundError | None,
+        max_stale: float | None = None,
     ) -> None:
-        """Keep a load's answer for as long as the policy says, unless something newer has come since."""
+        """Keep a load's answer for as long as the policy says, unless something newer has come since.
+
+        Args:
+            key: Its key.
+            name: Its name.
+            flight: The load.
+            secret: The answer.
+            error: The answer, if it is that there is no such secret.
+            max_stale: For how many seconds beyond its time it may stand in at most, whatever the policy says.
+        """
         now = self.clock()
         request = StoreRequest(
             name=name,
@@ -214,6 +232,8 @@ class Cache:
             pinned=isinstance(key, tuple),
         )
         entry = Entry(now, self._lifetime(request), secret=secret, error=error.again() if error else None)
+        if max_stale is not None:
+            entry.stale_until = min(entry.stale_until, entry.fresh_until + max_stale)
         with self._lock:
             if flight.obsolete:
                 return
@@ -224,6 +244,26 @@ class Cache:
                 self._insert(key, entry)
             if flight.obsolete:
                 # A signal's handler has changed the secret since.
+                self._forget(key)
+
+    def store_substitute(self, key: Key, flight: Flight[Secret], secret: Secret, *, seconds: float) -> None:
+        """Keep what stood in for a backend's answer, only to stand in again; never over what the backend said.
+
+        Args:
+            key: Its key.
+            flight: The load.
+            secret: The substitute.
+            seconds: For how long it may.
+        """
+        now = self.clock()
+        entry = Entry(now, Lifetime(fresh_until=now, stale_until=now + seconds), secret=secret, error=None)
+        with self._lock:
+            kept = self.entries.get(key)
+            if flight.obsolete or (kept is not None and kept.stale_until > now):
+                return
+            self._insert(key, entry)
+            if flight.obsolete:
+                # As above.
                 self._forget(key)
 
     def pin(

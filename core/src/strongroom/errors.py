@@ -194,10 +194,20 @@ class TamperedError(StrongroomError):
 
 
 class BackendUnavailableError(StrongroomError):
-    """No answer: an outage. Trying again later may help."""
+    """No answer: an outage. Trying again later may help.
+
+    Attributes:
+        unsent: Whether it is certain that the backend has received nothing. A change that fails
+            otherwise may have been made.
+        own_limit: Whether it was a limit of our own that let nothing through, which says nothing about the backend.
+        lasted: How long the backend has been out of reach, in seconds, as far as this process knows.
+    """
 
     codes = ("unavailable", "connection_refused", "timeout", "sealed", "server_error", "rate_limited", "busy")
     exit_status = 6
+    unsent: bool = False
+    own_limit: bool = False
+    lasted: float | None = None
 
 
 class BackendError(StrongroomError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from strongroom.conditions import Condition
 from strongroom.contracts.backend import Backend
 from strongroom.contracts.encrypting import Encrypting
 from strongroom.contracts.leasing import (
@@ -31,6 +32,7 @@ from strongroom.contracts.recovery import (
 from strongroom.contracts.state import LoadStateRequest, LoadStateResult, SaveStateRequest, StateStore
 from strongroom.errors import BackendError, StrongroomError, UnsupportedOperationError
 from strongroom.model import SecretName
+from strongroom.pacing import within
 from strongroom.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ _LEASE: Final = "route the name to a backend that makes credentials, such as a V
 _ENCRYPT: Final = "route the key's name to a backend that has, such as a Vault or a local store"
 _RECOVER: Final = "route the name to a backend that keeps deleted versions, such as a Vault with KV version 2"
 _DESCRIBE: Final = "route the name to a backend that does, such as a Vault with KV version 2"
+_JOURNAL: Final = 'name one that does under `fallback`, such as one of type = "local"'
 _ROTATE: Final = "route the name to a backend whose service rotates secrets, such as AWS Secrets Manager"
 
 
@@ -66,13 +69,26 @@ class GuardedOptions:
         name: Its name in the configuration, used in errors, audit and spans.
         type: The name that its plugin registered.
         telemetry: Opens the spans.
+        condition: Lets calls through, and is told how they ended; nothing is held up unless given.
+        deadline: Says for how many seconds an operation may take; for as long as the backend likes unless given.
     """
 
-    def __init__(self, backend: Backend, *, name: str, type: str, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        name: str,
+        type: str,
+        telemetry: Telemetry,
+        condition: Condition | None = None,
+        deadline: Callable[[str], float] | None = None,
+    ) -> None:
         self.wrapped = backend
         self.name = name
         self.type = type
+        self.condition = condition
         self._telemetry = telemetry
+        self._deadline = deadline
 
     def offers(self, interface: type[Any]) -> bool:
         """Tell whether the backend implements one of the optional interfaces."""
@@ -107,6 +123,22 @@ class GuardedOptions:
         store = self._offering(StateStore, "no states", _KEEP_STATES)
         return self._call("load_state", store.load_state, request, gives=LoadStateResult)
 
+    def journal(self, operation: str, request: Any, *, gives: type[Any] = object) -> Any:
+        """Have copies or waiting writes of other backends' secrets kept or returned; see :class:`Journal`.
+
+        Args:
+            operation: The name of its method.
+            request: What that takes.
+            gives: What it returns.
+
+        Raises:
+            UnsupportedOperationError: The backend keeps none.
+        """
+        from strongroom.contracts.journal import Journal
+
+        function = getattr(self._offering(Journal, "no copies and no journal for other backends", _JOURNAL), operation)
+        return self._call(operation, function, request, gives=gives)
+
     def is_leased(self, name: SecretName) -> bool:
         """Tell whether a read of this name makes a credential that lives for a while."""
         return isinstance(self.wrapped, Leasing) and self.wrapped.is_leased(name)
@@ -132,17 +164,20 @@ class GuardedOptions:
     def renew_lease(self, request: RenewLeaseRequest) -> RenewLeaseResult:
         """Let a lease live longer; see :meth:`Leasing.renew_lease`."""
         leasing = self._offering(Leasing, "no leases", _LEASE)
-        return self._call("renew_lease", leasing.renew_lease, request, request.name, gives=RenewLeaseResult)
+        # Its time runs out, and whoever renews waits longer each time by himself: no outage that is known holds it up.
+        renew = leasing.renew_lease
+        return self._call("renew_lease", renew, request, request.name, gives=RenewLeaseResult, held_up=False)
 
     def revoke_lease(self, request: RevokeLeaseRequest) -> RevokeLeaseResult:
         """End a lease; see :meth:`Leasing.revoke_lease`."""
         leasing = self._offering(Leasing, "no leases", _LEASE)
-        return self._call("revoke_lease", leasing.revoke_lease, request, request.name, gives=RevokeLeaseResult)
+        revoke = leasing.revoke_lease
+        return self._call("revoke_lease", revoke, request, request.name, gives=RevokeLeaseResult, held_up=False)
 
     def release_lease(self, request: ReleaseLeaseRequest) -> None:
         """Leave a lease to itself; see :meth:`Leasing.release_lease`."""
         leasing = self._offering(Leasing, "no leases", _LEASE)
-        self._call("release_lease", leasing.release_lease, request, request.name)
+        self._call("release_lease", leasing.release_lease, request, request.name, held_up=False)
 
     def check_crypt(self) -> None:
         """Refuse what needs a named key, if the backend has none.
@@ -278,16 +313,22 @@ class GuardedOptions:
         name: str | None = None,
         *,
         gives: type[Any] = object,
+        watched: bool = True,
+        held_up: bool = True,
     ) -> Result:
+        condition = self.condition if watched else None
+        if condition is not None and held_up:
+            condition.admit()
         with self._telemetry.span(operation, name=name, backend=self.name, backend_type=self.type):
             try:
-                result = function(request)
+                result = self._timed(operation, function, request)
                 if not isinstance(result, gives):
                     # None for "there is no such secret", say: whatever it was meant to be, it is no answer.
                     raise TypeError(f"{gives.__name__} expected, {type(result).__name__} given")
-                return result
             except StrongroomError as error:
                 error.backend = error.backend or self.name
+                if condition is not None:
+                    condition.note(error)
                 raise
             # The plugin boundary: whatever a client library raises becomes one of ours.
             except Exception as error:
@@ -297,3 +338,18 @@ class GuardedOptions:
                     backend=self.name,
                     hint="see the error's cause; `strongroom doctor` checks the backend",
                 ) from error
+            if condition is not None:
+                condition.note(None)
+            return result
+
+    def _timed(self, operation: str, function: Callable[[Request], Result], request: Request) -> Result:
+        """Call a function of the backend's, for as long as the operation may take."""
+        if self._deadline is None or operation == "close":
+            return function(request)
+        with within(self._deadline(operation)):
+            if self.wrapped.keeps_deadlines:
+                return function(request)
+            # Imported here: the backends that come with strongroom keep theirs.
+            from strongroom.deadlines import call_within
+
+            return call_within(self.name, function, request)

@@ -21,6 +21,7 @@ from strongroom.errors import (
 from strongroom.flights import Flight
 from strongroom.grants import Grant
 from strongroom.model import Freshness, Secret
+from strongroom.outcomes import SUBSTITUTED, Outcome, Substitute
 from strongroom.pauses import credentials_of, refresh_of
 from strongroom.policy import Action, denied
 from strongroom.wiring import Parts
@@ -78,6 +79,8 @@ class Loader:
         self._entries = parts.cache.entries
         self._pauses = parts.cache.pauses
         self._clock = parts.clock
+        self._substitutes = parts.continuity.substitutes
+        self._rules = parts.configuration.resilience
 
     def load(self, load: Load) -> Secret:
         """Get a secret from its backend, once for all who want it at the same time."""
@@ -118,11 +121,14 @@ class Loader:
         refusal = self.denial(load) or self.refused_credentials(load)
         if refusal is not None:
             return self.hold_back(load, flight, refusal)
-        self.count_call(load)
         started = self._clock()
+        accepted = self.accepted(load)
+        if accepted is not None:
+            return self.settle(load, flight, accepted, started)
+        self.count_call(load)
         request = ReadRequest(name=load.grant.name, version=load.version)
         try:
-            outcome: ReadResult | StrongroomError = load.grant.backend.read(request)
+            outcome: Outcome = load.grant.backend.read(request)
         except StrongroomError as error:
             outcome = error
         except BaseException as error:
@@ -130,6 +136,12 @@ class Loader:
             self.count(load, None, error)
             raise
         return self.settle(load, flight, outcome, started)
+
+    def accepted(self, load: Load) -> Substitute | None:
+        """Return the newest accepted write of what is read, if one waits; who refreshes wants the backend's answer."""
+        if self._substitutes is None or (load.refresh and load.is_read):
+            return None
+        return self._substitutes.accepted(load.grant, load.version)
 
     def count_call(self, load: Load) -> None:
         """Count a call to a backend."""
@@ -203,9 +215,7 @@ class Loader:
                 entry.in_refresh(pause.until)
             raise
 
-    def settle(
-        self, load: Load, flight: Flight[Secret], outcome: ReadResult | StrongroomError, started: float
-    ) -> Secret:
+    def settle(self, load: Load, flight: Flight[Secret], outcome: Outcome, started: float) -> Secret:
         """Record a backend's answer, then cache and return it, and let everybody who waits have it."""
         secret: Secret | None = None
         failure: BaseException | None = None
@@ -215,7 +225,9 @@ class Loader:
                 return secret
             # Closed meanwhile: the answer may come from a backend that has already let go of everything.
             self._parts.ensure_open()
-            if isinstance(outcome, ReadResult):
+            if isinstance(outcome, Substitute):
+                secret = self._waiting(load, outcome)
+            elif isinstance(outcome, ReadResult):
                 secret = self._keep(load, flight, outcome, started)
             else:
                 secret = self._without_answer(load, flight, outcome, started)
@@ -232,7 +244,7 @@ class Loader:
         if not load.is_read:
             return
         cell = self._cache.counters.cell
-        if secret is not None and secret.freshness is Freshness.STALE:
+        if secret is not None and secret.freshness in SUBSTITUTED:
             cell.stale += 1
         elif secret is not None or isinstance(failure, SecretNotFoundError):
             cell.misses += 1
@@ -243,9 +255,30 @@ class Loader:
 
     def _keep(self, load: Load, flight: Flight[Secret], result: ReadResult, started: float) -> Secret:
         secret = self._recorded(load, result, started)
-        kept = secret.with_changes(freshness=Freshness.CACHED)
-        self._cache.store(load.key, load.grant.name, flight, secret=kept, error=None)
+        if not self._is_behind(load):
+            kept = secret.with_changes(freshness=Freshness.CACHED)
+            longest = self._rules.rules(load.grant.name).max_stale
+            self._cache.store(load.key, load.grant.name, flight, secret=kept, error=None, max_stale=longest)
         self._answered(load)
+        if self._substitutes is not None:
+            self._substitutes.answered(load.grant, result, load.version)
+        return secret
+
+    def _is_behind(self, load: Load) -> bool:
+        """Tell whether the backend's answer is older than a write that waits: the next read is to get that."""
+        return (
+            load.refresh and self._substitutes is not None and self._substitutes.accepted(load.grant, None) is not None
+        )
+
+    def _waiting(self, load: Load, accepted: Substitute) -> Secret:
+        """Answer with a write that waits; that is not kept, since it will be another version."""
+        secret, error = accepted.secret, accepted.error
+        if load.is_read:
+            version, result = (secret.version, "ok") if secret is not None else (None, error.code if error else "")
+            self.record_read(load.grant, version=version, source="fallback", cache_hit=True, result=result)
+        if secret is None:
+            assert error is not None, "a substitute is a secret, or says why there is none"
+            raise error
         return secret
 
     def _keep_leased(
@@ -326,16 +359,20 @@ class Loader:
         self._parts.start_sweeper()
 
     def _without_answer(self, load: Load, flight: Flight[Secret], error: StrongroomError, started: float) -> Secret:
-        """Remember that there is no such secret, or serve a stale one in an outage, or raise."""
+        """Remember that there is no such secret, or serve a substitute in an outage, or raise."""
         grant, entry = load.grant, self._entries.get(load.key)
-        stale = entry.secret if entry is not None and not load.refresh else None
-        if isinstance(error, BackendUnavailableError) and entry is not None and stale is not None:
-            age = self._clock() - entry.stored
-            if self._clock() < entry.stale_until:
-                self.record_read(grant, version=stale.version, source="stale", cache_hit=True)
-                return stale.with_changes(freshness=Freshness.STALE, age=age)
+        if isinstance(error, BackendUnavailableError) and not load.refresh:
+            stand_in = self._stand_in(load, flight, entry)
+            if stand_in is not None:
+                self.record_read(grant, version=stand_in.version, source=stand_in.freshness.value, cache_hit=True)
+                if grant.backend.condition is not None:
+                    grant.backend.condition.note_substitute(stand_in.age)
+                return stand_in
         error.name = error.name or grant.name
         self._record_call(load, started, result=error.code)
+        gone = load.version is None and isinstance(error, SecretNotFoundError | AccessDeniedError)
+        if self._substitutes is not None and gone:
+            self._substitutes.gone(grant)
         if isinstance(error, SecretNotFoundError):
             # A credential that lives goes on serving: there will only be no other.
             if not self._cache.keeps_beside(load.key):
@@ -346,6 +383,20 @@ class Loader:
         elif isinstance(error, AuthenticationError):
             self._pauses.failed(credentials_of(grant.origin), error)
         raise error
+
+    def _stand_in(self, load: Load, flight: Flight[Secret], entry: Entry | None) -> Secret | None:
+        """Return what may stand in for a backend that does not answer: what is cached, or else a copy."""
+        now = self._clock()
+        stale = entry.secret if entry is not None else None
+        if entry is not None and stale is not None and now < entry.stale_until:
+            return entry.substitute(stale, now)
+        if self._substitutes is None:
+            return None
+        copy = self._substitutes.copy(load.grant, load.version)
+        if copy is None or copy.secret is None:
+            return None
+        self._cache.store_substitute(load.key, flight, copy.secret, seconds=copy.keep)
+        return copy.secret
 
     def _note_denial(self, load: Load, entry: Entry | None, error: AccessDeniedError) -> None:
         # What the backend has denied must not come back as a stale answer in a later outage.
@@ -379,13 +430,13 @@ class Loader:
 
     def _record_followed(self, grant: Grant, flight: Flight[Secret], started: float) -> None:
         secret = flight.result
-        stale = secret is not None and secret.freshness is Freshness.STALE
+        stood_in = secret.freshness.value if secret is not None and secret.freshness in SUBSTITUTED else None
         self.record_read(
             grant,
             version=secret.version if secret is not None else None,
             result=getattr(flight.error, "code", "ok"),
-            source="stale" if stale else "backend",
-            cache_hit=stale,
+            source=stood_in or "backend",
+            cache_hit=stood_in is not None,
             duration=self._clock() - started,
         )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from strongroom.anomaly import ConfiguredDetector
 from strongroom.audit_sinks import GuardedSink
+from strongroom.conditions import Condition
 from strongroom.config.load import DetectorTable, PluginTable, SinkTable
 from strongroom.discovery import Catalogue, Kind
 from strongroom.errors import PluginError, StrongroomError
@@ -13,13 +15,22 @@ from strongroom.resilience import GuardedBackend
 from strongroom.telemetry import Telemetry
 
 
-def open_backend(table: PluginTable, catalogue: Catalogue, telemetry: Telemetry | None = None) -> GuardedBackend:
+def open_backend(
+    table: PluginTable,
+    catalogue: Catalogue,
+    telemetry: Telemetry | None = None,
+    *,
+    condition: Condition | None = None,
+    deadline: Callable[[str], float] | None = None,
+) -> GuardedBackend:
     """Open one configured backend by itself.
 
     Args:
         table: Its table.
         catalogue: Where its plugin is found.
         telemetry: Opens the spans.
+        condition: Lets calls through, and is told how they ended.
+        deadline: Says for how many seconds an operation may take.
 
     Raises:
         PluginError: No plugin offers it, or the one that does is broken.
@@ -29,7 +40,13 @@ def open_backend(table: PluginTable, catalogue: Catalogue, telemetry: Telemetry 
     spec = catalogue.load(Kind.BACKEND, table.type)
     backend = open_part(spec, table, Kind.BACKEND)
     return GuardedBackend(
-        backend, name=table.name, type=table.type, capabilities=spec.capabilities, telemetry=telemetry
+        backend,
+        name=table.name,
+        type=table.type,
+        capabilities=spec.capabilities,
+        telemetry=telemetry,
+        condition=condition,
+        deadline=deadline,
     )
 
 

@@ -1,17 +1,21 @@
 """How fast a client may ask: waiting between attempts, as a server asks, and its own rate limit.
 
-For plugins, so that each paces its requests in the same way; the core itself has no need of it.
+For plugins, so that each paces its requests in the same way.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
+
+_running: Final = threading.local()
 
 SHORT: Final = 0.25
 """Seconds: how long to wait at most after a first attempt, where the server may be well again at once."""
@@ -118,3 +122,28 @@ class Bucket:
         self._at = now
         self._tokens = min(self._burst, self._tokens + passed * self._rate)
         self._rate = min(self._full_rate, self._rate + passed * self._full_rate / RECOVERY_SECONDS)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Let what is called inside the ``with`` block know how much time it has; less, if it had less before.
+
+    Args:
+        seconds: From now on.
+    """
+    before: float | None = getattr(_running, "end", None)
+    end = time.monotonic() + seconds
+    _running.end = end if before is None else min(before, end)
+    try:
+        yield
+    finally:
+        _running.end = before
+
+
+def time_left() -> float | None:
+    """Return how many seconds the operation that this thread is in may still take; ``None`` if nobody has said so.
+
+    It is 0.0 when the time is over. A backend that ends its calls by itself within it says so with ``keeps_deadlines``.
+    """
+    end: float | None = getattr(_running, "end", None)
+    return None if end is None else max(0.0, end - time.monotonic())

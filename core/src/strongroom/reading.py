@@ -18,7 +18,7 @@ from strongroom.errors import (
 )
 from strongroom.grants import Grant
 from strongroom.loading import Load, Loader
-from strongroom.model import Freshness, Principal, PrincipalSource, Secret, SecretName, SecretVersion
+from strongroom.model import Principal, PrincipalSource, Secret, SecretName, SecretVersion
 from strongroom.pauses import refresh_of
 from strongroom.policy import Action
 from strongroom.wiring import Parts
@@ -147,8 +147,10 @@ class Reader:
         """Return what the cache may answer, or raise that there is no such secret; ``None`` if it has no answer."""
         entry = self._entries.get(key)
         now = self._clock()
-        if entry is None or now >= entry.revalidate_until:
+        if entry is None:
             return None
+        if now >= entry.revalidate_until:
+            return self._substitute_hit(grant, entry, now)
         secret = entry.secret
         if secret is None:
             if entry.error is None or now >= entry.fresh_until:
@@ -195,12 +197,23 @@ class Reader:
             raise
         self._count_hit()
 
+    def _substitute_hit(self, grant: Grant, entry: Entry, now: float) -> Secret | None:
+        """Return what is kept, although it is over, if the backend is known to be out of reach and it may stand in."""
+        condition = grant.backend.condition
+        secret = entry.secret
+        if secret is None or condition is None or not condition.is_out or now >= entry.stale_until:
+            return None
+        found = self._stale_hit(grant, entry, secret, now)
+        condition.note_substitute(found.age)
+        return found
+
     def _stale_hit(self, grant: Grant, entry: Entry, secret: Secret, now: float) -> Secret:
-        """Record and count an answer that serves while it is being fetched anew."""
+        """Record and count an answer that stands in for the backend's."""
         entry.visited = True
-        self._record_other(grant, secret.version, "stale", "ok", now)
+        found = entry.substitute(secret, now)
+        self._record_other(grant, secret.version, found.freshness.value, "ok", now)
         self._cache.counters.cell.stale += 1
-        return secret.with_changes(freshness=Freshness.STALE, age=now - entry.stored)
+        return found
 
     def _negative_hit(
         self, grant: Grant, error: SecretNotFoundError, entry: Entry, access: Access | None, now: float

@@ -8,8 +8,10 @@ backend may offer besides reading and writing is guarded in ``guarding``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from strongroom.conditions import Condition
 from strongroom.contracts.backend import (
     Backend,
     Capability,
@@ -63,6 +65,8 @@ class GuardedBackend(GuardedOptions, Backend):
         type: The name that its plugin registered.
         capabilities: What its specification declares.
         telemetry: Opens the spans.
+        condition: Lets calls through, and is told how they ended; nothing is held up unless given.
+        deadline: Says for how many seconds an operation may take; for as long as the backend likes unless given.
     """
 
     def __init__(
@@ -73,8 +77,12 @@ class GuardedBackend(GuardedOptions, Backend):
         type: str,
         capabilities: frozenset[Capability],
         telemetry: Telemetry | None = None,
+        condition: Condition | None = None,
+        deadline: Callable[[str], float] | None = None,
     ) -> None:
-        super().__init__(backend, name=name, type=type, telemetry=telemetry or Telemetry())
+        super().__init__(
+            backend, name=name, type=type, telemetry=telemetry or Telemetry(), condition=condition, deadline=deadline
+        )
         self._declared = capabilities
         self.address = backend.address
         self.max_value_bytes = backend.max_value_bytes
@@ -86,6 +94,10 @@ class GuardedBackend(GuardedOptions, Backend):
         """What the backend can do: what its specification declares, less what this one lacks."""
         own = self.wrapped.capabilities
         return self._declared if own is None else self._declared & own
+
+    def target(self) -> str | None:
+        """Return what a write that waits is bound to; see :meth:`Backend.target`."""
+        return self.wrapped.target()
 
     def read(self, request: ReadRequest) -> ReadResult:
         """Read one secret; see :meth:`Backend.read`.
@@ -168,17 +180,20 @@ class GuardedBackend(GuardedOptions, Backend):
     def health(self) -> Health:
         """Ask the backend how it is; a failure to answer is an answer."""
         try:
-            return self._call("health", lambda _: self.wrapped.health(), None, gives=Health)
+            # It is asked even if it is known to be out of reach: a probe is just this.
+            return self._call("health", lambda _: self.wrapped.health(), None, gives=Health, watched=False)
         except StrongroomError as error:
             return Health(state=HealthState.DOWN, reason=error.what, hint=error.hint)
 
     def after_fork(self) -> None:
         """Tell the backend that it is in a forked child."""
+        if self.condition is not None:
+            self.condition.after_fork()
         self.wrapped.after_fork()
 
     def close(self) -> None:
         """Close the backend."""
-        self._call("close", lambda _: self.wrapped.close(), None)
+        self._call("close", lambda _: self.wrapped.close(), None, watched=False)
 
     def check_stage(self, request: StageRequest) -> None:
         """Refuse a value that could not be kept as pending, before anything is sent.

@@ -18,6 +18,7 @@ from strongroom.audit_sinks import LOCK_SECONDS, GuardedSink
 from strongroom.background import Background
 from strongroom.cache import Cache
 from strongroom.config.load import Configuration
+from strongroom.continuity import Continuity
 from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend, Capability
 from strongroom.discovery import Catalogue, Kind
@@ -101,6 +102,17 @@ class Parts:
             clock=clock,
             wall_clock=wall_clock,
             number=self.cache.hits.step,
+        )
+        self.continuity = Continuity(
+            configuration.resilience,
+            self.backend,
+            lambda: list(self._backends.values()),
+            cache=self.cache,
+            audit=self.audit,
+            background=self.background,
+            tell=self.tell,
+            clock=clock,
+            wall_clock=wall_clock,
         )
         lifecycle.watch(self)
         # By itself, too: what waits there must be written even if nobody holds the manager any more.
@@ -211,7 +223,13 @@ class Parts:
     def _open_backend(self, name: str) -> GuardedBackend:
         table = self.configuration.backends[name]
         if name not in self._ready:
-            return open_backend(table, self._catalogue, self.telemetry)
+            return open_backend(
+                table,
+                self._catalogue,
+                self.telemetry,
+                condition=self.continuity.condition(name),
+                deadline=self.configuration.resilience.deadline,
+            )
         ready = self._ready[name]
         # Nobody has declared what it can do. Whether it reads several at once can be seen.
         loops = type(ready).read_many is Backend.read_many
@@ -221,6 +239,8 @@ class Parts:
             type=table.type,
             capabilities=frozenset(Capability) - ({Capability.BATCH} if loops else set()),
             telemetry=self.telemetry,
+            condition=self.continuity.condition(name),
+            deadline=self.configuration.resilience.deadline,
         )
 
     @property
@@ -360,7 +380,16 @@ class Parts:
         backends = [backend.after_fork for backend in self._backends.values()]
         self.decisions.after_fork()
         kept = [one.after_fork for one in (self.memory, self.alerts, self._leases) if one is not None]
-        lifecycle.all_of([self.cache.after_fork, self.background.after_fork, self.anomaly.after_fork, *kept, *backends])
+        lifecycle.all_of(
+            [
+                self.continuity.after_fork,
+                self.cache.after_fork,
+                self.background.after_fork,
+                self.anomaly.after_fork,
+                *kept,
+                *backends,
+            ]
+        )
 
     def before_exec(self) -> None:
         """Do nothing: what there is to record, the audit stage is told of by itself."""
@@ -381,6 +410,8 @@ class Parts:
         if self.memory is not None and not self.closed:
             # First, since it needs a backend that answers.
             self.memory.close()
+        if not self.closed:
+            self.continuity.finish()
         own: Flight[None] = Flight()
         with self._lock:
             ending = self._ending = self._ending or own
@@ -394,6 +425,7 @@ class Parts:
         leases = partial(self._close_leases, own)
         first: list[Callable[[], object]] = [
             *self.waiting.copy().values(),
+            self.continuity.close,
             self.background.close,
             self.decisions.forget,
             leases,

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from strongroom._record import Record
 from strongroom.audit import recorded_at_once
 from strongroom.changing import Changer
-from strongroom.contracts.backend import Capability, DeleteRequest, ReadRequest, WriteRequest
-from strongroom.errors import ConfigurationError, InvalidValueError, SecretNotFoundError
+from strongroom.contracts.backend import (
+    Capability,
+    DeleteRequest,
+    DeleteResult,
+    ReadRequest,
+    ReadResult,
+    WriteRequest,
+    WriteResult,
+)
+from strongroom.contracts.journal import Entry
+from strongroom.errors import BackendUnavailableError, ConfigurationError, InvalidValueError, SecretNotFoundError
+from strongroom.fallback import QUEUED
 from strongroom.model import ABSENT, Absent, SecretName, SecretValue
 from strongroom.policy import Action
+from strongroom.queueing import Seen, Wish, check_expected, new_token
 from strongroom.resilience import GuardedBackend
 from strongroom.rotation import DEFAULT_BYTES, Encoding, random_value
+
+Made = TypeVar("Made", WriteResult, DeleteResult)
 
 FOREVER: Final = 1e12
 """Seconds: some thirty thousand years."""
@@ -24,8 +38,13 @@ class Written(Record):
 
     name: SecretName
     version: str
+    """The new version; of a write that waits ``queued:`` with the entry's id, under which this process reads it."""
     subscribers_failed: tuple[str, ...] = ()
     """Subscribers that raised or did not return in time, one sentence each."""
+    queued: str | None = None
+    """The id of its entry in the journal, if the backend is out of reach: it is accepted, but not yet made."""
+    copy_failed: str = ""
+    """Why the copy in the fallback store could not be brought up to date; empty if it is, or if there is none."""
 
 
 class Deleted(Record):
@@ -33,8 +52,13 @@ class Deleted(Record):
 
     name: SecretName
     existed: bool
+    """Whether there was one; of a delete that waits, as far as is known."""
     recoverable_until: datetime | None = None
     subscribers_failed: tuple[str, ...] = ()
+    queued: str | None = None
+    """As in :class:`Written`."""
+    copy_failed: str = ""
+    """As in :class:`Written`."""
 
 
 class Writer(Changer):
@@ -77,29 +101,59 @@ class Writer(Changer):
 
     def _current_version(self, action: Action, name: SecretName) -> str:
         """Return the version that a change builds on; that there is none is recorded as its outcome."""
-        # Imported here: most writes expect no version, or name it.
-        from strongroom.contracts.staging import StagesRequest, Staging
-
         with self._ready(action, name) as backend:
             # Reading it would make a credential.
             backend.refuse_leased(name, "changing")
-            if Capability.VERSIONS not in backend.capabilities or not backend.offers(Staging):
-                return backend.read(ReadRequest(name=name)).version
-            # Whoever may change a secret need not be able to read its value, here or at the service.
-            current = backend.stages(StagesRequest(name=name)).current
-            if current is None:
-                raise SecretNotFoundError(f"{name} has no value", name=name, hint="write it with the right to create")
-            return current
+            waiting = (
+                self._parts.continuity.queue.newest(backend, name) if self._parts.continuity.queue is not None else None
+            )
+            if waiting is not None and waiting.value is not None:
+                return QUEUED + waiting.id
+            try:
+                return self._asked_version(backend, name)
+            except BackendUnavailableError:
+                seen = self._seen(backend, name)
+                if (
+                    self._parts.continuity.queue is None
+                    or not self._parts.continuity.queue.takes(backend, name)
+                    or seen.version is None
+                ):
+                    raise
+                return seen.version
+
+    def _asked_version(self, backend: GuardedBackend, name: SecretName) -> str:
+        """Return the current version as the backend says it.
+
+        Raises:
+            SecretNotFoundError: There is none.
+        """
+        # Imported here: most writes expect no version, or name it.
+        from strongroom.contracts.staging import StagesRequest, Staging
+
+        if Capability.VERSIONS not in backend.capabilities or not backend.offers(Staging):
+            return backend.read(ReadRequest(name=name)).version
+        # Whoever may change a secret need not be able to read its value, here or at the service.
+        current = backend.stages(StagesRequest(name=name)).current
+        if current is None:
+            raise SecretNotFoundError(f"{name} has no value", name=name, hint="write it with the right to create")
+        return current
 
     def _write(self, event: str, action: Action, request: WriteRequest) -> Written:
         with self._ready(action, request.name) as backend:
             backend.refuse_leased(request.name, "writing")
             backend.check_write(request)
-        with self._change(event, request.name, backend.name) as outcome:
-            result = backend.write(request)
+        name = request.name
+        with self._change(event, name, backend.name) as outcome:
+            wish = self._wish(event, name, request.value, request.expect_version)
+            result = self._made_or_queued(wish, backend, lambda: backend.write(request.replace(token=wish.token)))
+            if isinstance(result, Entry):
+                version = QUEUED + result.id
+                outcome.update(version=version, result="queued", detail=f"entry {result.id} of the journal")
+                return Written(name=name, version=version, queued=result.id)
+            problem = self._renew_copy(backend, name, ReadResult(value=request.value, **_told(result)))
             outcome.update(version=result.version, request_id=result.request_id)
-        failed = self._notify(request.name, event, result.version)
-        return Written(name=request.name, version=result.version, subscribers_failed=failed)
+        failed = self._notify(name, event, result.version)
+        return Written(name=name, version=result.version, subscribers_failed=failed, copy_failed=problem)
 
     @recorded_at_once
     def delete(self, name: str) -> Deleted:
@@ -110,7 +164,13 @@ class Writer(Changer):
             backend.refuse_leased(canonical, "deleting")
             backend.check_delete()
         with self._change("delete", canonical, backend.name) as outcome:
-            result = backend.delete(DeleteRequest(name=canonical))
+            wish = self._wish("delete", canonical, None, None)
+            known = self._seen(backend, canonical)
+            result = self._made_or_queued(wish, backend, lambda: backend.delete(DeleteRequest(name=canonical)))
+            if isinstance(result, Entry):
+                outcome.update(result="queued", detail=f"entry {result.id} of the journal")
+                return Deleted(name=canonical, existed=known.version is not None, queued=result.id)
+            problem = self._renew_copy(backend, canonical, None)
             outcome.update(request_id=result.request_id, result="ok" if result.existed else "not_found")
         failed = self._notify(canonical, "delete", None)
         return Deleted(
@@ -118,7 +178,61 @@ class Writer(Changer):
             existed=result.existed,
             recoverable_until=result.recoverable_until,
             subscribers_failed=failed,
+            copy_failed=problem,
         )
+
+    def _wish(self, change: str, name: SecretName, value: SecretValue | None, expected: str | Absent | None) -> Wish:
+        return Wish(
+            change=change,
+            name=name,
+            value=value,
+            expected=expected,
+            token=new_token(),
+            principal=self._gate.principal,
+            base=self._gate.root,
+        )
+
+    def _made_or_queued(self, wish: Wish, backend: GuardedBackend, make: Callable[[], Made]) -> Made | Entry:
+        """Have a change made; in an outage, or behind another one that waits, have it accepted for later.
+
+        Raises:
+            StrongroomError: It was not made, and is not accepted.
+        """
+        queue, name = self._parts.continuity.queue, wish.name
+        if queue is None:
+            return make()
+        seen, takes = self._seen(backend, name), queue.takes(backend, name)
+        waiting = queue.newest(backend, name)
+        check_expected(name, wish.expected, waiting)
+        outage: BackendUnavailableError | None = None
+        if waiting is None or not takes:
+            try:
+                return make()
+            except BackendUnavailableError as error:
+                if not takes:
+                    raise
+                outage = error
+        entry = queue.accept(wish, backend, seen, outage)
+        self._parts.continuity.attendant.attend(backend)
+        return entry
+
+    def _seen(self, backend: GuardedBackend, name: SecretName) -> Seen:
+        """Return what is known of a secret without asking its backend."""
+        entry = self._parts.cache.entries.get(name)
+        secret = entry.secret if entry is not None else None
+        if secret is not None:
+            return Seen(version=secret.version, known=True)
+        copy = (
+            self._parts.continuity.substitutes.known(backend, name)
+            if self._parts.continuity.substitutes is not None
+            else None
+        )
+        return Seen(version=copy.version if copy is not None else None, known=copy is not None)
+
+    def _renew_copy(self, backend: GuardedBackend, name: SecretName, result: ReadResult | None) -> str:
+        """Replace or drop the copy of what has been changed; return why that failed, or nothing."""
+        substitutes = self._parts.continuity.substitutes
+        return "" if substitutes is None else substitutes.changed(backend, name, result)
 
     @recorded_at_once
     def rotate(
@@ -163,6 +277,11 @@ class Writer(Changer):
             watch.wait(wait)
         failed = self._notify(name, "rotate", watch.version)
         return Written(name=name, version=watch.version, subscribers_failed=failed)
+
+
+def _told(result: WriteResult) -> dict[str, Any]:
+    """Return what a write has told, as a read would."""
+    return {"version": result.version, "created": result.created}
 
 
 def _seconds(wait: object) -> float:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from strongroom._record import Record
+from strongroom.builtin.memory_journal import MemoryJournal
 from strongroom.builtin.settings import MemorySettings
 from strongroom.contracts.backend import (
     Backend,
@@ -74,13 +75,15 @@ class _Version(Record):
 _History = tuple[_Version, ...]
 
 
-class MemoryBackend(Backend, StateStore, Recoverable, Describing):
+class MemoryBackend(Backend, StateStore, Recoverable, Describing, MemoryJournal):
     """Keeps secrets in this process, with every capability that the contract knows.
 
     A write makes version ``"1"``, ``"2"`` and so on; no number comes twice, not even
     after a delete. What is deleted can be brought back until it is destroyed; a
     version that is destroyed leaves a tombstone, a secret that is destroyed as a whole
     leaves nothing. A forked child has a copy of its own.
+
+    It keeps copies and a journal for other backends, too.
 
     Args:
         settings: What is there from the start, and the limits.
@@ -90,7 +93,10 @@ class MemoryBackend(Backend, StateStore, Recoverable, Describing):
         ValueTooLargeError: A seeded value is over the limit.
     """
 
+    keeps_deadlines = True
+
     def __init__(self, settings: MemorySettings | None = None) -> None:
+        super().__init__()
         settings = settings or MemorySettings()
         # Two backends in memory never hold the same secrets, so each has an address of its own.
         self.address = f"memory:{os.urandom(8).hex()}"
@@ -259,12 +265,14 @@ class MemoryBackend(Backend, StateStore, Recoverable, Describing):
     def after_fork(self) -> None:
         """Take a new lock: the old one may be held by a thread that the child does not have."""
         self._lock = threading.Lock()
+        self.start_in_child()
 
     def close(self) -> None:
         """Let go of every value and every state."""
         self._histories = {}
         self._notes = {}
         self._states = {}
+        self.forget()
 
     def _check_size(self, request: WriteRequest) -> None:
         size, limit = len(request.value), self.max_value_bytes

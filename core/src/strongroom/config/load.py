@@ -11,6 +11,7 @@ from strongroom._record import Record
 from strongroom.config import files
 from strongroom.config.convert import Place, convert, suggestion
 from strongroom.config.merge import ENVIRONMENT, Item, Merged, environment_layer, merge
+from strongroom.config.resilience import Resilience, ResilienceKeys
 from strongroom.config.top import top_keys
 from strongroom.config.units import parse_moment
 from strongroom.contracts.settings import Seconds
@@ -135,6 +136,8 @@ class Configuration(Record):
     layers: tuple[files.Layer, ...]
     """All that was read, also what another layer overrides."""
     alerts: tuple[AlertTable, ...] = ()
+    resilience: Resilience
+    """What is to happen in an outage, and which backend keeps copies and the journal."""
     state: str | None = None
     """The backend that keeps what detectors have learned; ``None`` if they forget it with the process."""
     state_every: float = 60.0
@@ -206,8 +209,10 @@ def _build(source: str, layers: list[files.Layer], locking: list[files.Layer], r
     cache, keys = _cache(merged)
     detectors = _detectors(merged)
     top = top_keys(merged)
-    if top.state is not None:
-        _known_backend(top.state, backends, f"state in {merged.origins['state',].path}")
+    for key in ("state", "fallback"):
+        if (named := getattr(top, key)) is not None:
+            _known_backend(named, backends, f"{key} in {merged.origins[key,].path}")
+    resilience = convert(ResilienceKeys, merged.table("resilience"), _place(merged, "resilience"))
     return Configuration(
         source=source,
         default_backend=_default_backend(source, merged, backends),
@@ -225,7 +230,10 @@ def _build(source: str, layers: list[files.Layer], locking: list[files.Layer], r
         origins=_origins(merged),
         layers=tuple(part for layer in (*locking, *layers) for part in (layer, *layer.included)),
         alerts=_alerts(merged, detectors),
-        **top.as_dict(),
+        resilience=Resilience(resilience, top.fallback),
+        state=top.state,
+        state_every=top.state_every,
+        lock_memory=top.lock_memory,
     )
 
 

@@ -20,8 +20,8 @@ from strongroom.errors import ConfigurationError, InvalidNameError
 from strongroom.model import SecretName
 
 LISTS: Final = frozenset({"audit", "anomaly", "alerts", "policies"})
-TABLES: Final = frozenset({"backends", "routes", "cache", "telemetry"})
-SCALARS: Final = frozenset({"backend", "principal", "locked", "state", "state_every", "lock_memory"})
+TABLES: Final = frozenset({"backends", "routes", "cache", "telemetry", "resilience"})
+SCALARS: Final = frozenset({"backend", "fallback", "principal", "locked", "state", "state_every", "lock_memory"})
 _SWITCHES: Final = frozenset({"lock_memory"})
 SECTIONS: Final = LISTS | TABLES | SCALARS
 ENVIRONMENT: Final = "<environment>"

@@ -16,6 +16,7 @@ from strongroom.config.files import INCLUDE
 from strongroom.config.load import CacheKeys, DetectorKeys, PolicyKeys, SinkKeys, TelemetrySettings
 from strongroom.config.merge import SECTIONS
 from strongroom.config.references import KINDS
+from strongroom.config.resilience import ResilienceKeys
 from strongroom.config.top import TopKeys
 from strongroom.contracts import FilePath, KeySource, Seconds, Size
 from strongroom.discovery import Kind, Spec
@@ -54,6 +55,7 @@ def schema(specs: dict[Kind, list[Spec]]) -> dict[str, Any]:
         "anomaly": {"type": "array", "items": detectors},
         "policies": {"type": "array", "items": _policy()},
         "telemetry": _object(TelemetrySettings),
+        "resilience": _object(ResilienceKeys),
         "alerts": {"type": "array", "items": _either(_alerts_table(kind) for kind in ALERTS)},
         # At the top no reference may stand for a value.
         **{name: _of_type(kind) for name, kind in fields(TopKeys)[0].items()},

@@ -12,6 +12,8 @@ from strongroom.errors import ConfigurationError
 class TopKeys(Record):
     """The settings, each with its default."""
 
+    fallback: str | None = None
+    """The backend that keeps copies of the others' secrets, and writes that wait for them; ``None`` for none."""
     state: str | None = None
     """The backend that keeps what detectors have learned; ``None`` if they forget it with the process."""
     state_every: Seconds = 60.0

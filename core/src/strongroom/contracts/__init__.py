@@ -69,6 +69,26 @@ if TYPE_CHECKING:
     from strongroom.contracts.encrypting import VerifySignatureResult as VerifySignatureResult
     from strongroom.contracts.health import Health as Health
     from strongroom.contracts.health import HealthState as HealthState
+    from strongroom.contracts.journal import Appended as Appended
+    from strongroom.contracts.journal import AppendRequest as AppendRequest
+    from strongroom.contracts.journal import AppendResult as AppendResult
+    from strongroom.contracts.journal import ClaimRequest as ClaimRequest
+    from strongroom.contracts.journal import ClaimResult as ClaimResult
+    from strongroom.contracts.journal import Copy as Copy
+    from strongroom.contracts.journal import DropCopiesRequest as DropCopiesRequest
+    from strongroom.contracts.journal import EntriesRequest as EntriesRequest
+    from strongroom.contracts.journal import EntriesResult as EntriesResult
+    from strongroom.contracts.journal import Entry as Entry
+    from strongroom.contracts.journal import EntryState as EntryState
+    from strongroom.contracts.journal import Journal as Journal
+    from strongroom.contracts.journal import JournalStatus as JournalStatus
+    from strongroom.contracts.journal import JournalStatusRequest as JournalStatusRequest
+    from strongroom.contracts.journal import KeepCopiesRequest as KeepCopiesRequest
+    from strongroom.contracts.journal import Place as Place
+    from strongroom.contracts.journal import RecallRequest as RecallRequest
+    from strongroom.contracts.journal import RecallResult as RecallResult
+    from strongroom.contracts.journal import Settlement as Settlement
+    from strongroom.contracts.journal import SettleRequest as SettleRequest
     from strongroom.contracts.keys import KeySource as KeySource
     from strongroom.contracts.leasing import Lease as Lease
     from strongroom.contracts.leasing import Leasing as Leasing
@@ -142,6 +162,11 @@ __getattr__ = importer(
             "VerifySignatureRequest VerifySignatureResult"
         ),
         "health": "Health HealthState",
+        "journal": (
+            "AppendRequest AppendResult Appended ClaimRequest ClaimResult Copy DropCopiesRequest EntriesRequest "
+            "EntriesResult Entry EntryState Journal JournalStatus JournalStatusRequest KeepCopiesRequest Place "
+            "RecallRequest RecallResult SettleRequest Settlement"
+        ),
         "keys": "KeySource",
         "leasing": (
             "Lease Leasing ReleaseLeaseRequest RenewLeaseRequest RenewLeaseResult RevokeLeaseRequest RevokeLeaseResult"

@@ -74,6 +74,9 @@ class WriteRequest(Record):
     value: SecretValue
     expect_version: str | Absent | None = None
     """Write only if this is the current version; ``ABSENT``: only if there is none."""
+    token: str | None = None
+    """36 characters that name this write, the same however often it is sent: a backend that knows a token again does
+    nothing more. Where versions are named by those who write them, it is the version's name."""
 
 
 class WriteResult(Record):
@@ -147,6 +150,8 @@ class Backend(ABC):
         max_value_bytes: The most bytes a value may have; ``None`` for no limit.
         accepts_empty: Whether an empty value can be kept.
         batch_size: How many names one ``read_many`` is given at most.
+        keeps_deadlines: Whether its calls end by themselves within ``strongroom.pacing.time_left()``. Those of one
+            that does not say so are made in a thread of their own, which is left behind when the time is over.
         capabilities: What this one can do, where that is less than its specification says; it may come to
             know only when its server has been asked. ``None``: all of that.
     """
@@ -155,6 +160,7 @@ class Backend(ABC):
     max_value_bytes: int | None = None
     accepts_empty: bool = True
     batch_size: int = 100
+    keeps_deadlines: bool = False
     capabilities: frozenset[Capability] | None = None
 
     @abstractmethod
@@ -218,6 +224,17 @@ class Backend(ABC):
             SecretNotFoundError: There is no such name.
         """
         raise self._unsupported("versions")
+
+    def target(self) -> str | None:
+        """Return what a write that waits is bound to: it must never be made anywhere else.
+
+        The address, unless that does not say whose secrets they are: a cloud's account, for one, is that of the
+        credentials. It asks nobody and takes no time.
+
+        Returns:
+            The same text in each process, as long as it is the same place; ``None`` if that is not known yet.
+        """
+        return self.address
 
     def health(self) -> Health:
         """Say whether the backend can answer, without reading a secret, within seconds."""
