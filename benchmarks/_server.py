@@ -24,15 +24,27 @@ def running(command: Callable[[int], list[str]], ready: str) -> Iterator[str]:
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    with running_at(port, command(port), ready):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def running_at(port: int, command: list[str], ready: str) -> Iterator[None]:
+    """Start a server at a port of the caller's choice, and stop it in the end.
+
+    Args:
+        port: The port.
+        command: What starts it there.
+        ready: The path that it answers when it is ready.
+    """
     with tempfile.TemporaryDirectory() as home:
         environment = {"HOME": home, "PATH": os.environ.get("PATH", os.defpath)}
         process = subprocess.Popen(
-            command(port), cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command, cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            address = f"http://127.0.0.1:{port}"
-            _wait_for(f"{address}{ready}")
-            yield address
+            _wait_for(f"http://127.0.0.1:{port}{ready}")
+            yield
         finally:
             process.terminate()
             process.wait()

@@ -53,8 +53,11 @@ API = (
     ("Rotations by services", (("contracts/service_rotation", "Schedule"),)),
     ("Named keys", (("encryption", "DataKey"), ("encryption", "RotatedKey"))),
     ("Alerts", (("anomaly", "Alert"), ("contracts/anomaly", "Access"))),
-    ("State", (("cache", "CacheStats"), ("manager", "ManagerHealth"), ("manager", "PartHealth"))),
+    ("State", (("cache_stats", "CacheStats"), ("checkup", "ManagerHealth"), ("checkup", "PartHealth"))),
     ("", (("contracts/health", "Health"), ("contracts/health", "HealthState"), ("held", "LeaseStatus"))),
+    ("Outages", (("checkup", "JournalHealth"), ("conditions", "ConditionReport"), ("conditions", "ConditionChanged"))),
+    ("", (("conditions", "State"), ("outages", "KnownOutage"))),
+    ("The journal", (("journals", "JournalDesk"), ("journals", "QueuedWrite"), ("journals", "Replayed"))),
     ("Errors", (("errors", "StrongroomError"),)),
 )
 CONTRACTS = (
@@ -71,6 +74,7 @@ CONTRACTS = (
     ("Backends whose service rotates", "contracts/service_rotation"),
     ("Backends that make credentials", "contracts/leasing"),
     ("Backends that encrypt and sign", "contracts/encrypting"),
+    ("Backends that help others through an outage", "contracts/journal"),
 )
 # The pages
 
@@ -163,6 +167,7 @@ ERRORS_END = """\
     | exit status | meaning |
     | --- | --- |
     | 0 | fine |
+    | 11 | queued: the change is accepted, and made when its backend answers: see [outages](../how-to/outages.md) |
     | 125 | `run` itself failed, before the program began |
     | 126 | `run` found the program but may not run it |
     | 127 | `run` did not find the program |
@@ -313,6 +318,7 @@ WORDS = {
     "TLSSettings": "table",
     "RotationSettings": "table",
     "RateSettings": "table",
+    "dict[str, NameKeys]": "table",
     "dict[str, Any]": "table",
 }
 

@@ -30,6 +30,15 @@ from strongroom.contracts import (
     ReadResult,
     Verdict,
 )
+from strongroom.contracts.journal import (
+    DropCopiesRequest,
+    JournalStatus,
+    JournalStatusRequest,
+    KeepCopiesRequest,
+    RecallRequest,
+    RecallResult,
+)
+from strongroom.errors import BackendUnavailableError
 from strongroom.model import AuditEvent, SecretValue
 from strongroom.testing import FakeClock, FaultyBackend, MemorySink
 
@@ -261,6 +270,57 @@ def make_backend() -> Callable[..., FaultyBackend]:
         return FaultyBackend(MemoryBackend(seeded(seed, **settings)))
 
     return make
+
+
+class CountedStore(MemoryBackend):
+    """A fallback store in memory.
+
+    Attributes:
+        calls: Which of its journal's operations were called, in order.
+        broken: Operations that fail.
+        before: Called with the operation's name before each call; a test can wait in it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(seeded())
+        self.calls: list[str] = []
+        self.broken: set[str] = set()
+        self.before: Callable[[str], object] | None = None
+
+    def _called(self, operation: str) -> None:
+        self.calls.append(operation)
+        if self.before is not None:
+            self.before(operation)
+        if operation in self.broken:
+            raise BackendUnavailableError(f"the store fails in {operation}", backend="store")
+
+    def count(self, operation: str) -> int:
+        return self.calls.count(operation)
+
+    def close(self) -> None:
+        """Keep everything, as a file does."""
+
+    def keep_copies(self, request: KeepCopiesRequest) -> None:
+        self._called("keep_copies")
+        super().keep_copies(request)
+
+    def drop_copies(self, request: DropCopiesRequest) -> None:
+        self._called("drop_copies")
+        super().drop_copies(request)
+
+    def recall(self, request: RecallRequest) -> RecallResult:
+        self._called("recall")
+        return super().recall(request)
+
+    def journal_status(self, request: JournalStatusRequest) -> JournalStatus:
+        self._called("journal_status")
+        return super().journal_status(request)
+
+
+@pytest.fixture
+def store() -> CountedStore:
+    """A fallback store that counts its calls, and whose operations a test can break."""
+    return CountedStore()
 
 
 @pytest.fixture

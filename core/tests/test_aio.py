@@ -27,6 +27,7 @@ from strongroom.contracts import Decision, Verdict
 from strongroom.errors import (
     AccessDeniedError,
     AuditError,
+    BackendUnavailableError,
     BatchError,
     ClosedError,
     ConfigurationError,
@@ -474,6 +475,27 @@ class TestUpdates:
 
         manager = open_manager(backends={"memory": hooked}, anomaly=[{"type": "watch", "action": "alert"}])
         assert asyncio.run(main(manager)) == ("odd", threading.get_ident())
+
+    def test_changes_of_a_backend_s_state_are_told_on_the_loop(self, open_manager: Any, backend: Any) -> None:
+        async def main(manager: Any) -> Any:
+            told: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
+
+            async def note(change: Any) -> None:
+                await told.put((change.state.value, threading.get_ident()))
+
+            async with AsyncSecretManager(manager) as aio:
+                end = aio.on_condition(note)
+                backend.error = BackendUnavailableError("no answer")
+                for _ in range(3):
+                    with pytest.raises(BackendUnavailableError):
+                        await aio.get(NAME)
+                found = await asyncio.wait_for(told.get(), 10)
+                end()
+                end()
+                return found
+
+        manager = open_manager(backends={"memory": backend})
+        assert asyncio.run(main(manager)) == ("degraded", threading.get_ident())
 
     def test_a_malformed_pattern_is_refused_and_recorded(self, manager: Any, sink: Any) -> None:
         async def main() -> None:

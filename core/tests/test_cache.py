@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from strongroom.builtin.policies import TtlPolicy
 from strongroom.builtin.settings import TtlSettings
-from strongroom.cache import Cache, Entry
+from strongroom.cache import Cache
 from strongroom.contracts import CachePolicy, Lifetime, Previous, StoreRequest
+from strongroom.entries import Entry
 from strongroom.errors import PluginError, SecretNotFoundError
 from strongroom.flights import Flight
 from strongroom.model import Secret, SecretName, SecretValue

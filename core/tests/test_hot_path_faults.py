@@ -18,8 +18,8 @@ import strongroom
 
 from strongroom.audit_buffer import HitBuffer
 from strongroom.builtin.memory import MemoryBackend
-from strongroom.cache import Entry
 from strongroom.contracts import Access, AnomalyDetector, AuditWrite, Decision, Repeats, Verdict
+from strongroom.entries import Entry
 from strongroom.errors import AccessDeniedError, SecretNotFoundError, SuspiciousActivityError
 from strongroom.testing import FakeClock, MemorySink, in_threads
 

@@ -22,7 +22,7 @@ from strongroom.errors import (
     SecretNotFoundError,
     StrongroomError,
 )
-from strongroom.loading import Load
+from strongroom.loads import Load
 from strongroom.model import Freshness, SecretName
 from strongroom.testing import FakeClock, in_threads
 
@@ -76,7 +76,8 @@ def windows(distributions: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def manager(open_manager: Any, hooked: Any, windows: dict[str, Any]) -> SecretManager:
-    made = open_manager(backends={"memory": hooked}, cache=windows)
+    # The backend is to be asked however often it has failed.
+    made = open_manager(backends={"memory": hooked}, cache=windows, resilience={"failures": 1000})
     made.get(NAME)
     return made
 

@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.pacing import LONGEST, RECOVERY_SECONDS, SHORT, Bucket, delay, retry_after
+from strongroom.crew import run_all
+from strongroom.pacing import (
+    LONGEST,
+    RECOVERY_SECONDS,
+    SHORT,
+    Bucket,
+    delay,
+    retry_after,
+    time_left,
+    within,
+    without_end,
+)
 from strongroom.testing import FakeClock, in_threads
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -121,3 +132,44 @@ class TestBucket:
         assert sorted(wait for wait in waits if wait is not None) == pytest.approx(
             [0.0] * 10 + [number / 10 for number in range(1, 191)]
         )
+
+
+class TestTime:
+    """How much of it an operation has."""
+
+    def test_nobody_who_has_not_been_told_has_an_end(self) -> None:
+        assert time_left() is None
+
+    @given(st.lists(st.floats(1.0, 1e6), min_size=1, max_size=4))
+    def test_of_several_ends_the_nearest_counts_and_each_is_over_with_its_block(self, seconds: list[float]) -> None:
+        def go(rest: list[float], nearest: float) -> None:
+            if not rest:
+                return
+            with within(rest[0]):
+                left = time_left()
+                assert left is not None
+                assert min(nearest, rest[0]) - 1.0 < left <= min(nearest, rest[0])
+                go(rest[1:], min(nearest, rest[0]))
+                again = time_left()
+                assert again is not None
+                assert again <= left
+
+        go(seconds, FAR)
+        assert time_left() is None
+
+    def test_when_it_is_over_none_is_left(self) -> None:
+        with within(-5.0):
+            assert time_left() == 0.0
+
+    def test_threads_that_help_have_the_same_end_and_others_have_none(self) -> None:
+        left: list[float | None] = []
+        with within(30.0):
+            run_all([lambda: left.append(time_left())] * 4, threads=4)
+            assert in_threads(1, lambda _: time_left()) == [None]
+        assert all(seconds is not None and 0 < seconds <= 30.0 for seconds in left)
+
+    def test_an_end_may_be_left_to_others(self) -> None:
+        with within(30.0):
+            with without_end():
+                assert time_left() is None
+            assert time_left() is not None

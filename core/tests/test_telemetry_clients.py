@@ -15,7 +15,16 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from strongroom import telemetry
-from strongroom.telemetry import ATTRIBUTES, Telemetry, count_resend, note_exchange
+from strongroom.telemetry import (
+    ATTRIBUTES,
+    METRIC_ATTRIBUTES,
+    Telemetry,
+    count_resend,
+    count_substitute,
+    count_transition,
+    note_exchange,
+    note_journal_length,
+)
 from strongroom.testing.spans import Spans
 
 
@@ -87,12 +96,41 @@ def test_a_failing_tracer_or_meter_fails_nothing(spans: Spans, monkeypatch: pyte
     monkeypatch.setattr(telemetry, "_COUNTERS", {})
     note_exchange(address="vault.example.com")
     count_resend("vault")
+    count_transition("main", "degraded")
+    count_substitute("main", "stale")
+    note_journal_length("main", lambda: 1)
+
+
+def test_a_journal_that_cannot_be_counted_fails_nothing(reader: InMemoryMetricReader) -> None:
+    def fail() -> int:
+        raise RuntimeError("no journal")
+
+    note_journal_length("main", fail)
+    assert reader.get_metrics_data() is None
+
+
+def test_the_attributes_of_metrics_are_a_closed_list(reader: InMemoryMetricReader) -> None:
+    count_resend("vault")
+    count_transition("main", "degraded")
+    count_substitute("main", "stale")
+    note_journal_length("main", lambda: 7)
+    data = reader.get_metrics_data()
+    assert data is not None
+    found = {
+        key
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+        for point in metric.data.data_points
+        for key in (point.attributes or {})
+    }
+    assert found == METRIC_ATTRIBUTES
 
 
 def test_nobody_who_has_no_opentelemetry_loads_it() -> None:
     program = (
-        "import sys; from strongroom.telemetry import count_resend, note_exchange;"
-        "note_exchange(address='h', port=1, resends=1); count_resend('vault');"
+        "import sys; from strongroom import telemetry;"
+        "telemetry.note_exchange(address='h', port=1, resends=1); telemetry.count_resend('vault');"
+        "telemetry.count_transition('m', 'healthy'); telemetry.count_substitute('m', 'stale');"
+        "telemetry.note_journal_length('m', lambda: 1 / 0);"
         "print(any(name.startswith('opentelemetry') for name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

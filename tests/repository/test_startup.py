@@ -33,6 +33,18 @@ HEAVY = {
 FOR_THE_LOCAL_STORE = {"cryptography", "sqlite3", "strongroom_local"}
 AVOIDABLE = {"dataclasses", "importlib.metadata", "pathlib", "shutil", "subprocess", "tempfile", "uuid"}
 
+# What sees a program through outages; of no use without a fallback store.
+FOR_OUTAGES = {
+    "strongroom.applying",
+    "strongroom.attending",
+    "strongroom.contracts.journal",
+    "strongroom.draining",
+    "strongroom.fallback",
+    "strongroom.journals",
+    "strongroom.queueing",
+    "strongroom.substitutes",
+}
+
 WATCH = """
 import sys
 before = set(sys.modules)
@@ -82,6 +94,45 @@ def test_a_read_loads_what_its_configuration_names_and_no_more(store: Path, cli:
     assert heavy(modules) <= {module for module in modules if module.partition(".")[0] in FOR_THE_LOCAL_STORE}
     assert modules & AVOIDABLE == set()
     assert "strongroom_local.backend" in modules
+
+
+def reading(store: Path) -> str:
+    """Return the source of a program that writes a secret and reads it."""
+    return (
+        f"import strongroom; manager = strongroom.open({str(store / 'strongroom.toml')!r}); "
+        "manager.set('db/password', 's3cret'); manager.get('db/password'); manager.close()"
+    )
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "from strongroom.cli.main import main; main(['--help'])",
+        "from strongroom.cli.main import main; main(['get', '--help'])",
+        "import strongroom; strongroom.open",
+    ],
+)
+def test_nothing_for_outages_is_loaded_by(action: str) -> None:
+    assert loaded_by(action) & FOR_OUTAGES == set()
+
+
+def test_nothing_for_outages_is_loaded_without_a_fallback_store(store: Path) -> None:
+    # The local store keeps a journal for others, so it may know what one is.
+    assert loaded_by(reading(store)) & FOR_OUTAGES <= {"strongroom.contracts.journal"}
+
+
+def test_a_backend_that_keeps_no_journal_needs_nothing_for_outages() -> None:
+    settings = {"audit": "none", "backend": "env", "backends": {"env": {"type": "env", "prefix": "APP_"}}}
+    action = f"import strongroom; manager = strongroom.open({settings!r}); manager.list(); manager.close()"
+    assert loaded_by(action) & FOR_OUTAGES == set()
+
+
+def test_what_is_for_outages_is_loaded_with_a_fallback_store(store: Path) -> None:
+    """Without this, none of the above would say anything."""
+    table = '[backends.other]\ntype = "memory"\n'
+    config = store / "strongroom.toml"
+    config.write_text(f'fallback = "other"\n{config.read_text()}\n{table}')
+    assert {"strongroom.fallback", "strongroom.contracts.journal"} <= loaded_by(reading(store))
 
 
 def test_the_watch_sees_what_is_loaded() -> None:

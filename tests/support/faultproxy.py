@@ -33,6 +33,7 @@ class FaultProxy:
         latency: How many seconds each piece is held back, in both directions.
         bandwidth: How many bytes a second come back from the server at most.
         cut_after: How many bytes of a connection come back from the server before it is closed.
+        answer: What each new connection is answered with as soon as it has sent something; then it is closed.
         accepted: How many connections have come in so far.
     """
 
@@ -61,6 +62,7 @@ class FaultProxy:
         self.latency = 0.0
         self.bandwidth: float | None = None
         self.cut_after: int | None = None
+        self.answer: bytes | None = None
 
     def listen(self) -> None:
         """Take connections; it does so from the start."""
@@ -113,6 +115,11 @@ class FaultProxy:
         try:
             if self.reset:
                 _abort(writer)
+                return
+            if self.answer is not None:
+                await reader.read(PIECE)
+                writer.write(self.answer)
+                await writer.drain()
                 return
             back, server = await asyncio.open_connection("127.0.0.1", self._upstream)
             await self._both_ways(reader, server, back, writer)

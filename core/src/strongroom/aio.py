@@ -19,7 +19,8 @@ from strongroom.aio_reading import HandOver, LoopReader
 from strongroom.aio_threads import CHANGES, CLOSING, MAX_THREADS, ROTATIONS, Threads, post
 from strongroom.anomaly import Alert
 from strongroom.batch import CONCURRENCY, Batch, Progress
-from strongroom.cache import CacheStats
+from strongroom.cache_stats import CacheStats
+from strongroom.conditions import ConditionChanged
 from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend
 from strongroom.events import SUBSCRIBER_SECONDS, SecretUpdated
@@ -30,6 +31,7 @@ from strongroom.rotation import WAIT_SECONDS, Encoding
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
+    from strongroom.aio_journals import AsyncJournalDesk
     from strongroom.browsing import Folder
     from strongroom.contracts.service_rotation import Schedule
     from strongroom.held import LeaseStatus
@@ -244,7 +246,7 @@ class AsyncSecretManager(AsyncKeyUser):
     ) -> Written:
         """Create or update a secret; see :meth:`SecretManager.set`.
 
-        A task that is cancelled meanwhile does not know whether it was written; the audit trail does.
+        A task that is cancelled meanwhile does not know whether it was written or queued; the audit trail does.
         """
         content = SecretValue.wrap(value)
         # No local variable of ours holds the value from here on: a traceback may show them.
@@ -341,6 +343,26 @@ class AsyncSecretManager(AsyncKeyUser):
         subscriber.end = self._manager.on_alert(subscriber)
         return subscriber.end
 
+    def on_condition(self, callback: Callable[[ConditionChanged], object]) -> Callable[[], None]:
+        """Have a function called on the running loop with each change of a backend's state.
+
+        See :meth:`SecretManager.on_condition`. It may be a coroutine function. Nobody waits for it. With the end of
+        the loop the subscription ends.
+
+        Args:
+            callback: Takes a :class:`~strongroom.conditions.ConditionChanged`.
+
+        Returns:
+            A function that ends the subscription; calling it twice is no error.
+
+        Raises:
+            RuntimeError: No event loop is running here.
+        """
+        self._threads.ensure_open()
+        subscriber: _Subscriber[ConditionChanged] = _Subscriber(callback, asyncio.get_running_loop())
+        subscriber.end = self._manager.on_condition(subscriber)
+        return subscriber.end
+
     def as_principal(self, name: str) -> AsyncSecretManager:
         """Return a view of this manager that acts as another principal; see :meth:`SecretManager.as_principal`.
 
@@ -354,6 +376,13 @@ class AsyncSecretManager(AsyncKeyUser):
     async def reload(self) -> None:
         """Read the policies anew; see :meth:`SecretManager.reload`."""
         await self._in_a_thread(self._manager.reload)
+
+    @property
+    def journal(self) -> AsyncJournalDesk:
+        """What has been accepted during outages; see :attr:`SecretManager.journal`."""
+        from strongroom.aio_journals import AsyncJournalDesk
+
+        return AsyncJournalDesk(self._manager, self._threads)
 
     async def leases(self) -> tuple[LeaseStatus, ...]:
         """Return the leased credentials that this process keeps alive; see :meth:`SecretManager.leases`."""

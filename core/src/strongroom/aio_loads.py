@@ -13,7 +13,7 @@ from typing import Any
 from strongroom.aio_threads import Threads, post
 from strongroom.errors import ClosedError, StrongroomError
 from strongroom.flights import Flight
-from strongroom.loading import Load
+from strongroom.loads import Load
 from strongroom.model import Secret
 from strongroom.reading import Reader
 

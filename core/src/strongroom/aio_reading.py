@@ -20,7 +20,8 @@ from strongroom.contracts.audit import Reading
 from strongroom.crew import run_all
 from strongroom.errors import AuditError, ClosedError, InvalidNameError, StrongroomError
 from strongroom.grants import Grant
-from strongroom.loading import Load, Loader
+from strongroom.loading import Loader
+from strongroom.loads import Load
 from strongroom.model import Secret, SecretName
 from strongroom.policy import Action
 

@@ -15,7 +15,7 @@ from strongroom.audit import recorded_at_once
 from strongroom.contracts.backend import Capability, ReadManyRequest, ReadManyResult, ReadResult
 from strongroom.errors import BackendError, BatchError, StrongroomError
 from strongroom.flights import Flight
-from strongroom.loading import Load
+from strongroom.loads import Load
 from strongroom.model import Secret, SecretName
 from strongroom.policy import Action, matches
 from strongroom.reading import Reader

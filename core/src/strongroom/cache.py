@@ -1,4 +1,4 @@
-"""The cache: entries, statistics, single flight by name, bounded size.
+"""The cache: single flight by name, bounded size, and answers for as long as a policy says.
 
 A hit is one dictionary look-up and one comparison of numbers, without a lock:
 when an entry is stored, the policy says until when it is good, and all that
@@ -10,140 +10,18 @@ from __future__ import annotations
 import threading
 
 from collections.abc import Callable, Hashable
-from typing import Final
 
-from strongroom._record import Record
+from strongroom.cache_stats import CacheStats, distribution
 from strongroom.contracts.cache import CachePolicy, Lifetime, Previous, StoreRequest
 from strongroom.counting import Cell, Counters, Tally
+from strongroom.entries import Entry, PinnedEntry
 from strongroom.errors import PluginError, SecretNotFoundError
-from strongroom.eviction import Candidate, Sieve
+from strongroom.eviction import Sieve
 from strongroom.flights import Flight
-from strongroom.model import Freshness, Secret, SecretName
+from strongroom.model import Secret, SecretName
 from strongroom.pauses import Pauses, refresh_of
 
 Key = Hashable
-
-NEVER: Final = float("-inf")
-BUCKETS: Final = (1.0, 10.0, 60.0, 300.0, 3600.0, float("inf"))
-"""Upper bounds in seconds of the age and life distributions."""
-
-
-class Entry(Candidate):
-    """A cached answer: a secret, or that there is none.
-
-    Whoever holds an entry that has been dropped finds no value in it any more, and
-    that it is not to be served.
-
-    Attributes:
-        quiet_until: Up to here a hit needs nothing but the secret; beyond it, look at the other times.
-    """
-
-    __slots__ = (
-        "error",
-        "fresh_until",
-        "quiet_until",
-        "revalidate_until",
-        "secret",
-        "stale_until",
-        "stored",
-    )
-
-    def __init__(
-        self, stored: float, lifetime: Lifetime, *, secret: Secret | None, error: SecretNotFoundError | None
-    ) -> None:
-        super().__init__(lifetime.spared)
-        self.secret = secret
-        self.error = error
-        self.stored = stored
-        self.fresh_until = lifetime.fresh_until
-        self.revalidate_until = _latest(self.fresh_until, lifetime.revalidate_until)
-        self.stale_until = _latest(self.revalidate_until, lifetime.stale_until)
-        self.quiet_until = (
-            self.fresh_until if lifetime.refresh_at is None else min(self.fresh_until, lifetime.refresh_at)
-        )
-
-    def end(self) -> None:
-        """Serve no more, and let go of the value."""
-        # In this order: a reader takes the secret first and looks at the time then.
-        self.quiet_until = NEVER
-        self.fresh_until = self.revalidate_until = self.stale_until = NEVER
-        self.secret = None
-
-    def in_refresh(self, until: float | None = None) -> None:
-        """Let the next hits pass while the answer is being fetched anew.
-
-        Args:
-            until: When a hit is to have it fetched again, after a failure; not before it is stale unless given.
-        """
-        self.quiet_until = self.fresh_until if until is None else min(self.fresh_until, until)
-
-    def substitute(self, secret: Secret, now: float) -> Secret:
-        """Return the secret that was kept here as one that stands in for the backend's answer, with its age."""
-        age = now - self.stored
-        if secret.freshness is Freshness.FALLBACK:
-            return secret.with_changes(age=secret.age + age)
-        return secret.with_changes(freshness=Freshness.STALE, age=age)
-
-    def not_beyond_its_life(self) -> None:
-        """Neither serve while it is fetched anew nor stand in during an outage."""
-        self.revalidate_until = self.stale_until = self.fresh_until
-
-
-class PinnedEntry(Entry):
-    """A cached answer that is kept beside the others.
-
-    Args:
-        stored: When it was stored.
-        until: Up to when it serves.
-        secret: The answer.
-        on_leaving: Called once, when it is dropped or replaced.
-    """
-
-    __slots__ = ("on_leaving",)
-
-    def __init__(self, stored: float, until: float, *, secret: Secret, on_leaving: Callable[[], object]) -> None:
-        super().__init__(stored, Lifetime(fresh_until=until), secret=secret, error=None)
-        self.on_leaving: Callable[[], object] | None = on_leaving
-
-
-def _latest(time: float, other: float | None) -> float:
-    return time if other is None or other < time else other
-
-
-class CacheStats(Record):
-    """How the cache has served. The five kinds of reads add up to ``reads``."""
-
-    reads: int
-    hits: int
-    misses: int
-    """Answered by the backend, whether by an own call or by one that another reader had under way."""
-    negative_hits: int
-    """'There is no such secret', answered from the cache."""
-    stale_hits: int
-    """Answered with an expired entry, during an outage or while a new answer was being fetched, or from the fallback
-    store."""
-    errors: int
-    """Ended in an error other than 'not found'."""
-    loads: int
-    """Calls to a backend that the reads caused, also in vain; not above misses, stale hits and errors."""
-    refreshes: int
-    """Calls to a backend that nobody waited for, to have an answer anew before or after it expired."""
-    failed_refreshes: int
-    """Those of them that brought no answer; what was cached stays, and a pause follows."""
-    evictions: int
-    expirations: int
-    size: int
-    max_entries: int
-    ages: dict[str, int]
-    """How many entries were stored at most so many seconds ago; the upper bounds are the keys."""
-    lives: dict[str, int]
-    """How many entries have at most so many seconds to live; expired ones are left out."""
-
-    @property
-    def hit_rate(self) -> float:
-        """The part of the reads that the cache answered, from 0.0 to 1.0; 0.0 before the first read."""
-        served = self.hits + self.negative_hits + self.stale_hits
-        return served / self.reads if self.reads else 0.0
 
 
 class Cache:
@@ -233,7 +111,7 @@ class Cache:
         )
         entry = Entry(now, self._lifetime(request), secret=secret, error=error.again() if error else None)
         if max_stale is not None:
-            entry.stale_until = min(entry.stale_until, entry.fresh_until + max_stale)
+            entry.not_beyond(entry.fresh_until + max_stale)
         with self._lock:
             if flight.obsolete:
                 return
@@ -489,11 +367,12 @@ class Cache:
             entries = list(self.entries.values())
             total.hits += self.hits.value()
         return CacheStats(
-            reads=total.hits + total.misses + total.negative + total.stale + total.errors,
+            reads=total.hits + total.misses + total.negative + total.stale + total.fallback + total.errors,
             hits=total.hits,
             misses=total.misses,
             negative_hits=total.negative,
             stale_hits=total.stale,
+            fallback_hits=total.fallback,
             errors=total.errors,
             loads=total.loads,
             refreshes=total.refreshes,
@@ -502,8 +381,8 @@ class Cache:
             expirations=self._expirations,
             size=len(entries),
             max_entries=self.max_entries,
-            ages=_distribution([now - entry.stored for entry in entries]),
-            lives=_distribution([entry.fresh_until - now for entry in entries if entry.fresh_until > now]),
+            ages=distribution([now - entry.stored for entry in entries]),
+            lives=distribution([entry.fresh_until - now for entry in entries if entry.fresh_until > now]),
         )
 
     def _fold_dead_cells(self) -> None:
@@ -520,9 +399,3 @@ def _previous(entry: Entry | None) -> Previous | None:
         return None
     version = entry.secret.version if entry.secret is not None else None
     return Previous(version=version, stored=entry.stored, used=entry.was_read())
-
-
-def _distribution(seconds: list[float]) -> dict[str, int]:
-    return {
-        "inf" if bound == float("inf") else f"{bound:g}": sum(value <= bound for value in seconds) for bound in BUCKETS
-    }

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from strongroom.access import Gate
+from strongroom.contracts.backend import ReadResult
 from strongroom.errors import AuditError, ClosedError, StrongroomError
 from strongroom.events import SecretUpdated
 from strongroom.model import SecretName
@@ -28,6 +29,9 @@ class Attempt:
         event: What the event is called.
         **facts: What is known before.
 
+    Attributes:
+        was_sent: Whether the backend may have received anything.
+
     Raises:
         AuditError: It cannot be recorded, so it must not begin.
         ClosedError: The manager is closed.
@@ -38,6 +42,7 @@ class Attempt:
         self._gate = gate
         self._event = event
         self._facts = facts
+        self.was_sent = True
         begun = gate.event(event, phase="attempt", **facts)
         parts.audit.record(begun, durable=True)
         self._id = begun.id
@@ -48,6 +53,11 @@ class Attempt:
     def update(self, **facts: Any) -> None:
         """Note what has become known, for the outcome."""
         self._facts = self._facts | facts
+
+    @property
+    def done(self) -> str:
+        """What has been done, for errors: ``made``, or ``queued``."""
+        return "queued" if self._facts.get("result") == "queued" else "made"
 
     def end(self, **facts: Any) -> bool:
         """Record the outcome; tell whether that was still to be done.
@@ -119,39 +129,63 @@ class Changer:
             event: What the event is called.
             name: What is changed.
             backend: The configured name of its backend.
-            **facts: What is known before; the ``with`` block may add to what it is given for the outcome.
+            **facts: What is known before; the ``with`` block may add to what it is given for the outcome, and says
+                there if nothing was sent: then what is cached stays, for reads of the outage.
         """
         attempt = Attempt(self._parts, self._gate, event, key=name, backend=backend, **facts)
         try:
             try:
                 yield attempt
             finally:
-                # Even a failed change may have been applied, so no copy from before it is served.
-                try:
-                    self._drop(name)
-                except BaseException:
-                    # By a signal's handler, that is. What has been changed is dropped all the same.
-                    self._drop(name)
-                    raise
+                # Even a failed change may have been applied, so no copy from before it is served as the present one.
+                if attempt.was_sent:
+                    self._drop_surely(name)
         except BaseException as error:
             with _keeping(error):
                 attempt.end(result=_result_of(error, name))
             raise
         self._end(attempt, event, name)
 
+    def _drop_surely(self, name: SecretName) -> None:
+        try:
+            self._drop(name)
+        except BaseException:
+            # By a signal's handler, that is. What has been changed is dropped all the same.
+            self._drop(name)
+            raise
+
+    def _renew_copy(self, attempt: Attempt, backend: GuardedBackend, name: SecretName, now: ReadResult | None) -> str:
+        """Bring the copy in the fallback store up to date after a change, if one is kept.
+
+        Args:
+            attempt: The change, whose outcome says why that failed.
+            backend: The secret's backend.
+            name: Its name.
+            now: What it is now; ``None`` if it is gone, or if nobody has told.
+
+        Returns:
+            Why that failed; empty if it did not.
+        """
+        substitutes = self._parts.continuity.substitutes
+        problem = "" if substitutes is None else substitutes.changed(backend, name, now)
+        if problem:
+            attempt.update(detail=f"its copy in the fallback store is not up to date: {problem}")
+        return problem
+
     def _end(self, attempt: Attempt, event: str, name: SecretName) -> None:
+        what = f"the {event} of {name} was {attempt.done}"
         try:
             recorded = attempt.end()
         except (AuditError, ClosedError) as error:
             raise AuditError(
-                f"the {event} of {name} was made, but its outcome could not be recorded: {error.what}",
+                f"{what}, but its outcome could not be recorded: {error.what}",
                 applied=True,
                 name=name,
                 hint="`strongroom audit report` lists the open attempt; mend the sink first",
             ) from error
         if not recorded:
             raise AuditError(
-                f"the {event} of {name} was made, but the manager was closed before, and that has been recorded",
+                f"{what}, but the manager was closed before, and that has been recorded",
                 applied=True,
                 name=name,
                 hint="close it when nothing is under way any more",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from collections.abc import Callable, Iterable
@@ -10,16 +11,19 @@ from typing import TYPE_CHECKING
 from strongroom.audit import AuditStage
 from strongroom.background import Background
 from strongroom.cache import Cache
-from strongroom.conditions import Condition, ConditionChanged, State
+from strongroom.conditions import Condition, ConditionChanged, Signal, State
 from strongroom.config.resilience import Resilience
+from strongroom.errors import StrongroomError
 from strongroom.events import SecretUpdated
 from strongroom.resilience import GuardedBackend
 
 if TYPE_CHECKING:
     from strongroom.attending import Attendant
     from strongroom.fallback import FallbackStore
+    from strongroom.outages import Outages
     from strongroom.queueing import Queue
     from strongroom.substitutes import Substitutes
+    from strongroom.transitions import Transitions
 
 
 class Continuity:
@@ -63,7 +67,12 @@ class Continuity:
         self._tell = tell
         self._clock = clock
         self._wall_clock = wall_clock
+        # Reentrant: a signal's handler may meet an outage while its own thread is in here.
+        self._lock = threading.RLock()
+        self._closed = False
         self._attendant: Attendant | None = None
+        self._transitions: Transitions | None = None
+        self._outages: Outages | None = None
         self.store: FallbackStore | None = None
         self.substitutes: Substitutes | None = None
         self.queue: Queue | None = None
@@ -79,6 +88,7 @@ class Continuity:
         self.store = FallbackStore(
             self.rules, self._open, self._background, clock=self._clock, wall_clock=self._wall_clock
         )
+        self.store.found_waiting = self._found_waiting
         self.substitutes = Substitutes(self.store)
         self.queue = Queue(self.store)
 
@@ -95,8 +105,42 @@ class Continuity:
         )
 
     def _condition_changed(self, change: ConditionChanged) -> None:
-        if change.state is State.DEGRADED:
-            self.attendant.attend(self._open(change.backend))
+        self.transitions.tell(change)
+        backend = next((one for one in self._opened() if one.name == change.backend), None)
+        if backend is None or backend.condition is None or change.state is State.HEALTHY:
+            return
+        if self.store is None and change.state is State.RECOVERING:
+            # Nothing can wait for it.
+            backend.condition.signal(Signal.CAUGHT_UP, "it answers again")
+        else:
+            self.attendant.attend(backend, at_once=change.state is State.RECOVERING)
+
+    def _found_waiting(self) -> None:
+        """Have the writes made that wait for backends that are open, an earlier process's, too."""
+        try:
+            self.attendant.look_around()
+        except StrongroomError:
+            return  # the journal does not answer any more, of which whoever has asked it hears next time
+
+    @property
+    def transitions(self) -> Transitions:
+        """What tells of changes of the backends' states."""
+        if self._transitions is None:
+            from strongroom.transitions import Transitions
+
+            with self._lock:
+                self._transitions = self._transitions or Transitions(self._audit, self._clock, self.outages)
+        return self._transitions
+
+    @property
+    def outages(self) -> Outages | None:
+        """What keeps for other processes since when backends have been out; ``None`` without a fallback store."""
+        if self._outages is None and self.store is not None:
+            from strongroom.outages import Outages
+
+            with self._lock:
+                self._outages = self._outages or Outages(self.store, self._background)
+        return self._outages
 
     @property
     def attendant(self) -> Attendant:
@@ -104,7 +148,7 @@ class Continuity:
         if self._attendant is None:
             from strongroom.attending import Attendant
 
-            self._attendant = Attendant(
+            made = Attendant(
                 self.rules,
                 self.store,
                 self._audit,
@@ -114,6 +158,10 @@ class Continuity:
                 # As for leases: a clock that a test moves on moves no thread.
                 start_thread=self._clock is time.monotonic,
             )
+            with self._lock:
+                self._attendant = self._attendant or made
+                if self._closed:
+                    self._attendant.close()
         return self._attendant
 
     def _changed_late(self, event: SecretUpdated) -> None:
@@ -123,9 +171,16 @@ class Continuity:
 
     def after_fork(self) -> None:
         """Start afresh in a forked child: what was under way is the parent's."""
+        self._lock = threading.RLock()
         self._attendant = None
+        if self._transitions is not None:
+            self._transitions.after_fork()
+        if self._outages is not None:
+            self._outages.after_fork()
         if self.store is not None:
             self.store.after_fork()
+        if self.queue is not None:
+            self.queue.after_fork()
 
     def finish(self) -> None:
         """Write what waits to be written behind; the backends are still open."""
@@ -134,5 +189,7 @@ class Continuity:
 
     def close(self) -> None:
         """Begin nothing any more."""
-        if self._attendant is not None:
-            self._attendant.close()
+        with self._lock:
+            self._closed = True
+            if self._attendant is not None:
+                self._attendant.close()

@@ -1,4 +1,4 @@
-"""Calls to backends that do not end by themselves in time: made in a thread that can be left behind."""
+"""Calls to a backend that does not end them in time by itself: made in a thread that can be left behind."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import threading
 
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from strongroom.errors import BackendUnavailableError
-from strongroom.pacing import time_left, within
+from strongroom.pacing import time_left, without_end
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -17,79 +17,124 @@ Result = TypeVar("Result")
 MOST_LEFT_BEHIND: Final = 64
 """How many calls to one backend may be left behind at the same time; beyond that, none is begun."""
 
-_left_behind: Final[dict[str, int]] = {}
-_lock: Final = threading.RLock()
 
+class TimedCalls:
+    """Calls one backend, and waits for it as long as :func:`strongroom.pacing.time_left` says. Threads share it.
 
-def call_within(backend: str, function: Callable[[Request], Result], request: Request) -> Result:
-    """Call a function, and wait for it as long as :func:`strongroom.pacing.time_left` says.
-
-    It is called in another thread, with the caller's context variables. When the time is over, nobody waits
-    any more, but what it does may still take effect.
+    When the time is over nobody waits any more, but what the call does may still take effect.
 
     Args:
         backend: The backend's configured name.
-        function: What to call.
-        request: Its argument.
-
-    Raises:
-        BackendUnavailableError: It has not returned in time (code ``timeout``), or too many calls before have not
-            (code ``busy``).
-        BaseException: Whatever it raises.
+        late: Called with the request and the result of a call to which nobody listens any more, in its own thread;
+            it must not raise.
     """
-    if _left_behind.get(backend, 0) >= MOST_LEFT_BEHIND:
+
+    def __init__(self, backend: str, late: Callable[[Any, Any], object] | None = None) -> None:
+        self._backend = backend
+        self._late = late
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Start with no call left behind in a forked child: those are the parent's."""
+        # Reentrant: a signal's handler may make a call while its own thread is in here.
+        self._lock = threading.RLock()
+        self.left_behind = 0
+        """How many calls are under way that nobody waits for."""
+
+    def call(self, function: Callable[[Request], Result], request: Request) -> Result:
+        """Call a function in another thread, with the caller's context variables.
+
+        Without a thread to be had, as at the interpreter's end, it is called in this one, and takes what time it likes.
+
+        Args:
+            function: What to call.
+            request: Its argument.
+
+        Raises:
+            BackendUnavailableError: It has not returned in time (code ``timeout``), or too many calls before have not
+                (code ``busy``).
+            BaseException: Whatever it raises.
+        """
+        if self.left_behind >= MOST_LEFT_BEHIND:
+            raise self._too_many()
+        seconds = time_left()
+        if seconds is None:
+            return function(request)
+        made: _Call[Request, Result] = _Call(function, request)
+        thread = threading.Thread(
+            target=copy_context().run, args=(self._run, made), name="strongroom-call", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            return function(request)
+        return self._result(made, seconds)
+
+    def _run(self, made: _Call[Any, Any]) -> None:
+        made.make()
+        with self._lock:
+            made.done.set()
+            if not made.left:
+                return
+            self.left_behind -= 1
+        if self._late is not None and made.error is None:
+            self._late(made.request, made.answer)
+
+    def _result(self, made: _Call[Request, Result], seconds: float) -> Result:
+        try:
+            made.done.wait(seconds)
+        except BaseException:
+            # Ctrl-C: whoever waited goes, and the call stays.
+            self._leave(made)
+            raise
+        if self._leave(made):
+            raise BackendUnavailableError(
+                f"{self._backend} has not answered within {round(seconds, 2):g} s",
+                code="timeout",
+                backend=self._backend,
+                hint="check the backend, or raise `deadline` under [resilience]",
+            )
+        if made.error is not None:
+            raise made.error
+        return made.answer
+
+    def _leave(self, made: _Call[Any, Any]) -> bool:
+        """Leave a call behind, unless it has ended; tell whether that is so."""
+        with self._lock:
+            if not made.done.is_set() and not made.left:
+                made.left = True
+                self.left_behind += 1
+            return made.left
+
+    def _too_many(self) -> BackendUnavailableError:
         error = BackendUnavailableError(
-            f"{MOST_LEFT_BEHIND} calls to {backend} have not returned in time, and no more are made",
+            f"{MOST_LEFT_BEHIND} calls to {self._backend} have not returned in time, and no more are made",
             code="busy",
-            backend=backend,
+            backend=self._backend,
             hint="give the backend a time limit of its own, or restart the program",
         )
         error.unsent = True
-        raise error
-    call = _Call(backend, function, request)
-    threading.Thread(target=copy_context().run, args=(call.run,), name="strongroom-call", daemon=True).start()
-    return call.result()
+        return error
 
 
 class _Call(Generic[Request, Result]):
     """One call, and what came of it."""
 
-    def __init__(self, backend: str, function: Callable[[Request], Result], request: Request) -> None:
-        self._backend = backend
+    answer: Result
+
+    def __init__(self, function: Callable[[Request], Result], request: Request) -> None:
         self._function = function
-        self._request = request
-        self._seconds = time_left() or 0.0
-        self._done = threading.Event()
-        self._answer: list[Result] = []
-        self._error: BaseException | None = None
-        self._left = False
+        self.request = request
+        self.done = threading.Event()
+        self.error: BaseException | None = None
+        self.left = False
 
-    def run(self) -> None:
-        """Make the call; in its own thread."""
+    def make(self) -> None:
+        """Make the call; what it raises is kept for the thread that waits."""
         try:
-            with within(self._seconds):
-                self._answer.append(self._function(self._request))
-        # Kept, and raised in the thread that waits.
+            # It does not keep deadlines, so it is not told of one either.
+            with without_end():
+                self.answer = self._function(self.request)
+        # Kept, as said.
         except BaseException as error:  # noqa: BLE001  # see above
-            self._error = error
-        with _lock:
-            self._done.set()
-            if self._left:
-                _left_behind[self._backend] -= 1
-
-    def result(self) -> Result:
-        """Wait for the call, and return what it returned."""
-        self._done.wait(self._seconds)
-        with _lock:
-            if not self._done.is_set():
-                self._left = True
-                _left_behind[self._backend] = _left_behind.get(self._backend, 0) + 1
-                raise BackendUnavailableError(
-                    f"{self._backend} has not answered within {self._seconds:g} s",
-                    code="timeout",
-                    backend=self._backend,
-                    hint="check the backend, or raise [resilience] deadline",
-                )
-        if self._error is not None:
-            raise self._error
-        return self._answer[0]
+            self.error = error

@@ -6,8 +6,9 @@ import threading
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
+from strongroom._record import Record
 from strongroom._warner import Warner
 from strongroom.background import Background
 from strongroom.config.resilience import Resilience
@@ -32,14 +33,32 @@ from strongroom.contracts.journal import (
     Settlement,
     SettleRequest,
 )
+from strongroom.copies import Copies
 from strongroom.errors import ConfigurationError, PluginError, StrongroomError
 from strongroom.model import Freshness, Secret, SecretName
+from strongroom.outcomes import Begun
+from strongroom.pacing import within
 from strongroom.resilience import GuardedBackend
 
 QUEUED: Final = "queued:"
 """What the version of a write that waits begins with; its entry's id follows."""
 LOOK_SECONDS: Final = 1.0
 """For how long it is believed that no write waits, although another process may have added one."""
+STORE_SECONDS: Final = 5.0
+"""How long anything may take at the store that a read or another write waits for, or that nobody waits for."""
+MOST_CLEAR: Final = 10_000
+"""Of how many names it is known that no write of theirs waits."""
+MOST_NOTED: Final = 10_000
+"""Of how many secrets this process remembers which version its last change has made."""
+
+
+class Noted(Record):
+    """Which version of a secret this process has seen last."""
+
+    version: str | None
+    """``None`` if there was none."""
+    when: float
+    """In seconds since 1970 UTC."""
 
 
 class FallbackStore:
@@ -64,20 +83,31 @@ class FallbackStore:
     ) -> None:
         self.rules = rules
         self._open = open
-        self._background = background
         self._clock = clock
         self._wall_clock = wall_clock
         self._warner = Warner(clock)
         self.failures = 0
         """How often copies or the journal could not be used."""
-        self.after_fork()
+        self.found_waiting: Callable[[], object] | None = None
+        """Called when writes wait, or may wait since a backend is used for the first time; it must not raise."""
+        self.copies = Copies(self._keep, self._erase, background, clock=clock)
+        """Those that are still to be written, or must not be used any more."""
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._lock = threading.RLock()
+        self._changes = 0
+        self._noted: dict[Place, Noted] = {}
+        self._waiting: int | None = None
+        self._used: set[str] = set()
+        self._looked_at = 0.0
+        # By name: when it was seen, or could not be seen, that no write of it waits.
+        self._clear: dict[SecretName, float] = {}
 
     def after_fork(self) -> None:
         """Start with nothing to write behind in a forked child: that is the parent's."""
-        self._lock = threading.RLock()
-        self._behind: dict[Place, Copy] = {}
-        self._waiting: int | None = None
-        self._looked_at = 0.0
+        self._start_afresh()
+        self.copies.after_fork()
 
     @property
     def name(self) -> str | None:
@@ -115,74 +145,148 @@ class FallbackStore:
 
     # Copies
 
-    def keep_behind(self, backend: GuardedBackend, name: SecretName, result: ReadResult) -> None:
-        """Keep an answer as a copy, a little later, if the configuration says so; nobody waits for that."""
+    def begin(self) -> Begun:
+        """Return what :meth:`keep_behind` needs to know of when a secret was asked for."""
+        return self.copies.turn, self.now()
+
+    def keep_behind(self, backend: GuardedBackend, name: SecretName, result: ReadResult, begun: Begun) -> None:
+        """Keep an answer as a copy, a little later, if the configuration says so; nobody waits for that.
+
+        Args:
+            backend: Its backend.
+            name: Its name.
+            result: The answer.
+            begun: When the backend was asked for it.
+        """
         if not self.rules.rules(name).keep_copy or not self.covers(backend, name):
             return
-        copy = self.copy_of(backend, name, result)
-        if copy is None:
-            return
-        with self._lock:
-            self._behind[copy.place] = copy
-        self._background.submit((self, "copies"), self.write_behind)
+        turn, asked = begun
+        copy = self.copy_of(backend, name, result, taken=asked)
+        if copy is not None:
+            self.copies.add(copy, turn)
 
-    def copy_of(self, backend: GuardedBackend, name: SecretName, result: ReadResult) -> Copy | None:
-        """Return what a backend has just answered as a copy; ``None`` if nobody can say whose secret it is."""
+    def copy_of(
+        self, backend: GuardedBackend, name: SecretName, result: ReadResult, *, taken: float | None = None
+    ) -> Copy | None:
+        """Return what a backend has just answered as a copy; ``None`` if nobody can say whose secret it is.
+
+        Args:
+            backend: The backend.
+            name: The secret's name.
+            result: The answer.
+            taken: As of when, in seconds since 1970 UTC; now unless given.
+        """
         place = self.place(backend, name)
         if place is None:
             return None
-        return Copy(place=place, value=result.value, version=result.version, created=result.created, taken=self.now())
+        when = self.now() if taken is None else taken
+        return Copy(place=place, value=result.value, version=result.version, created=result.created, taken=when)
 
-    def write_behind(self) -> None:
-        """Write the copies that wait for it, all in one."""
-        with self._lock:
-            copies, self._behind = tuple(self._behind.values()), {}
-        if copies:
-            self.attempt(lambda: self.keep(copies), "copies could not be kept")
+    def _keep(self, copies: tuple[Copy, ...]) -> StrongroomError | None:
+        request = KeepCopiesRequest(copies=copies)
+        return self._tried(lambda: self._ask("keep_copies", request), "copies could not be kept")
 
-    def keep(self, copies: Iterable[Copy]) -> None:
-        """Keep copies now."""
-        self.backend().journal("keep_copies", KeepCopiesRequest(copies=tuple(copies)))
+    def _erase(self, places: tuple[Place, ...]) -> StrongroomError | None:
+        def act() -> None:
+            # Most of what is not there has no copy either, and to look costs less than to write.
+            there = places if len(places) > 1 else tuple(one for one in places if self._stored(one).copy is not None)
+            if there:
+                self._ask("drop_copies", DropCopiesRequest(places=there))
 
-    def drop(self, place: Place) -> None:
-        """Forget a copy, one that is still to be written, too."""
-        with self._lock:
-            self._behind.pop(place, None)
-        self.backend().journal("drop_copies", DropCopiesRequest(places=(place,)))
+        names = places[0].name if len(places) == 1 else f"{len(places)} names"
+        return self._tried(act, f"the copy of {names} could not be dropped, and is not used until it is")
 
     def recall(self, place: Place) -> RecallResult:
-        """Return the copy of a secret, and the newest write of it that waits."""
-        with self._lock:
-            behind = self._behind.get(place)
-        result: RecallResult = self.backend().journal("recall", RecallRequest(place=place), gives=RecallResult)
-        return result if behind is None else result.replace(copy=behind)
+        """Return the copy of a secret that may be used, and the newest write of it that waits.
+
+        Raises:
+            StrongroomError: The store does not answer.
+        """
+        newest = self.copies.newest(place)
+        found = self._stored(place)
+        if place.backend not in self._used:
+            self._used.add(place.backend)
+            if self.found_waiting is not None:
+                self.found_waiting()
+        if newest is None and not self.copies.is_usable(place):
+            return found.replace(copy=None)
+        return found if newest is None else found.replace(copy=newest)
+
+    def _stored(self, place: Place) -> RecallResult:
+        result: RecallResult = self._ask("recall", RecallRequest(place=place), gives=RecallResult)
+        return result
+
+    def _ask(self, operation: str, request: Any, *, gives: type[Any] = object) -> Any:
+        with within(STORE_SECONDS):
+            return self.backend().journal(operation, request, gives=gives)
 
     # The journal
 
     def waiting(self) -> bool:
-        """Tell whether any write waits, as it was a second ago at most."""
+        """Tell whether any write waits, as it was a second ago at most.
+
+        Raises:
+            StrongroomError: The store does not answer.
+        """
         now = self._clock()
-        if self._waiting is None or now >= self._looked_at + LOOK_SECONDS:
-            self._waiting = self.status().waiting
-            self._looked_at = now
-        return self._waiting > 0
+        waiting = self._waiting
+        if waiting is None or now >= self._looked_at + LOOK_SECONDS:
+            changes = self._changes
+            waiting = self.status().waiting
+            if waiting and self.found_waiting is not None:
+                self.found_waiting()
+            with self._lock:
+                # Else this process has accepted a write since.
+                if changes == self._changes:
+                    self._waiting, self._looked_at = waiting, now
+            if self.copies.are_left():
+                # The store answers, and so may drop what it could not.
+                self.copies.write_soon()
+        return waiting > 0
 
     def status(self, backend: str | None = None, target: str | None = None) -> JournalStatus:
         """Count the writes that wait or are set aside."""
         request = JournalStatusRequest(backend=backend, target=target)
-        counted: JournalStatus = self.backend().journal("journal_status", request, gives=JournalStatus)
+        counted: JournalStatus = self._ask("journal_status", request, gives=JournalStatus)
         return counted
 
     def newest(self, place: Place) -> Entry | None:
         """Return the newest write of a secret that waits."""
-        return self.recall(place).entry if self.waiting() else None
+        changes = self._changes
+        entry = self._stored(place).entry if self.waiting() else None
+        if entry is None:
+            self.note_clear(place.name, changes)
+        return entry
+
+    def note_clear(self, name: SecretName, changes: int | None = None) -> None:
+        """Believe for a second that no write of a name waits.
+
+        Args:
+            name: The name.
+            changes: Not if this process has changed the journal since this was its number of changes.
+        """
+        with self._lock:
+            if changes in {None, self._changes}:
+                if len(self._clear) >= MOST_CLEAR:
+                    self._clear.clear()
+                self._clear[name] = self._clock()
+
+    def known_clear(self, name: SecretName) -> bool:
+        """Tell, without asking the store, whether no write of a name waits, as far as it was known a second ago."""
+        now = self._clock()
+        if self._waiting == 0 and now < self._looked_at + LOOK_SECONDS:
+            return True
+        seen = self._clear.get(name)
+        return seen is not None and now < seen + LOOK_SECONDS
 
     def append(self, entry: Entry) -> AppendResult:
         """Accept a write, unless the journal is full or another one has been accepted meanwhile."""
         keys = self.rules.keys
         request = AppendRequest(entry=entry, max_entries=keys.journal_entries, max_bytes=keys.journal_bytes)
-        added: AppendResult = self.backend().journal("append", request, gives=AppendResult)
-        self.look_again()
+        try:
+            added: AppendResult = self.backend().journal("append", request, gives=AppendResult)
+        finally:
+            self.look_again()
         return added
 
     def entries(self, request: EntriesRequest) -> tuple[Entry, ...]:
@@ -192,12 +296,36 @@ class FallbackStore:
 
     def settle(self, settlements: Iterable[Settlement]) -> None:
         """Note what has become of entries."""
-        self.backend().journal("settle", SettleRequest(settlements=tuple(settlements)))
-        self.look_again()
+        settled = tuple(settlements)
+        try:
+            self.backend().journal("settle", SettleRequest(settlements=settled))
+        finally:
+            self.look_again()
+        for one in settled:
+            if one.done:
+                self.note(one.entry.place, one.version)
+                self.copies.changed(one.entry.place)
 
     def look_again(self) -> None:
         """Count anew the next time that somebody asks whether a write waits."""
-        self._waiting = None
+        with self._lock:
+            self._changes += 1
+            self._waiting = None
+            self._clear.clear()
+
+    # Versions
+
+    def note(self, place: Place, version: str | None) -> None:
+        """Remember which version a secret has, in this process; ``None`` for none."""
+        with self._lock:
+            self._noted.pop(place, None)
+            self._noted[place] = Noted(version=version, when=self.now())
+            if len(self._noted) > MOST_NOTED:
+                del self._noted[next(iter(self._noted))]
+
+    def noted(self, place: Place) -> Noted | None:
+        """Return which version a secret had when this process saw it last; ``None`` if it does not know."""
+        return self._noted.get(place)
 
     def claim(self, request: ClaimRequest) -> bool:
         """Become the one who makes the writes that wait for a target; tell whether that is so."""
@@ -220,10 +348,14 @@ class FallbackStore:
         Raises:
             ConfigurationError, PluginError: The store is not one that could ever do it.
         """
+        error = self._tried(act, problem)
+        if isinstance(error, ConfigurationError | PluginError):
+            raise error
+        return error
+
+    def _tried(self, act: Callable[[], object], problem: str) -> StrongroomError | None:
         try:
             act()
-        except (ConfigurationError, PluginError):
-            raise
         except StrongroomError as error:
             self.failures += 1
             self._warner.warn(f"strongroom: {problem}: {error.what}")
@@ -231,9 +363,8 @@ class FallbackStore:
         return None
 
     def close(self) -> None:
-        """Write what waits to be written behind."""
-        if self.name is not None and self._behind:
-            self.write_behind()
+        """Write what waits to be written behind, in a few seconds at most."""
+        self.copies.flush()
 
 
 def version_of(entry: Entry) -> str | None:

@@ -36,11 +36,18 @@ class Landing:
 
 
 class Flight(Generic[Loaded]):
-    """One load under way, shared by everybody who wants the same secret."""
+    """One load under way, shared by everybody who wants the same secret.
+
+    Attributes:
+        is_strict: Whether the leader wants the backend's answer and no other; others may be content with less.
+        is_substitute: Whether it has brought something that only stands in for the backend's answer.
+    """
 
     def __init__(self) -> None:
         self.done = Landing()
         self.obsolete = False
+        self.is_strict = False
+        self.is_substitute = False
         self.result: Loaded | None = None
         self.error: BaseException | None = None
         self.leader = threading.current_thread()

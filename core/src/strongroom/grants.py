@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Final
 
 from strongroom.anomaly import Watch
-from strongroom.cache import Entry
 from strongroom.contracts.audit import Reading
 from strongroom.contracts.cache import Lifetime
+from strongroom.entries import Entry
 from strongroom.model import Principal, SecretName
 from strongroom.policy import Policy
 from strongroom.resilience import GuardedBackend

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from strongroom.conditions import Condition
-from strongroom.contracts.backend import Backend
+from strongroom.contracts.backend import Backend, ReadManyResult, ReadRequest, ReadResult
 from strongroom.contracts.encrypting import Encrypting
 from strongroom.contracts.leasing import (
     Leasing,
@@ -30,7 +30,7 @@ from strongroom.contracts.recovery import (
     UndeleteResult,
 )
 from strongroom.contracts.state import LoadStateRequest, LoadStateResult, SaveStateRequest, StateStore
-from strongroom.errors import BackendError, StrongroomError, UnsupportedOperationError
+from strongroom.errors import BackendError, BackendUnavailableError, StrongroomError, UnsupportedOperationError
 from strongroom.model import SecretName
 from strongroom.pacing import within
 from strongroom.telemetry import Telemetry
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         TriggerRotationRequest,
         TriggerRotationResult,
     )
+    from strongroom.deadlines import TimedCalls
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -89,6 +90,7 @@ class GuardedOptions:
         self.condition = condition
         self._telemetry = telemetry
         self._deadline = deadline
+        self._timed_calls: TimedCalls | None = None
 
     def offers(self, interface: type[Any]) -> bool:
         """Tell whether the backend implements one of the optional interfaces."""
@@ -317,8 +319,9 @@ class GuardedOptions:
         held_up: bool = True,
     ) -> Result:
         condition = self.condition if watched else None
-        if condition is not None and held_up:
-            condition.admit()
+        begun = None
+        if condition is not None:
+            begun = condition.admit() if held_up else condition.epoch
         with self._telemetry.span(operation, name=name, backend=self.name, backend_type=self.type):
             try:
                 result = self._timed(operation, function, request)
@@ -328,7 +331,7 @@ class GuardedOptions:
             except StrongroomError as error:
                 error.backend = error.backend or self.name
                 if condition is not None:
-                    condition.note(error)
+                    condition.note(error, begun)
                 raise
             # The plugin boundary: whatever a client library raises becomes one of ours.
             except Exception as error:
@@ -339,7 +342,7 @@ class GuardedOptions:
                     hint="see the error's cause; `strongroom doctor` checks the backend",
                 ) from error
             if condition is not None:
-                condition.note(None)
+                condition.note(_outage_in(result), begun)
             return result
 
     def _timed(self, operation: str, function: Callable[[Request], Result], request: Request) -> Result:
@@ -349,7 +352,30 @@ class GuardedOptions:
         with within(self._deadline(operation)):
             if self.wrapped.keeps_deadlines:
                 return function(request)
-            # Imported here: the backends that come with strongroom keep theirs.
-            from strongroom.deadlines import call_within
+            if self._timed_calls is None:
+                # Imported here: the backends that come with strongroom keep theirs.
+                from strongroom.deadlines import TimedCalls
 
-            return call_within(self.name, function, request)
+                # Two threads may make one at the same time: what either of them counts is little.
+                self._timed_calls = TimedCalls(self.name, self._too_late)
+            return self._timed_calls.call(function, request)
+
+    def _too_late(self, request: object, result: object) -> None:
+        """Give a credential back that was made for somebody who has gone; any other answer is just thrown away."""
+        lease = result.lease if isinstance(result, ReadResult) else None
+        leasing = self.wrapped
+        if lease is None or not lease.id or not isinstance(request, ReadRequest) or not isinstance(leasing, Leasing):
+            return
+        try:
+            leasing.revoke_lease(RevokeLeaseRequest(name=request.name, lease=lease))
+        # The plugin boundary, in a thread to which nobody listens: what is not given back ends by itself.
+        except Exception:  # noqa: BLE001  # see above
+            return
+
+
+def _outage_in(result: object) -> StrongroomError | None:
+    """Return why an answer about several secrets is none: that of each of them is an outage."""
+    if not isinstance(result, ReadManyResult) or result.found:
+        return None
+    errors = list(result.errors.values())
+    return errors[0] if errors and all(isinstance(one, BackendUnavailableError) for one in errors) else None

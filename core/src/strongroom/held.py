@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable
 from typing import Final
 
 from strongroom._record import Record
-from strongroom.cache import Entry
 from strongroom.contracts.leasing import Lease
+from strongroom.entries import Entry
 from strongroom.errors import BackendError
 from strongroom.grants import Grant
 from strongroom.model import SecretName

@@ -19,8 +19,9 @@ from typing import Any, Final
 from strongroom.agenda import Agenda
 from strongroom.audit import AuditStage
 from strongroom.background import Background
-from strongroom.cache import Cache, Entry
+from strongroom.cache import Cache
 from strongroom.crew import run_all
+from strongroom.entries import Entry
 from strongroom.errors import ClosedError
 from strongroom.events import SecretUpdated
 from strongroom.flights import Flight

@@ -7,10 +7,9 @@ from functools import partial
 from typing import Any
 
 from strongroom.access import Gate
-from strongroom.cache import Entry, Key
-from strongroom.contracts.anomaly import Access
 from strongroom.contracts.backend import ReadRequest, ReadResult
 from strongroom.contracts.leasing import Lease, Leasing
+from strongroom.entries import Entry
 from strongroom.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -20,50 +19,12 @@ from strongroom.errors import (
 )
 from strongroom.flights import Flight
 from strongroom.grants import Grant
+from strongroom.loads import Load
 from strongroom.model import Freshness, Secret
-from strongroom.outcomes import SUBSTITUTED, Outcome, Substitute
+from strongroom.outcomes import Outcome, Substitute
 from strongroom.pauses import credentials_of, refresh_of
 from strongroom.policy import Action, denied
 from strongroom.wiring import Parts
-
-
-class Load:
-    """One read that the cache does not answer.
-
-    Args:
-        gate: Decides what the reader may do.
-        grant: The right to it.
-        version: An older version, or ``None``.
-        access: What the detectors have judged, if there are any.
-        refresh: Whether it must come from the backend, whatever is cached.
-        is_read: Whether somebody reads; else an answer is fetched anew in the background.
-
-    Attributes:
-        flight: What brings the answer, once that is known.
-    """
-
-    __slots__ = ("access", "flight", "gate", "grant", "is_read", "key", "refresh", "version")
-
-    key: Key
-
-    def __init__(
-        self,
-        gate: Gate,
-        grant: Grant,
-        version: str | None,
-        access: Access | None,
-        *,
-        refresh: bool = False,
-        is_read: bool = True,
-    ) -> None:
-        self.gate = gate
-        self.grant = grant
-        self.version = version
-        self.access = access
-        self.refresh = refresh
-        self.is_read = is_read
-        self.flight: Flight[Secret] | None = None
-        self.key = grant.name if version is None else (grant.name, version)
 
 
 class Loader:
@@ -97,7 +58,8 @@ class Loader:
                 raise
             while not flight.done.wait(1.0) and flight.leader.is_alive():
                 pass
-            if flight.has_answer():
+            # Who wants the backend's answer is not content with what was good enough for others.
+            if flight.has_answer() and not (load.refresh and flight.is_substitute):
                 return self.follow(load, flight, started)
             # The leader's thread ended without an answer, by a KeyboardInterrupt say: somebody else leads.
 
@@ -118,6 +80,7 @@ class Loader:
 
     def lead(self, load: Load, flight: Flight[Secret]) -> Secret:
         """Ask the backend, as the one who does so for all that wait for the flight."""
+        flight.is_strict = load.refresh
         refusal = self.denial(load) or self.refused_credentials(load)
         if refusal is not None:
             return self.hold_back(load, flight, refusal)
@@ -139,9 +102,10 @@ class Loader:
 
     def accepted(self, load: Load) -> Substitute | None:
         """Return the newest accepted write of what is read, if one waits; who refreshes wants the backend's answer."""
-        if self._substitutes is None or (load.refresh and load.is_read):
+        if self._substitutes is None:
             return None
-        return self._substitutes.accepted(load.grant, load.version)
+        load.begun = self._substitutes.begin()
+        return None if load.refresh and load.is_read else self._substitutes.accepted(load.grant, load.version)
 
     def count_call(self, load: Load) -> None:
         """Count a call to a backend."""
@@ -226,6 +190,7 @@ class Loader:
             # Closed meanwhile: the answer may come from a backend that has already let go of everything.
             self._parts.ensure_open()
             if isinstance(outcome, Substitute):
+                flight.is_substitute = True
                 secret = self._waiting(load, outcome)
             elif isinstance(outcome, ReadResult):
                 secret = self._keep(load, flight, outcome, started)
@@ -237,15 +202,19 @@ class Loader:
             raise
         finally:
             self._cache.land(load.key, flight, secret=secret, error=failure)
-            self.count(load, secret, failure)
+            self.count(load, secret, failure, stood_in=flight.is_substitute)
 
-    def count(self, load: Load, secret: Secret | None, failure: BaseException | None) -> None:
+    def count(
+        self, load: Load, secret: Secret | None, failure: BaseException | None, *, stood_in: bool = False
+    ) -> None:
         """Count a read that the cache could not answer, and tell the detectors how it ended."""
         if not load.is_read:
             return
         cell = self._cache.counters.cell
-        if secret is not None and secret.freshness in SUBSTITUTED:
+        if secret is not None and secret.freshness is Freshness.STALE:
             cell.stale += 1
+        elif stood_in and (secret is not None or isinstance(failure, SecretNotFoundError)):
+            cell.fallback += 1
         elif secret is not None or isinstance(failure, SecretNotFoundError):
             cell.misses += 1
         else:
@@ -261,7 +230,7 @@ class Loader:
             self._cache.store(load.key, load.grant.name, flight, secret=kept, error=None, max_stale=longest)
         self._answered(load)
         if self._substitutes is not None:
-            self._substitutes.answered(load.grant, result, load.version)
+            self._substitutes.answered(load.grant, result, load.version, load.begun)
         return secret
 
     def _is_behind(self, load: Load) -> bool:
@@ -273,6 +242,8 @@ class Loader:
     def _waiting(self, load: Load, accepted: Substitute) -> Secret:
         """Answer with a write that waits; that is not kept, since it will be another version."""
         secret, error = accepted.secret, accepted.error
+        if (older := self._entries.get(load.key)) is not None:
+            self._cache.release(load.key, older)
         if load.is_read:
             version, result = (secret.version, "ok") if secret is not None else (None, error.code if error else "")
             self.record_read(load.grant, version=version, source="fallback", cache_hit=True, result=result)
@@ -362,11 +333,8 @@ class Loader:
         """Remember that there is no such secret, or serve a substitute in an outage, or raise."""
         grant, entry = load.grant, self._entries.get(load.key)
         if isinstance(error, BackendUnavailableError) and not load.refresh:
-            stand_in = self._stand_in(load, flight, entry)
+            stand_in = self._stand_in(load, flight)
             if stand_in is not None:
-                self.record_read(grant, version=stand_in.version, source=stand_in.freshness.value, cache_hit=True)
-                if grant.backend.condition is not None:
-                    grant.backend.condition.note_substitute(stand_in.age)
                 return stand_in
         error.name = error.name or grant.name
         self._record_call(load, started, result=error.code)
@@ -384,15 +352,28 @@ class Loader:
             self._pauses.failed(credentials_of(grant.origin), error)
         raise error
 
-    def _stand_in(self, load: Load, flight: Flight[Secret], entry: Entry | None) -> Secret | None:
-        """Return what may stand in for a backend that does not answer: what is cached, or else a copy."""
-        now = self._clock()
+    def _stand_in(self, load: Load, flight: Flight[Secret]) -> Secret | None:
+        """Return, and record, what may stand in for a backend that does not answer."""
+        found = self._found_instead(load, flight)
+        if found is None:
+            return None
+        self.record_read(load.grant, version=found.version, source=found.freshness.value, cache_hit=True)
+        if load.grant.backend.condition is not None:
+            load.grant.backend.condition.note_substitute(found.age, found.freshness.value)
+        # Else nobody would remove it from memory when its time is over.
+        self._parts.start_sweeper()
+        flight.is_substitute = True
+        return found
+
+    def _found_instead(self, load: Load, flight: Flight[Secret]) -> Secret | None:
+        """Return what is cached, while that may be, or else a copy."""
+        entry = self._entries.get(load.key)
+        # First the secret: if it is gone by the time of the next look, so is its time.
         stale = entry.secret if entry is not None else None
+        now = self._clock()
         if entry is not None and stale is not None and now < entry.stale_until:
             return entry.substitute(stale, now)
-        if self._substitutes is None:
-            return None
-        copy = self._substitutes.copy(load.grant, load.version)
+        copy = self._substitutes.copy(load.grant, load.version) if self._substitutes is not None else None
         if copy is None or copy.secret is None:
             return None
         self._cache.store_substitute(load.key, flight, copy.secret, seconds=copy.keep)
@@ -416,13 +397,17 @@ class Loader:
         secret: Secret | None = None
         error = flight.error
         try:
-            self._record_followed(load.grant, flight, started)
-            secret = flight.result
+            if flight.is_strict and not load.refresh and isinstance(error, BackendUnavailableError):
+                # Whoever led wanted the backend's answer; this reader takes what there is.
+                secret = self._stand_in(load, flight)
+            if secret is None:
+                self._record_followed(load.grant, flight, started)
+                secret = flight.result
         except StrongroomError as failure:
             error = failure
             raise
         finally:
-            self.count(load, secret, None if secret is not None else error)
+            self.count(load, secret, None if secret is not None else error, stood_in=flight.is_substitute)
         if secret is not None:
             return secret
         assert isinstance(error, StrongroomError), "a flight that has landed holds an answer"
@@ -430,13 +415,13 @@ class Loader:
 
     def _record_followed(self, grant: Grant, flight: Flight[Secret], started: float) -> None:
         secret = flight.result
-        stood_in = secret.freshness.value if secret is not None and secret.freshness in SUBSTITUTED else None
+        stood_in = secret.freshness.value if secret is not None else Freshness.FALLBACK.value
         self.record_read(
             grant,
             version=secret.version if secret is not None else None,
             result=getattr(flight.error, "code", "ok"),
-            source=stood_in or "backend",
-            cache_hit=stood_in is not None,
+            source=stood_in if flight.is_substitute else "backend",
+            cache_hit=flight.is_substitute,
             duration=self._clock() - started,
         )
 

@@ -12,17 +12,19 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from strongroom._record import Record
 from strongroom.acting import check_principal
 from strongroom.batch import Batch as Batch
 from strongroom.batch import BatchReader
-from strongroom.cache import CacheStats
+from strongroom.cache_stats import CacheStats
+from strongroom.checkup import Checkup
+from strongroom.checkup import JournalHealth as JournalHealth
+from strongroom.checkup import ManagerHealth as ManagerHealth
+from strongroom.checkup import PartHealth as PartHealth
+from strongroom.conditions import ConditionChanged
 from strongroom.config.again import rereader
 from strongroom.config.load import load
 from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend
-from strongroom.contracts.health import Health, HealthState
-from strongroom.errors import StrongroomError
 from strongroom.events import Callback, SecretUpdated
 from strongroom.keys import KeyUser
 from strongroom.model import (
@@ -41,25 +43,10 @@ if TYPE_CHECKING:
 
     from strongroom.anomaly import Alert
     from strongroom.held import LeaseStatus
+    from strongroom.journals import JournalDesk
     from strongroom.maintenance import AuditedMaintenance
     from strongroom.recovery import Curator, Description, Destroyed, Undeleted
     from strongroom.writing import Deleted, Writer, Written
-
-
-class PartHealth(Record):
-    """The state of one backend or sink."""
-
-    kind: str
-    """``backend`` or ``audit``."""
-    name: str
-    health: Health
-
-
-class ManagerHealth(Record):
-    """The state of a manager: the worst of its parts."""
-
-    state: HealthState
-    parts: tuple[PartHealth, ...]
 
 
 def open(  # noqa: A001  # the public name is strongroom.open
@@ -141,18 +128,24 @@ class SecretManager(BatchReader, KeyUser):
     ) -> Written:
         """Create or update a secret; it is durable when this returns.
 
+        With a fallback store it may be queued in an outage: then ``queued`` is set in what is returned, and it is
+        made when the backend answers again, over the version that is known now and over no other. As long as it
+        waits, further writes of the name queue behind it, whether or not the backend answers, and reads return it.
+
         Args:
             name: The secret's name.
             value: Exact text or exact bytes; empty is a value.
             expect_version: Write only over this version, or, with ``ABSENT``, only
-                if there is none.
+                if there is none. The version of a write that waits is ``queued:`` with its id.
 
         Raises:
             InvalidNameError, InvalidValueError, ValueTooLargeError,
             UnsupportedOperationError: Refused before anything was sent; the refusal is recorded.
             AccessDeniedError: This principal may not create or update it.
-            VersionConflictError: The current version is not the expected one.
-            AuditError: It could not be recorded; ``applied`` tells whether it was written.
+            VersionConflictError: The current version, or that of a write that waits, is not the expected one.
+            BackendUnavailableError: An outage, and it could not be queued, or may not be. Unless ``unsent`` is set it
+                may have been written all the same; a copy in the fallback store is kept, and read as a copy.
+            AuditError: It could not be recorded; ``applied`` tells whether it was written, or queued.
         """
         content = SecretValue.wrap(value)
         # No local variable of ours holds the value from here on: a traceback may show them.
@@ -162,8 +155,8 @@ class SecretManager(BatchReader, KeyUser):
     def check_set(self, name: str, value: SecretValue, *, expect_version: str | Absent | None = None) -> SecretName:
         """Refuse what ``set`` would refuse before it sends anything, and write nothing.
 
-        A refusal is recorded. Detectors are not asked, and whether the expected version is the current one
-        only the write itself can tell.
+        A refusal is recorded. Detectors are not asked, and whether the expected version is the current one, or
+        whether it is queued, only the write itself can tell.
 
         Args:
             name: The secret's name.
@@ -183,10 +176,13 @@ class SecretManager(BatchReader, KeyUser):
     def delete(self, name: str) -> Deleted:
         """Delete a secret; deleting an absent one is no error.
 
+        In an outage it may be queued, as for :meth:`set`. Until it is made, reads say that the secret is deleted.
+
         Raises:
             AccessDeniedError: This principal may not delete it.
             UnsupportedOperationError: The backend cannot delete.
-            AuditError: It could not be recorded; ``applied`` tells whether it was deleted.
+            BackendUnavailableError: As for :meth:`set`.
+            AuditError: It could not be recorded; ``applied`` tells whether it was deleted, or queued.
         """
         return self._writer.delete(name)
 
@@ -205,6 +201,9 @@ class SecretManager(BatchReader, KeyUser):
         is a conflict, not lost. A service makes the value by itself: it is told to,
         and watched until its new version is the current one.
 
+        In an outage it may be queued, as for :meth:`set`, if a version is known over which to make it: from the
+        cache, a copy, or a write that waits. What a service rotates, or may rotate, is never queued.
+
         Args:
             name: The secret's name; it must exist.
             size: How many random bytes, at least 16; 32 unless given.
@@ -218,7 +217,8 @@ class SecretManager(BatchReader, KeyUser):
             AccessDeniedError: This principal may not rotate it.
             SecretNotFoundError: There is no such secret.
             VersionConflictError: Somebody else wrote it meanwhile, or the service is rotating it already.
-            BackendUnavailableError: The service has not ended in time (code ``timeout``); it goes on.
+            BackendUnavailableError: The service has not ended in time (code ``timeout``); it goes on. Or as for
+                :meth:`set`.
         """
         return self._writer.rotate(name, size=size, encoding=encoding, expect_version=expect_version, wait=wait)
 
@@ -335,6 +335,19 @@ class SecretManager(BatchReader, KeyUser):
         """
         return self._parts.on_alert(callback)
 
+    def on_condition(self, callback: Callable[[ConditionChanged], object]) -> Callable[[], None]:
+        """Have a function called with each change of a backend's state, in their order, in a thread of its own.
+
+        Nobody waits for it; what it raises is counted. Changes are those between healthy, degraded and recovering.
+
+        Args:
+            callback: Takes a :class:`~strongroom.conditions.ConditionChanged`.
+
+        Returns:
+            A function that ends the subscription; calling it twice is no error.
+        """
+        return self._parts.continuity.transitions.listeners.add(callback)
+
     def as_principal(self, name: str) -> SecretManager:
         """Return a view of this manager that acts as another principal.
 
@@ -386,6 +399,14 @@ class SecretManager(BatchReader, KeyUser):
         gate = self._gate
         return AuditedMaintenance(self._parts, gate.principal, backend, base=gate.root)
 
+    @property
+    def journal(self) -> JournalDesk:
+        """What has been accepted during outages and waits for its backend, or is set aside for a person to decide."""
+        # Imported here: most programs never look at it.
+        from strongroom.journals import JournalDesk
+
+        return JournalDesk(self._parts, self._gate, self._cache.drop)
+
     def leases(self) -> tuple[LeaseStatus, ...]:
         """Return the leased credentials that this process keeps alive, and those that it has replaced, without values.
 
@@ -410,21 +431,11 @@ class SecretManager(BatchReader, KeyUser):
         return self._cache.stats()
 
     def health(self) -> ManagerHealth:
-        """Ask every configured backend and sink how it is, without reading a secret."""
-        parts = [
-            PartHealth(kind="backend", name=name, health=self._backend_health(name))
-            for name in self._parts.configuration.backends
-        ]
-        parts += [PartHealth(kind="audit", name=name, health=health) for name, health in self._parts.audit.health()]
-        order = [HealthState.UP, HealthState.DEGRADED, HealthState.DOWN]
-        worst = max((order.index(part.health.state) for part in parts), default=0)
-        return ManagerHealth(state=order[worst], parts=tuple(parts))
+        """Ask every configured backend and sink how it is, without reading a secret.
 
-    def _backend_health(self, name: str) -> Health:
-        try:
-            return self._parts.backend(name).health()
-        except StrongroomError as error:
-            return Health(state=HealthState.DOWN, reason=error.what, hint=error.hint)
+        That counts as a probe: one that answers ends an outage, and one that does not begins none.
+        """
+        return Checkup(self._parts).run()
 
     def flush(self) -> None:
         """Record the cache hits that wait, and have every record on stable storage.

@@ -448,7 +448,7 @@ class AuditEvent(Record):
     """UTC in ISO 8601 with microseconds and offset."""
     event: str
     """``get``, ``set``, ``delete``, ``rotate``, ``list``, ``refresh``, ``renew``, ``revoke``, ``release``, ``opened``,
-    ``closed``, ``gap`` and the like."""
+    ``closed``, ``gap``, ``degraded``, ``recovering``, ``healthy`` and the like."""
     phase: str = "outcome"
     """``attempt`` or ``outcome``."""
     key: str | None = None
@@ -461,7 +461,7 @@ class AuditEvent(Record):
     host: str | None = None
     pid: int | None = None
     result: str = "ok"
-    """``ok``, or the ``code`` of the error."""
+    """``ok``, ``queued``, or the ``code`` of the error."""
     cache_hit: bool = False
     source: str | None = None
     """``cache``, ``backend``, ``stale`` or ``fallback``."""

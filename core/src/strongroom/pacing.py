@@ -11,11 +11,12 @@ import time
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final
 
-_running: Final = threading.local()
+# Not a thread's own: an operation may have several threads work for it, which get a copy of its context.
+_end: Final[ContextVar[float | None]] = ContextVar("strongroom_end", default=None)
 
 SHORT: Final = 0.25
 """Seconds: how long to wait at most after a first attempt, where the server may be well again at once."""
@@ -55,6 +56,9 @@ def retry_after(text: str | None, now: datetime | None = None) -> float | None:
         return None
     if text.isascii() and text.isdigit():
         return float(text)
+    # Imported here: it would cost each command more than its own work.
+    from email.utils import parsedate_to_datetime
+
     try:
         when = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
@@ -131,19 +135,29 @@ def within(seconds: float) -> Iterator[None]:
     Args:
         seconds: From now on.
     """
-    before: float | None = getattr(_running, "end", None)
+    before = _end.get()
     end = time.monotonic() + seconds
-    _running.end = end if before is None else min(before, end)
+    token = _end.set(end if before is None else min(before, end))
     try:
         yield
     finally:
-        _running.end = before
+        _end.reset(token)
+
+
+@contextmanager
+def without_end() -> Iterator[None]:
+    """Let what is called inside the ``with`` block take what time it likes: somebody else sees to it."""
+    token = _end.set(None)
+    try:
+        yield
+    finally:
+        _end.reset(token)
 
 
 def time_left() -> float | None:
-    """Return how many seconds the operation that this thread is in may still take; ``None`` if nobody has said so.
+    """Return how many seconds the operation that is under way may still take; ``None`` if nobody has said so.
 
     It is 0.0 when the time is over. A backend that ends its calls by itself within it says so with ``keeps_deadlines``.
     """
-    end: float | None = getattr(_running, "end", None)
+    end = _end.get()
     return None if end is None else max(0.0, end - time.monotonic())

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Final
 from strongroom import acting
 from strongroom.access import Gate
 from strongroom.audit import recorded_at_once
-from strongroom.cache import Entry, Key
+from strongroom.cache import Key
 from strongroom.contracts.anomaly import Access
 from strongroom.contracts.backend import ListRequest, VersionsRequest
+from strongroom.entries import Entry
 from strongroom.errors import (
     InvalidNameError,
     SecretNotFoundError,
     StrongroomError,
 )
 from strongroom.grants import Grant
-from strongroom.loading import Load, Loader
-from strongroom.model import Principal, PrincipalSource, Secret, SecretName, SecretVersion
+from strongroom.loading import Loader
+from strongroom.loads import Load
+from strongroom.model import Freshness, Principal, PrincipalSource, Secret, SecretName, SecretVersion
 from strongroom.pauses import refresh_of
 from strongroom.policy import Action
 from strongroom.wiring import Parts
@@ -201,10 +203,16 @@ class Reader:
         """Return what is kept, although it is over, if the backend is known to be out of reach and it may stand in."""
         condition = grant.backend.condition
         secret = entry.secret
-        if secret is None or condition is None or not condition.is_out or now >= entry.stale_until:
+        if secret is None or now >= entry.stale_until:
+            return None
+        if condition is None or not condition.is_out or condition.is_overdue:
+            return None
+        substitutes = self._parts.continuity.substitutes
+        if substitutes is not None and not substitutes.none_waits(grant.name):
+            # A write of it may have been accepted, which is newer: whoever looks has to ask the journal.
             return None
         found = self._stale_hit(grant, entry, secret, now)
-        condition.note_substitute(found.age)
+        condition.note_substitute(found.age, found.freshness.value)
         return found
 
     def _stale_hit(self, grant: Grant, entry: Entry, secret: Secret, now: float) -> Secret:
@@ -212,7 +220,11 @@ class Reader:
         entry.visited = True
         found = entry.substitute(secret, now)
         self._record_other(grant, secret.version, found.freshness.value, "ok", now)
-        self._cache.counters.cell.stale += 1
+        cell = self._cache.counters.cell
+        if found.freshness is Freshness.FALLBACK:
+            cell.fallback += 1
+        else:
+            cell.stale += 1
         return found
 
     def _negative_hit(

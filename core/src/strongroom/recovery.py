@@ -23,6 +23,8 @@ class Undeleted(Record):
     version: str
     subscribers_failed: tuple[str, ...] = ()
     """Subscribers that raised or did not return in time, one sentence each."""
+    copy_failed: str = ""
+    """Why the copy in the fallback store could not be dropped; empty if it is, or if there is none."""
 
 
 class Destroyed(Record):
@@ -32,6 +34,8 @@ class Destroyed(Record):
     existed: bool
     """Whether there was anything to destroy."""
     subscribers_failed: tuple[str, ...] = ()
+    copy_failed: str = ""
+    """As in :class:`Undeleted`."""
 
 
 class Description(Record):
@@ -63,8 +67,10 @@ class Curator(Changer):
         with self._change("undelete", canonical, backend.name, version=request.version) as outcome:
             result = backend.undelete(request)
             outcome.update(version=result.version, request_id=result.request_id)
+            # Nobody has told which value is the current one now.
+            problem = self._renew_copy(outcome, backend, canonical, None)
         failed = self._notify(canonical, "undelete", result.version)
-        return Undeleted(name=canonical, version=result.version, subscribers_failed=failed)
+        return Undeleted(name=canonical, version=result.version, subscribers_failed=failed, copy_failed=problem)
 
     @recorded_at_once
     def destroy(self, name: str, *, versions: Iterable[str] | None) -> Destroyed:
@@ -77,8 +83,9 @@ class Curator(Changer):
         with self._change("destroy", canonical, backend.name, detail=detail) as outcome:
             result = backend.destroy(request)
             outcome.update(request_id=result.request_id, result="ok" if result.existed else "not_found")
+            problem = self._renew_copy(outcome, backend, canonical, None)
         failed = self._notify(canonical, "destroy", None)
-        return Destroyed(name=canonical, existed=result.existed, subscribers_failed=failed)
+        return Destroyed(name=canonical, existed=result.existed, subscribers_failed=failed, copy_failed=problem)
 
     @recorded_at_once
     def describe(self, name: str) -> Description:

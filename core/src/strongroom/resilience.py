@@ -187,6 +187,7 @@ class GuardedBackend(GuardedOptions, Backend):
 
     def after_fork(self) -> None:
         """Tell the backend that it is in a forked child."""
+        self._timed_calls = None
         if self.condition is not None:
             self.condition.after_fork()
         self.wrapped.after_fork()

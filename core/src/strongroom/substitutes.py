@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from strongroom.contracts.backend import ReadResult
-from strongroom.contracts.journal import Copy, Entry, RecallResult
+from strongroom.contracts.journal import Copy, Entry, Place
 from strongroom.errors import SecretDeletedError
 from strongroom.fallback import FallbackStore, copied_secret, waiting_secret
 from strongroom.grants import Grant
 from strongroom.model import SecretName
-from strongroom.outcomes import Substitute
+from strongroom.outcomes import Begun, Substitute
 from strongroom.resilience import GuardedBackend
+
+KEEP_SECONDS: Final = 60.0
+"""For how long a copy that has been read serves again without being looked up; another process may drop it."""
 
 
 class Substitutes:
@@ -29,15 +34,28 @@ class Substitutes:
             grant: The right to the name.
             version: A version that is asked for; ``None`` for the current one.
         """
-        found: list[Entry | None] = [None]
+        place = self._place(grant)
+        if place is None:
+            return None
+        found: list[Entry | None] = []
+        error = self._store.attempt(lambda: found.append(self._store.newest(place)), "the journal could not be read")
+        if error is not None:
+            # A journal that cannot be read holds up nobody.
+            self._store.note_clear(grant.name)
+        entry = found[0] if found else None
+        return None if entry is None else self._of_entry(entry, version)
 
-        def look() -> None:
-            if self._store.covers(grant.backend, grant.name) and self._store.waiting():
-                place = self._store.place(grant.backend, grant.name)
-                found[0] = self._store.recall(place).entry if place is not None else None
+    def _place(self, grant: Grant) -> Place | None:
+        covered = self._store.covers(grant.backend, grant.name)
+        return self._store.place(grant.backend, grant.name) if covered else None
 
-        self._store.attempt(look, "the journal could not be read")
-        return None if found[0] is None else self._of_entry(found[0], version)
+    def begin(self) -> Begun:
+        """Return what :meth:`answered` needs to know of when a backend was asked."""
+        return self._store.begin()
+
+    def none_waits(self, name: SecretName) -> bool:
+        """Tell, without asking anybody, whether it is known that no accepted write of a name waits."""
+        return self._store.known_clear(name)
 
     def _of_entry(self, entry: Entry, version: str | None) -> Substitute | None:
         secret = waiting_secret(entry, self._store.now())
@@ -55,28 +73,34 @@ class Substitutes:
         return Substitute(secret=None, error=error)
 
     def copy(self, grant: Grant, version: str | None) -> Substitute | None:
-        """Return the copy of a secret whose backend does not answer, if there is one that may be used."""
-        found: list[RecallResult | None] = [None]
+        """Return the copy of a secret whose backend does not answer, if there is one that may be used.
 
-        def look() -> None:
-            place = self._store.place(grant.backend, grant.name)
-            if place is not None and self._store.covers(grant.backend, grant.name):
-                found[0] = self._store.recall(place)
-
-        self._store.attempt(look, "the fallback store could not be read")
-        copy = found[0].copy if found[0] is not None else None
+        Args:
+            grant: The right to the name.
+            version: A version that is asked for; ``None`` for the current one.
+        """
+        rules, longest = self._store.rules.rules(grant.name), self._store.rules.keys.copy_max_age
+        # Where none are kept any more, what is left of them is older than what has been read since.
+        copy = self.known(grant.backend, grant.name) if rules.keep_copy else None
         if copy is None or version not in {None, copy.version}:
             return None
         secret = copied_secret(copy, self._store.now())
-        longest = self._store.rules.keys.copy_max_age
-        own = self._store.rules.rules(grant.name).max_stale
-        limit = longest if own is None else min(longest, own)
-        return Substitute(secret=secret, keep=limit - secret.age) if secret.age < limit else None
+        limit = longest if rules.max_stale is None else min(longest, rules.max_stale)
+        if secret.age >= limit:
+            return None
+        return Substitute(secret=secret, keep=min(limit - secret.age, KEEP_SECONDS))
 
-    def answered(self, grant: Grant, result: ReadResult, version: str | None) -> None:
-        """Have an answer of the backend's copied, if it is the current version and the configuration says so."""
+    def answered(self, grant: Grant, result: ReadResult, version: str | None, begun: Begun) -> None:
+        """Have an answer of the backend's copied, if it is the current version and the configuration says so.
+
+        Args:
+            grant: The right to the name.
+            result: The answer.
+            version: The version that was asked for; ``None`` for the current one.
+            begun: When it was asked for.
+        """
         if version is None and result.place is None:
-            self._store.keep_behind(grant.backend, grant.name, result)
+            self._store.keep_behind(grant.backend, grant.name, result, begun)
 
     def known(self, backend: GuardedBackend, name: SecretName) -> Copy | None:
         """Return the copy of a secret, however old it is."""
@@ -99,22 +123,18 @@ class Substitutes:
         Returns:
             Why that failed; empty if it did not.
         """
-        if not self._store.covers(backend, name) or not self._store.rules.rules(name).keep_copy:
-            return ""
-        copy = self._store.copy_of(backend, name, result) if result is not None else None
-        place = self._store.place(backend, name)
+        place = self._store.place(backend, name) if self._store.covers(backend, name) else None
         if place is None:
             return ""
-        error = self._store.attempt(
-            lambda: self._store.keep((copy,)) if copy is not None else self._store.drop(place),
-            f"the copy of {name} could not be brought up to date",
-        )
+        copy = self._store.copy_of(backend, name, result) if result is not None else None
+        if copy is not None and self._store.rules.rules(name).keep_copy:
+            error = self._store.copies.replace(copy)
+        else:
+            error = self._store.copies.forget(place)
         return error.what if error is not None else ""
 
     def gone(self, grant: Grant) -> None:
         """Forget the copy of what a backend has said that there is not, or that it denies."""
-        if not self._store.covers(grant.backend, grant.name):
-            return
-        place = self._store.place(grant.backend, grant.name)
-        if place is not None and self._store.rules.rules(grant.name).keep_copy:
-            self._store.attempt(lambda: self._store.drop(place), f"the copy of {grant.name} could not be dropped")
+        place = self._place(grant)
+        if place is not None:
+            self._store.copies.forget(place)

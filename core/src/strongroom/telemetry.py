@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
@@ -37,8 +37,17 @@ REQUEST_ID: Final = "aws.request_id"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 
+BREAKER_STATE: Final = "strongroom.breaker.state"
+SOURCE: Final = "strongroom.source"
+
 RETRIES: Final = "strongroom.client.retries"
 """The counter of requests that a backend's client sent again."""
+TRANSITIONS: Final = "strongroom.breaker.transitions"
+"""The counter of changes of a backend's state."""
+SUBSTITUTED: Final = "strongroom.reads.substituted"
+"""The counter of reads that something else than the backend has answered in an outage."""
+JOURNAL_LENGTH: Final = "strongroom.journal.length"
+"""The gauge of how many writes wait for a backend."""
 
 ATTRIBUTES: Final = frozenset(
     {
@@ -58,7 +67,10 @@ ATTRIBUTES: Final = frozenset(
 )
 """Every attribute that strongroom ever sets on a span."""
 
-# Made when first needed, since the API is loaded only if somebody else has done so.
+METRIC_ATTRIBUTES: Final = frozenset({BACKEND, BACKEND_TYPE, BREAKER_STATE, SOURCE})
+"""Every attribute that strongroom ever gives a metric."""
+
+# Counters and gauges, made when first needed, since the API is loaded only if somebody else has done so.
 _COUNTERS: Final[dict[str, Any]] = {}
 
 
@@ -195,17 +207,64 @@ def count_resend(backend_type: str) -> None:
     Args:
         backend_type: The name that the plugin registered, such as ``vault``.
     """
+    _count(RETRIES, "{retry}", "Requests that a backend's client sent again.", {BACKEND_TYPE: backend_type})
+
+
+def count_transition(backend: str, state: str) -> None:
+    """Count a change of a backend's state, in the metric ``strongroom.breaker.transitions``.
+
+    Args:
+        backend: The backend's configured name.
+        state: What it is now: ``healthy``, ``degraded`` or ``recovering``.
+    """
+    attributes = {BACKEND: backend, BREAKER_STATE: state}
+    _count(TRANSITIONS, "{transition}", "Changes of a backend's state.", attributes)
+
+
+def count_substitute(backend: str, source: str) -> None:
+    """Count a read that was not answered by its backend, in the metric ``strongroom.reads.substituted``.
+
+    Args:
+        backend: The backend's configured name.
+        source: What has answered: ``stale`` or ``fallback``.
+    """
+    attributes = {BACKEND: backend, SOURCE: source}
+    _count(SUBSTITUTED, "{read}", "Reads that something else has answered in an outage.", attributes)
+
+
+def note_journal_length(backend: str, waiting: Callable[[], int]) -> None:
+    """Note how many writes wait for a backend, in the metric ``strongroom.journal.length``.
+
+    Args:
+        backend: The backend's configured name.
+        waiting: Counts them; called only if somebody may want to know. What it raises is no error here.
+    """
     api = sys.modules.get("opentelemetry.metrics")
     if api is None:
         return
     try:
-        counter = _COUNTERS.get(RETRIES)
-        if counter is None:
-            counter = api.get_meter("strongroom").create_counter(
-                RETRIES, unit="{retry}", description="Requests that a backend's client sent again."
+        gauge = _COUNTERS.get(JOURNAL_LENGTH)
+        if gauge is None:
+            gauge = api.get_meter("strongroom").create_gauge(
+                JOURNAL_LENGTH, unit="{write}", description="Writes that wait for a backend."
             )
-            _COUNTERS[RETRIES] = counter
-        counter.add(1, {BACKEND_TYPE: backend_type})
+            _COUNTERS[JOURNAL_LENGTH] = gauge
+        gauge.set(waiting(), {BACKEND: backend})
+    # Foreign code, as above; an older API knows no gauges.
+    except Exception as error:  # noqa: BLE001  # see above
+        _note(error)
+
+
+def _count(name: str, unit: str, description: str, attributes: dict[str, str]) -> None:
+    api = sys.modules.get("opentelemetry.metrics")
+    if api is None:
+        return
+    try:
+        counter = _COUNTERS.get(name)
+        if counter is None:
+            counter = api.get_meter("strongroom").create_counter(name, unit=unit, description=description)
+            _COUNTERS[name] = counter
+        counter.add(1, attributes)
     # Foreign code, as above.
     except Exception as error:  # noqa: BLE001  # see above
         _note(error)

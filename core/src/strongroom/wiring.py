@@ -392,13 +392,15 @@ class Parts:
         )
 
     def before_exec(self) -> None:
-        """Do nothing: what there is to record, the audit stage is told of by itself."""
+        """Write the copies that wait; what there is to record, the audit stage is told of by itself."""
+        self.continuity.finish()
 
     def exec_refused(self) -> None:
-        """Do nothing, as above."""
+        """Do nothing: the manager goes on as before."""
 
     def flush(self) -> None:
-        """Record the cache hits that wait."""
+        """Record the cache hits that wait, and write the copies that do."""
+        self.continuity.finish()
         self.audit.flush(durable=True)
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from strongroom._record import Record
 from strongroom.audit import recorded_at_once
-from strongroom.changing import Changer
+from strongroom.changing import Attempt, Changer
 from strongroom.contracts.backend import (
     Capability,
     DeleteRequest,
@@ -18,12 +18,10 @@ from strongroom.contracts.backend import (
     WriteRequest,
     WriteResult,
 )
-from strongroom.contracts.journal import Entry
 from strongroom.errors import BackendUnavailableError, ConfigurationError, InvalidValueError, SecretNotFoundError
-from strongroom.fallback import QUEUED
 from strongroom.model import ABSENT, Absent, SecretName, SecretValue
+from strongroom.outcomes import Accepted, Wish
 from strongroom.policy import Action
-from strongroom.queueing import Seen, Wish, check_expected, new_token
 from strongroom.resilience import GuardedBackend
 from strongroom.rotation import DEFAULT_BYTES, Encoding, random_value
 
@@ -61,6 +59,15 @@ class Deleted(Record):
     """As in :class:`Written`."""
 
 
+class _Aim(Record):
+    """What a write is to be made over."""
+
+    name: SecretName
+    expected: str | Absent | None = None
+    outage: BackendUnavailableError | None = None
+    """Why the backend could not say so; it need not be tried again at once."""
+
+
 class Writer(Changer):
     """Changes secrets as one principal."""
 
@@ -70,56 +77,48 @@ class Writer(Changer):
 
         Instead of a value it takes the error that says why there is none: refusing it is recorded.
         """
-        canonical, expected = self._writable(name, expect_version)
-        action = _action(expected)
-        self._gate.judge(action, canonical)
+        aim = self._writable(name, expect_version)
+        action = _action(aim.expected)
+        self._gate.judge(action, aim.name)
         if isinstance(value, InvalidValueError):
-            with self._gate.recording_refusal(action, canonical):
+            with self._gate.recording_refusal(action, aim.name):
                 raise value
-        return self._write("set", action, WriteRequest(name=canonical, value=value, expect_version=expected))
+        request = WriteRequest(name=aim.name, value=value, expect_version=aim.expected)
+        return self._write("set", action, request, aim.outage)
 
     @recorded_at_once
     def check_set(self, name: str, value: SecretValue, *, expect_version: str | Absent | None) -> SecretName:
         """Refuse what ``set`` would refuse; see :meth:`SecretManager.check_set`."""
-        canonical, expected = self._writable(name, expect_version)
-        with self._ready(_action(expected), canonical) as backend:
-            backend.refuse_leased(canonical, "writing")
-            backend.check_write(WriteRequest(name=canonical, value=value, expect_version=expected))
-        return canonical
+        aim = self._writable(name, expect_version)
+        with self._ready(_action(aim.expected), aim.name) as backend:
+            backend.refuse_leased(aim.name, "writing")
+            backend.check_write(WriteRequest(name=aim.name, value=value, expect_version=aim.expected))
+        return aim.name
 
-    def _writable(self, spelling: str, expected: str | Absent | None) -> tuple[SecretName, str | Absent | None]:
+    def _writable(self, spelling: str, expected: str | Absent | None) -> _Aim:
         """Check the rights to create and to update, and narrow a write to the one that is there."""
         if expected is not None:
-            return self._gate.check(_action(expected), spelling), expected
+            return _Aim(name=self._gate.check(_action(expected), spelling), expected=expected)
         name = self._gate.canonical(Action.UPDATE, spelling)
         may_create = self._gate.permits(Action.CREATE, name)
         # Only a write that may neither create nor update is a refusal for the trail and the detectors to see.
         if self._gate.permits(Action.UPDATE, name) or not may_create:
             self._gate.check(Action.UPDATE, name)
-            return name, None if may_create else self._current_version(Action.UPDATE, name)
-        return name, ABSENT
+            return _Aim(name=name) if may_create else self._aimed(Action.UPDATE, name)
+        return _Aim(name=name, expected=ABSENT)
 
-    def _current_version(self, action: Action, name: SecretName) -> str:
+    def _aimed(self, action: Action, name: SecretName) -> _Aim:
         """Return the version that a change builds on; that there is none is recorded as its outcome."""
         with self._ready(action, name) as backend:
             # Reading it would make a credential.
             backend.refuse_leased(name, "changing")
-            waiting = (
-                self._parts.continuity.queue.newest(backend, name) if self._parts.continuity.queue is not None else None
+            queue = self._parts.continuity.queue
+            if queue is None:
+                return _Aim(name=name, expected=self._asked_version(backend, name))
+            version, outage = queue.version_before(
+                backend, name, self._cached_version(name), lambda: self._asked_version(backend, name)
             )
-            if waiting is not None and waiting.value is not None:
-                return QUEUED + waiting.id
-            try:
-                return self._asked_version(backend, name)
-            except BackendUnavailableError:
-                seen = self._seen(backend, name)
-                if (
-                    self._parts.continuity.queue is None
-                    or not self._parts.continuity.queue.takes(backend, name)
-                    or seen.version is None
-                ):
-                    raise
-                return seen.version
+            return _Aim(name=name, expected=version, outage=outage)
 
     def _asked_version(self, backend: GuardedBackend, name: SecretName) -> str:
         """Return the current version as the backend says it.
@@ -138,20 +137,29 @@ class Writer(Changer):
             raise SecretNotFoundError(f"{name} has no value", name=name, hint="write it with the right to create")
         return current
 
-    def _write(self, event: str, action: Action, request: WriteRequest) -> Written:
-        with self._ready(action, request.name) as backend:
-            backend.refuse_leased(request.name, "writing")
-            backend.check_write(request)
+    def _cached_version(self, name: SecretName) -> str | None:
+        entry = self._parts.cache.entries.get(name)
+        secret = entry.secret if entry is not None else None
+        return secret.version if secret is not None else None
+
+    def _write(
+        self, event: str, action: Action, request: WriteRequest, outage: BackendUnavailableError | None = None
+    ) -> Written:
         name = request.name
-        with self._change(event, name, backend.name) as outcome:
-            wish = self._wish(event, name, request.value, request.expect_version)
-            result = self._made_or_queued(wish, backend, lambda: backend.write(request.replace(token=wish.token)))
-            if isinstance(result, Entry):
-                version = QUEUED + result.id
-                outcome.update(version=version, result="queued", detail=f"entry {result.id} of the journal")
-                return Written(name=name, version=version, queued=result.id)
-            problem = self._renew_copy(backend, name, ReadResult(value=request.value, **_told(result)))
-            outcome.update(version=result.version, request_id=result.request_id)
+        with self._ready(action, name) as backend:
+            backend.refuse_leased(name, "writing")
+            backend.check_write(request)
+        with self._change(event, name, backend.name) as attempt:
+            wish = self._wish(event, name, value=request.value, expected=request.expect_version, outage=outage)
+            result = self._made_or_queued(
+                attempt, wish, backend, lambda token: backend.write(request.replace(token=token))
+            )
+            if isinstance(result, Accepted):
+                assert result.version is not None, "it is no delete"
+                return Written(name=name, version=result.version, queued=result.id)
+            now = ReadResult(value=request.value, version=result.version, created=result.created)
+            attempt.update(version=result.version, request_id=result.request_id)
+            problem = self._renew_copy(attempt, backend, name, now)
         failed = self._notify(name, event, result.version)
         return Written(name=name, version=result.version, subscribers_failed=failed, copy_failed=problem)
 
@@ -163,15 +171,14 @@ class Writer(Changer):
         with self._ready(Action.DELETE, canonical) as backend:
             backend.refuse_leased(canonical, "deleting")
             backend.check_delete()
-        with self._change("delete", canonical, backend.name) as outcome:
-            wish = self._wish("delete", canonical, None, None)
-            known = self._seen(backend, canonical)
-            result = self._made_or_queued(wish, backend, lambda: backend.delete(DeleteRequest(name=canonical)))
-            if isinstance(result, Entry):
-                outcome.update(result="queued", detail=f"entry {result.id} of the journal")
-                return Deleted(name=canonical, existed=known.version is not None, queued=result.id)
-            problem = self._renew_copy(backend, canonical, None)
-            outcome.update(request_id=result.request_id, result="ok" if result.existed else "not_found")
+        request = DeleteRequest(name=canonical)
+        with self._change("delete", canonical, backend.name) as attempt:
+            wish = self._wish("delete", canonical)
+            result = self._made_or_queued(attempt, wish, backend, lambda _: backend.delete(request))
+            if isinstance(result, Accepted):
+                return Deleted(name=canonical, existed=result.existed, queued=result.id)
+            attempt.update(request_id=result.request_id, result="ok" if result.existed else "not_found")
+            problem = self._renew_copy(attempt, backend, canonical, None)
         failed = self._notify(canonical, "delete", None)
         return Deleted(
             name=canonical,
@@ -181,58 +188,36 @@ class Writer(Changer):
             copy_failed=problem,
         )
 
-    def _wish(self, change: str, name: SecretName, value: SecretValue | None, expected: str | Absent | None) -> Wish:
-        return Wish(
-            change=change,
-            name=name,
-            value=value,
-            expected=expected,
-            token=new_token(),
-            principal=self._gate.principal,
-            base=self._gate.root,
-        )
+    def _wish(self, change: str, name: SecretName, **facts: Any) -> Wish:
+        gate, cached = self._gate, self._cached_version(name)
+        return Wish(change=change, name=name, cached=cached, principal=gate.principal, base=gate.root, **facts)
 
-    def _made_or_queued(self, wish: Wish, backend: GuardedBackend, make: Callable[[], Made]) -> Made | Entry:
+    def _made_or_queued(
+        self, attempt: Attempt, wish: Wish, backend: GuardedBackend, make: Callable[[str | None], Made]
+    ) -> Made | Accepted:
         """Have a change made; in an outage, or behind another one that waits, have it accepted for later.
+
+        Args:
+            attempt: The change, for what becomes known of it.
+            wish: The change, for the queue.
+            backend: Who makes it.
+            make: Makes it, under a token.
 
         Raises:
             StrongroomError: It was not made, and is not accepted.
         """
-        queue, name = self._parts.continuity.queue, wish.name
+        queue = self._parts.continuity.queue
         if queue is None:
-            return make()
-        seen, takes = self._seen(backend, name), queue.takes(backend, name)
-        waiting = queue.newest(backend, name)
-        check_expected(name, wish.expected, waiting)
-        outage: BackendUnavailableError | None = None
-        if waiting is None or not takes:
-            try:
-                return make()
-            except BackendUnavailableError as error:
-                if not takes:
-                    raise
-                outage = error
-        entry = queue.accept(wish, backend, seen, outage)
-        self._parts.continuity.attendant.attend(backend)
-        return entry
-
-    def _seen(self, backend: GuardedBackend, name: SecretName) -> Seen:
-        """Return what is known of a secret without asking its backend."""
-        entry = self._parts.cache.entries.get(name)
-        secret = entry.secret if entry is not None else None
-        if secret is not None:
-            return Seen(version=secret.version, known=True)
-        copy = (
-            self._parts.continuity.substitutes.known(backend, name)
-            if self._parts.continuity.substitutes is not None
-            else None
-        )
-        return Seen(version=copy.version if copy is not None else None, known=copy is not None)
-
-    def _renew_copy(self, backend: GuardedBackend, name: SecretName, result: ReadResult | None) -> str:
-        """Replace or drop the copy of what has been changed; return why that failed, or nothing."""
-        substitutes = self._parts.continuity.substitutes
-        return "" if substitutes is None else substitutes.changed(backend, name, result)
+            return make(None)
+        try:
+            result = queue.change(wish, backend, make)
+        except BackendUnavailableError as error:
+            attempt.was_sent = not error.unsent
+            raise
+        if isinstance(result, Accepted):
+            attempt.update(version=result.version, result="queued", detail=f"entry {result.id} of the journal")
+            self._parts.continuity.attendant.attend(backend)
+        return result
 
     @recorded_at_once
     def rotate(
@@ -259,10 +244,11 @@ class Writer(Changer):
                 value = random_value(DEFAULT_BYTES if size is None else size, "raw" if encoding is None else encoding)
         if by_service:
             return self._have_rotated(canonical, backend, expect_version, seconds)
-        current = expect_version or self._current_version(Action.ROTATE, canonical)
-        conditional = Capability.CHECK_AND_SET in backend.capabilities or expect_version is not None
-        request = WriteRequest(name=canonical, value=value, expect_version=current if conditional else None)
-        return self._write("rotate", Action.ROTATE, request)
+        aim = self._aimed(Action.ROTATE, canonical) if not expect_version else None
+        conditional = Capability.CHECK_AND_SET in backend.capabilities or aim is None
+        expected = expect_version if aim is None else aim.expected
+        request = WriteRequest(name=canonical, value=value, expect_version=expected if conditional else None)
+        return self._write("rotate", Action.ROTATE, request, aim.outage if aim is not None else None)
 
     def _have_rotated(self, name: SecretName, backend: GuardedBackend, expected: str | None, wait: float) -> Written:
         """Trigger the service's own rotation, and wait until its version is the current one."""
@@ -275,13 +261,10 @@ class Writer(Changer):
             request_id = watch.trigger()
             attempt.update(version=watch.version, request_id=request_id)
             watch.wait(wait)
+            # Only the service knows the new value.
+            problem = self._renew_copy(attempt, backend, name, None)
         failed = self._notify(name, "rotate", watch.version)
-        return Written(name=name, version=watch.version, subscribers_failed=failed)
-
-
-def _told(result: WriteResult) -> dict[str, Any]:
-    """Return what a write has told, as a read would."""
-    return {"version": result.version, "created": result.created}
+        return Written(name=name, version=watch.version, subscribers_failed=failed, copy_failed=problem)
 
 
 def _seconds(wait: object) -> float:

@@ -78,6 +78,7 @@ class TestDestroy:
             "name": "db/password",
             "existed": True,
             "subscribers_failed": [],
+            "copy_failed": "",
         }
 
     @pytest.mark.parametrize(

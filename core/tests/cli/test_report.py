@@ -73,12 +73,30 @@ def test_stats_tell_how_reads_were_answered(desk: Any) -> None:
     desk.record(*EVENTS)
     stats = desk("stats", "--json").json
     total = stats["total"]
-    kinds = ("hits", "misses", "negative_hits", "stale_hits", "denied", "errors")
-    assert [total[kind] for kind in kinds] == [1, 2, 1, 1, 2, 1]
+    kinds = ("hits", "misses", "negative_hits", "stale_hits", "fallback_hits", "denied", "errors")
+    assert [total[kind] for kind in kinds] == [1, 2, 1, 1, 0, 2, 1]
     assert total["reads"] == sum(total[kind] for kind in kinds)
     assert total["hit_rate"] == 3 / 6
     main = stats["backends"]["main"]
     assert (main["reads"], main["median_seconds"], main["slowest_seconds"]) == (6, 1.25, 2.0)
+
+
+def test_a_queued_change_counts_once_and_a_copy_as_what_it_is(desk: Any) -> None:
+    """It counts when it is accepted, not again when it is made."""
+    desk.record(
+        {"number": 1, "event": "degraded", "principal": None, "key": None, "backend": "main", "result": "timeout"},
+        {"number": 2, "source": "fallback", "backend": "main"},
+        {"number": 3, "event": "set", "phase": "attempt", "id": "s"},
+        {"number": 4, "event": "set", "id": "s", "result": "queued", "version": "queued:e"},
+        {"number": 5, "event": "replay", "phase": "attempt", "id": "r"},
+        {"number": 6, "event": "replay", "id": "r", "version": "2"},
+        {"number": 7, "event": "replay", "phase": "attempt", "id": "c"},
+        {"number": 8, "event": "replay", "id": "c", "result": "conflict"},
+    )
+    alice = desk("audit", "report", "--json").json["by_principal"]["alice"]
+    assert (alice["reads"], alice["changes"], alice["errors"]) == (1, 1, 1)
+    total = desk("stats", "--json").json["total"]
+    assert (total["fallback_hits"], total["misses"], total["hit_rate"]) == (1, 0, 0.0)
 
 
 def test_stats_say_where_they_come_from(desk: Any) -> None:

@@ -186,7 +186,8 @@ class TestRotate:
 
     def test_programs_are_told_the_version(self, desk: Any) -> None:
         done = desk("rotate", "db/password", "--wait", "5s", "--expect-version", "1", "--json")
-        assert (done.status, done.json) == (0, {"name": "db/password", "version": "next", "status": "rotated"})
+        told = {"name": "db/password", "version": "next", "status": "rotated", "queued": None, "copy_failed": ""}
+        assert (done.status, done.json) == (0, told)
 
     @pytest.mark.parametrize("options", [["--bytes", "32"], ["--encoding", "raw"]])
     def test_nothing_can_be_chosen_for_it(self, options: list[str], desk: Any) -> None:

@@ -122,6 +122,18 @@ class TestRedirecting:
         with pytest.raises(ConfigurationError, match=r"tries to (set backend|change routes\.\w+ in routes)"):
             load()
 
+    @pytest.mark.parametrize("section", ["backends", "fallback"])
+    def test_nobody_else_chooses_where_copies_of_locked_backends_are_kept(self, section: str, folders: Any) -> None:
+        store = 'fallback = "main"\n' if section == "fallback" else ""
+        folders.write("user", f'locked = ["{section}"]\n{store}[backends.main]\ntype = "memory"\n')
+        rest = OWN if section == "backends" else f'{OWN}[backends.main]\ntype = "memory"\n'
+        default = 'backend = "main"\n' if section == "fallback" else ""
+        folders.write("project", f'audit = "none"\n{default}{rest}')
+        assert load().resilience.fallback == ("main" if store else None)
+        folders.write("project", f'audit = "none"\nfallback = "own"\n{default}{rest}')
+        with pytest.raises(ConfigurationError, match="tries to set fallback"):
+            load()
+
     def test_a_further_backend_does_not_become_the_default(self, folders: Any) -> None:
         folders.write("user", 'locked = ["backends"]\n[backends.main]\ntype = "memory"\n')
         folders.write("project", f'audit = "none"\n{OWN}')

@@ -53,6 +53,10 @@ TAIL = """
         @pytest.fixture
         def backend(self):
             return Broken()
+
+        @pytest.fixture
+        def journal(self):
+            pytest.skip("the checks of a journal have tests of their own")
 """
 # These take time, and run only where the mistake has to do with them.
 SLOW = ("fork", "thread", "concurrent", "child", "odd_name", "comes_back_exactly")
@@ -275,6 +279,7 @@ MISTAKES = {
             return super().write(request.replace(expect_version=None)).replace(version=f"size {len(request.value)}")
         """,
         {
+            "test_a_write_that_is_sent_twice_leaves_its_value",
             "test_each_write_makes_a_new_version",
             "test_versions_come_oldest_first",
             "test_an_older_version_is_readable",
@@ -436,7 +441,80 @@ MISTAKES = {
             super().__init__()
             self.address = "https://user:hunter2@vault.example"
         """,
-        {"test_the_address_holds_no_credentials"},
+        {"test_the_address_holds_no_credentials", "test_the_target_holds_no_credentials"},
+    ),
+    "has its password in the target": (
+        """
+        def target(self):
+            return "https://user:hunter2@vault.example"
+        """,
+        {"test_the_target_holds_no_credentials"},
+    ),
+    "has another target each time": (
+        """
+        def target(self):
+            self.times = getattr(self, "times", 0) + 1
+            return f"the target {self.times}"
+        """,
+        {"test_the_target_stays_the_same"},
+    ),
+    "has an empty target": (
+        """
+        def target(self):
+            return ""
+        """,
+        {"test_the_target_stays_the_same"},
+    ),
+    "has another target after a call": (
+        """
+        def read(self, request):
+            self.address = "memory:here"
+            return super().read(request)
+        """,
+        {"test_the_target_stays_the_same"},
+    ),
+    "has another target in a child": (
+        """
+        def after_fork(self):
+            super().after_fork()
+            self.address = "memory:here"
+        """,
+        {"test_the_target_stays_the_same"},
+    ),
+    "refuses tokens": (
+        """
+        def write(self, request):
+            if request.token is not None:
+                raise UnsupportedOperationError("no tokens")
+            return super().write(request)
+        """,
+        {"test_a_write_with_a_token_is_a_write_like_any_other", "test_a_write_that_is_sent_twice_leaves_its_value"},
+    ),
+    "names a version by its token and does not find it": (
+        """
+        def write(self, request):
+            result = super().write(request)
+            return result.replace(version=request.token or result.version)
+        """,
+        {"test_a_write_with_a_token_is_a_write_like_any_other", "test_a_write_that_is_sent_twice_leaves_its_value"},
+    ),
+    "takes any token for one that it knows": (
+        """
+        def write(self, request):
+            if request.token is not None and request.name in self._histories:
+                return WriteResult(version=str(self._histories[request.name][-1].number))
+            return super().write(request)
+        """,
+        {"test_a_write_with_a_token_is_a_write_like_any_other"},
+    ),
+    "knows a token again and makes a version all the same": (
+        """
+        def write(self, request):
+            tokens = self.__dict__.setdefault("tokens", {})
+            result = super().write(request)
+            return tokens.setdefault(request.token, result) if request.token is not None else result
+        """,
+        {"test_a_write_that_is_sent_twice_leaves_its_value"},
     ),
     "says that it is down": (
         """

@@ -7,11 +7,14 @@ import time
 
 import pytest
 
+import strongroom
+
 from awsbackends import Waits, delete, list_names, managed, opened, read, write
 from awsclient import REGION
 from fakeaws import FakeSecretsManager
 from fakeloopback import Incoming, Reply
 from strongroom.errors import AuthenticationError, BackendError, BackendUnavailableError, StrongroomError
+from strongroom.pacing import within
 from strongroom.testing import FakeClock, in_threads
 from strongroom_aws.asking import Asker
 from strongroom_aws.place import resolve
@@ -45,6 +48,38 @@ def test_a_read_through_a_manager_sends_exactly_as_many_requests_as_are_set(aws:
     with managed(aws.url, attempts=3) as manager, pytest.raises(BackendUnavailableError):
         manager.get("app/key")
     assert aws.counts == {"GetSecretValue": 3}
+
+
+def test_the_time_that_the_operation_has_left_ends_the_attempts(aws: FakeSecretsManager, waits: Waits) -> None:
+    aws.fail("*", "InternalServiceError", 503, times=None)
+    with opened(aws.url, waits, attempts=100, timeout=600.0) as backend, within(40.0):
+        start = waits.clock.monotonic()
+        with pytest.raises(BackendUnavailableError):
+            read(backend)
+        assert waits.clock.monotonic() - start <= 40.0
+    assert 2 < len(aws.requests) < 20
+
+
+def test_where_there_is_no_time_for_an_attempt_the_core_has_to_see_to_it(aws: FakeSecretsManager) -> None:
+    """How long an attempt may take is set in the clients, so none would ever be begun."""
+    with opened(aws.url, connect_timeout=3.0, read_timeout=8.0) as backend:
+        assert backend.keeps_deadlines
+        with within(60.0):
+            assert backend.keeps_deadlines
+        with within(10.0):
+            assert not backend.keeps_deadlines
+
+
+def test_a_short_deadline_lets_requests_through_all_the_same(aws: FakeSecretsManager) -> None:
+    aws.client().create_secret(Name="app/key", SecretString="s3cret")
+    config = {
+        "backend": "aws",
+        "audit": "none",
+        "backends": {"aws": {"type": "aws", "region": REGION, "endpoint": aws.url}},
+        "resilience": {"deadline": "5s"},
+    }
+    with strongroom.open(config) as manager:
+        assert manager.get("app/key").reveal_text() == "s3cret"
 
 
 @pytest.mark.parametrize("variable", ["AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE"])

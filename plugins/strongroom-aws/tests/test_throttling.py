@@ -91,8 +91,16 @@ def test_what_would_have_to_wait_too_long_is_not_sent(aws: FakeSecretsManager, w
         with pytest.raises(BackendUnavailableError, match="more often than `rates` allows") as caught:
             read(backend)
     assert caught.value.code == "rate_limited"
+    assert caught.value.own_limit
     assert "raise `rates`" in caught.value.hint
     assert (len(aws.requests), waits.waited) == (1, [])
+
+
+def test_a_limit_of_the_service_s_is_not_our_own(aws: FakeSecretsManager, waits: Waits) -> None:
+    aws.fail("*", "ThrottlingException", times=None)
+    with opened(aws.url, waits, attempts=1) as backend, pytest.raises(BackendUnavailableError) as caught:
+        read(backend)
+    assert (caught.value.code, caught.value.own_limit) == ("rate_limited", False)
 
 
 def test_a_throttled_request_slows_all_of_its_kind_down_for_a_while(aws: FakeSecretsManager, waits: Waits) -> None:

@@ -35,6 +35,13 @@ def file_with(folder: Path, content: str | bytes, name: str = ".env") -> str:
     return str(path)
 
 
+def test_only_the_process_s_own_variables_are_always_there_in_time(tmp_path: Path) -> None:
+    """A file may be on a disk that does not answer, so the core sees to the time then."""
+    assert EnvBackend.connect(EnvSettings()).keeps_deadlines
+    assert not EnvBackend.connect(EnvSettings(files=(file_with(tmp_path, "A=1"),))).keeps_deadlines
+    assert not EnvBackend.connect(EnvSettings(optional_files=("missing",))).keeps_deadlines
+
+
 def read(backend: EnvBackend, name: str = "db/password") -> ReadResult:
     return backend.read(ReadRequest(name=SecretName(name)))
 

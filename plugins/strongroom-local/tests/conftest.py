@@ -8,6 +8,7 @@ import secrets
 import sqlite3
 import subprocess
 import sys
+import uuid
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,24 @@ from strongroom.contracts import (
     VerifySignatureRequest,
     VersionsRequest,
     WriteRequest,
+)
+from strongroom.contracts.journal import (
+    Appended,
+    AppendRequest,
+    AppendResult,
+    ClaimRequest,
+    Copy,
+    DropCopiesRequest,
+    EntriesRequest,
+    Entry,
+    JournalStatus,
+    JournalStatusRequest,
+    KeepCopiesRequest,
+    Place,
+    RecallRequest,
+    RecallResult,
+    Settlement,
+    SettleRequest,
 )
 from strongroom.errors import ConfigurationError
 from strongroom.model import SecretName, SecretValue
@@ -111,6 +130,66 @@ class Keys:
         return self.backend.verify(VerifyRequest()).problems
 
 
+class Kept:
+    """Copies and writes that wait, with shorter calls: all of one backend, most of one target."""
+
+    backend = "vault"
+    target = "https://vault.example secret/"
+
+    def __init__(self, backend: LocalBackend) -> None:
+        self._store = backend
+
+    def place(self, name: str, **facts: str) -> Place:
+        return Place(**({"backend": self.backend, "target": self.target, "name": SecretName(name)} | facts))
+
+    def copy(self, name: str, content: str = "copied", taken: float = 1.0, **facts: Any) -> Copy:
+        plain = {"place": self.place(name), "value": SecretValue(content), "version": "1", "created": None}
+        return Copy(**(plain | {"taken": taken} | facts))
+
+    def entry(self, name: str, content: str | None = "written", **facts: Any) -> Entry:
+        value = None if content is None else SecretValue(content)
+        plain = {"change": "delete" if value is None else "set", "expected": "1", "queued": 2.0, "principal": "me"}
+        return Entry(**({"id": str(uuid.uuid4()), "place": self.place(name), "value": value} | plain | facts))
+
+    def keep(self, *copies: Copy) -> None:
+        self._store.keep_copies(KeepCopiesRequest(copies=copies))
+
+    def drop(self, *names: str) -> None:
+        self._store.drop_copies(DropCopiesRequest(places=tuple(map(self.place, names))))
+
+    def recall(self, name: str) -> RecallResult:
+        return self._store.recall(RecallRequest(place=self.place(name)))
+
+    def append(self, entry: Entry, max_entries: int = 1 << 20, max_bytes: int = 1 << 40) -> AppendResult:
+        return self._store.append(AppendRequest(entry=entry, max_entries=max_entries, max_bytes=max_bytes))
+
+    def queue(self, name: str, content: str | None = "written", **facts: Any) -> Entry:
+        """Have a write wait over the newest one, and return it as it is kept."""
+        newest = self.recall(name).entry
+        entry = self.entry(name, content, **({"follows": None if newest is None else newest.id} | facts))
+        result = self.append(entry)
+        assert result.outcome is Appended.YES
+        return entry.replace(position=result.position)
+
+    def entries(self, **asked: Any) -> list[Entry]:
+        return list(self._store.entries(EntriesRequest(**asked)).entries)
+
+    def settle(self, *settlements: Settlement) -> None:
+        self._store.settle(SettleRequest(settlements=settlements))
+
+    def done(self, entry: Entry, **facts: Any) -> None:
+        self.settle(Settlement(entry=entry, done=True, **({"version": "2"} | facts)))
+
+    def status(self, **asked: str) -> JournalStatus:
+        return self._store.journal_status(JournalStatusRequest(**asked))
+
+    def claim(self, target: str = target, backend: str = backend) -> bool:
+        return self._store.claim(ClaimRequest(backend=backend, target=target)).granted
+
+    def release(self, target: str = target) -> None:
+        self._store.release(ClaimRequest(backend=self.backend, target=target))
+
+
 class Opened:
     """A backend with shorter calls."""
 
@@ -118,6 +197,7 @@ class Opened:
         self.backend = backend
         self.close = backend.close
         self.keys = Keys(backend)
+        self.kept = Kept(backend)
 
     def put(self, name: str, content: str | bytes, expect: Any = None) -> str:
         request = WriteRequest(name=SecretName(name), value=SecretValue(content), expect_version=expect)

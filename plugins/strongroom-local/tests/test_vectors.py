@@ -8,19 +8,27 @@ import shutil
 import subprocess
 import sys
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from strongroom.contracts import ReadRequest, VersionsRequest
+from strongroom.contracts.journal import Place, RecallRequest
 from strongroom.errors import SecretDeletedError
-from strongroom.model import SecretName
+from strongroom.model import SecretName, SecretValue
 from strongroom_local.sealing import ORIGIN
 
 VECTORS = Path(__file__).parent / "vectors" / "format-1"
 DESCRIPTION = Path(__file__).parents[3] / "docs" / "local-store-format.md"
 CONTENT = json.loads((VECTORS / "content.json").read_text())
-STORES = {"store.db": "key", "passphrase.db": "passphrase", "states.db": "key", "keys.db": "key"}
+STORES = {
+    "store.db": "key",
+    "passphrase.db": "passphrase",
+    "states.db": "key",
+    "keys.db": "key",
+    "journal.db": "key",
+}
 
 
 @pytest.fixture(params=STORES)
@@ -87,6 +95,62 @@ def test_published_ciphertexts_and_signatures_are_of_the_vectors_keys(vector):
         assert opened.backend._session.keys.find_keyring(key).hex() == lookup
 
 
+def test_copies_are_read_and_looked_up_by_the_published_values(vector):
+    opened, content = vector
+    for expected in content.get("copies", []):
+        place = place_of(expected["place"])
+        found = opened.backend.recall(RecallRequest(place=place)).copy
+        facts = {"version": found.version, "created": microseconds(found.created), "taken": found.taken}
+        assert facts | {"value": described(found.value)} == {key: expected[key] for key in (*facts, "value")}
+        assert opened.backend._session.keys.journal.find_copy(place).hex() == expected["look_up"]
+
+
+def test_entries_are_read_and_looked_up_by_the_published_values(vector):
+    opened, content = vector
+    found = opened.kept.entries()
+    assert len(found) == len(content.get("entries", []))
+    keys = opened.backend._session.keys.journal
+    for entry, expected in zip(found, content.get("entries", []), strict=True):
+        place = entry.place
+        look_up = {"entry": keys.find_entry(entry.id), "place": keys.find_place(place)}
+        look_up["target"] = keys.find_target(place.backend, place.target)
+        facts = entry.as_dict() | {
+            "place": [place.backend, place.target, place.name],
+            "value": described(entry.value),
+            "state": entry.state.value,
+            "found_created": microseconds(entry.found_created),
+            "look_up": {kind: value.hex() for kind, value in look_up.items()},
+        }
+        assert facts == expected
+
+
+def place_of(parts: list[str]) -> Place:
+    backend, target, name = parts
+    return Place(backend=backend, target=target, name=SecretName(name))
+
+
+def described(value: SecretValue | None) -> dict[str, str] | None:
+    if value is None:
+        return None
+    return {"type": value.type.value, "value": base64.b64encode(value.reveal()).decode()}
+
+
+def microseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else round(moment.timestamp() * 1_000_000)
+
+
+def test_a_vector_takes_copies_and_writes_that_wait(vector):
+    """So a store made by an earlier release can be the fallback store of this one."""
+    opened, content = vector
+    entries = content.get("entries", [])
+    opened.kept.keep(opened.kept.copy("app/new"))
+    assert opened.kept.queue("app/new").position == (6 if entries else 1)
+    assert opened.kept.recall("app/new").copy is not None
+    assert len(opened.kept.entries()) == len(entries) + 1
+    assert opened.problems(at_least=content["counter"] + 2) == ()
+    assert opened.names() == sorted(content["secrets"])
+
+
 def test_a_vector_takes_a_first_or_another_named_key(vector):
     """So that a store made by an earlier release is as good as a new one."""
     opened, content = vector
@@ -129,6 +193,9 @@ def test_the_reader_reads_what_this_release_writes(store, tmp_path):
     opened.save("anomaly/0-rate", b"state")
     opened.keys.encrypt("app/orders", b"content")
     opened.keys.rotate("app/orders")
+    opened.kept.keep(opened.kept.copy("app/orders"))
+    opened.kept.done(opened.kept.queue("app/orders"))
+    opened.kept.queue("app/orders")
     store.close()
     done = read_with_reader(reader(tmp_path), store.path, store.key_path.read_text())
     assert done.returncode == 0, done.stderr
@@ -145,11 +212,13 @@ def test_the_reader_refuses_a_wrong_key_and_a_changed_row(store, tmp_path):
     assert read_with_reader(reader(tmp_path), store.path, key).returncode != 0
 
 
-@pytest.mark.parametrize("table", ["state", "keyring"])
-def test_the_reader_refuses_a_store_that_lost_a_state_or_a_key(store, tmp_path, table):
+@pytest.mark.parametrize("table", ["state", "keyring", "copy", "journal"])
+def test_the_reader_refuses_a_store_that_lost_a_row_of_another_table(store, tmp_path, table):
     opened = store.open()
     opened.save("anomaly/0-rate", b"state")
     opened.keys.encrypt("app/orders", b"content")
+    opened.kept.keep(opened.kept.copy("app/orders"))
+    opened.kept.queue("app/orders")
     store.close()
     assert read_with_reader(reader(tmp_path), store.path, store.key_path.read_text()).returncode == 0
     store.edit(f"DELETE FROM {table}")

@@ -8,6 +8,7 @@ import time
 
 from pathlib import Path
 
+from journal_worker import COMMANDS
 from strongroom.contracts import (
     EncryptRequest,
     KeySource,
@@ -132,7 +133,7 @@ def limited(backend: LocalBackend, limit: str, size: str) -> None:
 def main(path: str, key_path: str, command: str, *arguments: str) -> None:
     """Open the store, do what the command says, close it."""
     backend = LocalBackend.open(LocalSettings(path=path, master_key=FileKey(key_path), busy_timeout=60.0))
-    commands = (write_many, write_until, alternate, save_states, use_keys, rotate_keys, rekey, limited)
+    commands = (write_many, write_until, alternate, save_states, use_keys, rotate_keys, rekey, limited, *COMMANDS)
     {action.__name__: action for action in commands}[command](backend, *arguments)
     backend.close()
 

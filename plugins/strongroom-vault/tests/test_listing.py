@@ -13,8 +13,9 @@ from engines import delete, names_in, new_mount, opened, write
 from fakes import Answer, FakeVault, Sent
 from openbao import Server
 from strongroom.contracts import DestroyRequest, ListRequest
-from strongroom.errors import AccessDeniedError
+from strongroom.errors import AccessDeniedError, BackendUnavailableError
 from strongroom.model import SecretName
+from strongroom.pacing import within
 from strongroom_vault.backend import VaultBackend
 from strongroom_vault.listing import AT_ONCE
 
@@ -128,6 +129,15 @@ class Folders:
         return Answer(200, {"data": {"keys": keys}, "request_id": "first" if not deep else "later"})
 
 
+class SlowBelow(Folders):
+    """Takes three seconds for each folder but the root."""
+
+    def answer(self, sent: Sent) -> Answer:
+        if sent.path.removeprefix("/v1/secret/metadata/").count("/") >= 1:
+            time.sleep(3.0)
+        return super().answer(sent)
+
+
 class TestRequests:
     def test_details_cost_one_request_a_folder(self, server: Server) -> None:
         backend = opened(server, new_mount(server, 2))
@@ -154,6 +164,16 @@ class TestRequests:
             with pytest.raises(AccessDeniedError):
                 names_in(backend)
         assert len(vault.sent("LIST", "/v1/secret/detailed-metadata/")) == 2
+
+    def test_the_time_that_is_left_is_that_of_requests_at_once_too(self, vault: FakeVault) -> None:
+        vault.answer("LIST", "/v1/secret/detailed-metadata/", 404, NOT_KNOWN)
+        SlowBelow(vault, width=3)
+        backend = opened(vault, "secret", attempts=1)
+        started = time.monotonic()
+        with within(1.0), pytest.raises(BackendUnavailableError) as caught:
+            names_in(backend)
+        assert caught.value.code == "timeout"
+        assert time.monotonic() - started < 2.9
 
     def test_only_so_many_requests_run_at_once(self, vault: FakeVault) -> None:
         vault.answer("LIST", "/v1/secret/detailed-metadata/", 404, NOT_KNOWN)

@@ -12,6 +12,7 @@ import pytest
 
 from fakes import FakeVault
 from strongroom.errors import BackendUnavailableError
+from strongroom.pacing import within
 from strongroom_vault.target import Target
 from strongroom_vault.transport import Transport
 from waits import Waits
@@ -130,6 +131,24 @@ def test_a_server_that_asks_for_no_wait_is_not_asked_again_at_once(
     assert all(seconds > 0.1 for seconds in waits.waited)
 
 
+def test_the_time_that_the_operation_has_left_ends_the_attempts(vault: FakeVault, transport: Any, waits: Waits) -> None:
+    vault.answer("GET", "/", 503, SEALED, {"Retry-After": "4"})
+    start = waits.clock.monotonic()
+    with within(10.0), pytest.raises(BackendUnavailableError):
+        get(transport(attempts=100), timeout=60.0)
+    assert len(vault.requests) == 3
+    assert waits.clock.monotonic() - start <= 10.0
+
+
+def test_the_time_limit_of_the_settings_counts_where_it_is_shorter(
+    vault: FakeVault, transport: Any, waits: Waits
+) -> None:
+    vault.answer("GET", "/", 503, SEALED, {"Retry-After": "4"})
+    with within(1000.0), pytest.raises(BackendUnavailableError):
+        get(transport(attempts=100), timeout=10.0)
+    assert len(vault.requests) == 3
+
+
 def test_the_deadline_ends_the_attempts(vault: FakeVault, transport: Any, waits: Waits) -> None:
     vault.answer("GET", "/", 503, SEALED, {"Retry-After": "4"})
     start = waits.clock.monotonic()
@@ -218,8 +237,15 @@ def test_a_limit_of_our_own_refuses_what_it_would_hold_back_too_long(vault: Fake
     get(sender)
     with pytest.raises(BackendUnavailableError, match="our own rate limit") as raised:
         get(sender)
-    assert raised.value.code == "rate_limited"
+    assert (raised.value.code, raised.value.own_limit) == ("rate_limited", True)
     assert len(vault.requests) == 1
+
+
+def test_a_limit_of_the_server_s_is_not_our_own(vault: FakeVault, transport: Any) -> None:
+    vault.answer("GET", "/", 429, LIMITED)
+    with pytest.raises(BackendUnavailableError) as raised:
+        get(transport(attempts=1))
+    assert (raised.value.code, raised.value.own_limit) == ("rate_limited", False)
 
 
 def test_whatever_a_server_does_ends_within_attempts_and_deadline(vault: FakeVault, waits: Waits) -> None:

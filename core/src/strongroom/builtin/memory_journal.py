@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 from strongroom.contracts.journal import (
@@ -33,7 +34,10 @@ class MemoryJournal(Journal):
     def __init__(self) -> None:
         self._guard = threading.RLock()
         self._copies: dict[Place, Copy] = {}
+        # In their order: what is replaced keeps its place.
         self._entries: dict[str, Entry] = {}
+        self._ids: dict[Place, list[str]] = {}
+        self._bytes = 0
         self._claims: set[tuple[str, str]] = set()
         self._positions = 0
 
@@ -60,8 +64,8 @@ class MemoryJournal(Journal):
             return RecallResult(copy=self._copies.get(request.place), entry=self._newest(request.place))
 
     def _newest(self, place: Place) -> Entry | None:
-        waiting = [one for one in self._entries.values() if one.place == place and one.state.waits]
-        return waiting[-1] if waiting else None
+        known = (self._entries[one] for one in reversed(self._ids.get(place, ())))
+        return next((entry for entry in known if entry.state.waits), None)
 
     def append(self, request: AppendRequest) -> AppendResult:
         """Accept a write, unless that would be too much, or another one was accepted meanwhile."""
@@ -70,19 +74,19 @@ class MemoryJournal(Journal):
             newest = self._newest(entry.place)
             if (newest.id if newest is not None else None) != entry.follows:
                 return AppendResult(outcome=Appended.MOVED)
-            size = _size(entry) + sum(map(_size, self._entries.values()))
-            if len(self._entries) >= request.max_entries or size > request.max_bytes:
+            if len(self._entries) >= request.max_entries or self._bytes + _size(entry) > request.max_bytes:
                 return AppendResult(outcome=Appended.FULL)
             self._positions += 1
             self._entries[entry.id] = entry.replace(position=self._positions)
+            self._ids.setdefault(entry.place, []).append(entry.id)
+            self._bytes += _size(entry)
             return AppendResult(outcome=Appended.YES, position=self._positions)
 
     def entries(self, request: EntriesRequest) -> EntriesResult:
         """Return entries in their order."""
         with self._guard:
-            found = sorted(self._entries.values(), key=lambda one: one.position)
-        asked = tuple(one for one in found if _concerns(request, one))
-        return EntriesResult(entries=asked if request.limit is None else asked[: request.limit])
+            asked = (one for one in self._entries.values() if _concerns(request, one))
+            return EntriesResult(entries=tuple(itertools.islice(asked, request.limit)))
 
     def settle(self, request: SettleRequest) -> None:
         """Note what has become of entries."""
@@ -96,16 +100,22 @@ class MemoryJournal(Journal):
         if not (settlement.done or settlement.dropped):
             self._entries[entry.id] = entry
             return
-        del self._entries[entry.id]
+        self._remove(entry)
         if not settlement.done:
             return
         if settlement.copy is not None:
             self._keep_copy(settlement.copy)
         elif settlement.drop_copy:
             self._copies.pop(entry.place, None)
-        for other in list(self._entries.values()):
-            if other.follows == entry.id:
-                self._entries[other.id] = other.replace(follows=None, expected=settlement.version)
+        for one in self._ids.get(entry.place, ()):
+            if self._entries[one].follows == entry.id:
+                self._entries[one] = self._entries[one].replace(follows=None, expected=settlement.version)
+
+    def _remove(self, entry: Entry) -> None:
+        self._bytes -= _size(self._entries.pop(entry.id))
+        self._ids[entry.place].remove(entry.id)
+        if not self._ids[entry.place]:
+            del self._ids[entry.place]
 
     def journal_status(self, request: JournalStatusRequest) -> JournalStatus:
         """Count entries."""
@@ -140,6 +150,8 @@ class MemoryJournal(Journal):
         """Let go of every value."""
         self._copies = {}
         self._entries = {}
+        self._ids = {}
+        self._bytes = 0
 
     def start_in_child(self) -> None:
         """Take a new lock in a forked child, where claims are the parent's."""

@@ -27,7 +27,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     tail = actions.add_parser("tail", help="print the newest events, and follow new ones")
     tail.add_argument("--follow", action="store_true", help="go on with new events as they come, until interrupted")
     tail.add_argument("--last", type=_count, metavar="N", help=f"the newest N that match ({NEWEST}; all with a time)")
-    tail.add_argument("--result", metavar="RESULT", help="`ok` or an error's code, such as denied or not_found")
+    tail.add_argument("--result", metavar="RESULT", help="`ok`, `queued`, or an error's code such as denied")
     _add_selection(tail)
     verify = actions.add_parser("verify", help="check every line and seal; status 0 only if all is sealed")
     verify.add_argument("--head", type=_head_argument, metavar="POSITION:DIGEST", help="a head noted earlier")

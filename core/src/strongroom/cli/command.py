@@ -8,7 +8,7 @@ import sys
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from strongroom._record import Record
 from strongroom.errors import StrongroomError
@@ -16,6 +16,10 @@ from strongroom.errors import StrongroomError
 if TYPE_CHECKING:
     from strongroom.config.load import Configuration
     from strongroom.manager import SecretManager
+
+
+QUEUED_STATUS: Final = 11
+"""What a command exits with whose change is accepted, and waits for a backend that is out of reach."""
 
 
 class UsageError(StrongroomError):
@@ -51,11 +55,16 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
 
 
 class Session:
-    """What all commands of one call share: the global options."""
+    """What all commands of one call share: the global options.
+
+    Attributes:
+        fallback: The configured name of the backend that keeps copies and the journal, once a manager is open.
+    """
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.config: str | None = options.config
         self.principal: str | None = options.principal
+        self.fallback: str | None = None
 
     @contextmanager
     def open(self, configuration: Configuration | None = None) -> Iterator[SecretManager]:
@@ -74,6 +83,7 @@ class Session:
         from strongroom.wiring import Parts
 
         found = configuration or load(self.config)
+        self.fallback = found.resilience.fallback
         # From here on the process may hold values; what `run` starts inherits this.
         forbid_core_dumps()
         if found.lock_memory:
@@ -122,6 +132,25 @@ def print_json(content: object) -> None:
 def note(text: str) -> None:
     """Tell the person at the terminal something, on standard error."""
     sys.stderr.write(text + "\n")
+
+
+def agreed(question: str, warning: str) -> bool:
+    """Ask the person at the terminal before something is done that cannot be undone.
+
+    Args:
+        question: What is asked, with the answers that there are.
+        warning: Why it has to be asked, for the error if there is nobody.
+
+    Raises:
+        UsageError: There is nobody to ask.
+    """
+    from strongroom.cli.text import printable
+
+    if not sys.stdin.isatty():
+        raise UsageError(f"{warning}, and there is nobody to ask", hint="add --yes")
+    sys.stderr.write(printable(question))
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def table(rows: Sequence[tuple[str, ...]], headings: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from strongroom.cli.command import Command, Session, add_json, print_json
-from strongroom.cli.diagnosis import configuration, files, machine, parts
+from strongroom.cli.diagnosis import configuration, fallback, files, machine, parts
 from strongroom.cli.diagnosis.finding import OK, PROBLEM, WARNING, Check, Finding, Place, from_error, problem
 from strongroom.cli.text import printable
 from strongroom.config.load import load
@@ -29,6 +29,7 @@ CHECKS: Final[dict[str, Check]] = {
     "git": files.check_git,
     "left over": files.check_left_over,
     "backends": parts.check_backends,
+    "fallback": fallback.check_fallback,
     "audit sinks": parts.check_sinks,
     "audit trail": parts.check_trail,
     "disk space": parts.check_space,

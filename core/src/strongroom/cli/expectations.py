@@ -12,7 +12,7 @@ from strongroom.cli.policy import ACTIONS, ask
 from strongroom.cli.text import printable
 from strongroom.config.convert import Place, convert
 from strongroom.config.files import read
-from strongroom.config.load import moment
+from strongroom.config.policies import moment
 from strongroom.errors import ConfigurationError, InvalidNameError
 from strongroom.policy import Policy
 

@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "export": ("transfer", "write secrets as .env lines, shell exports or JSON"),
     "rekey": ("store", "change the key that opens the local store"),
     "local": ("store", "verify or back up the local store"),
+    "journal": ("journal", "show and decide about writes that wait for a backend"),
     "policy": ("policy", "explain, test and render the policies"),
     "audit": ("audit", "follow, verify and summarise the audit trail"),
     "anomaly": ("anomaly", "explain what a detector found, and try detectors on a recorded trail"),

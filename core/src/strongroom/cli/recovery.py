@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from typing import TYPE_CHECKING, Final
 
-from strongroom.cli.command import Command, Session, UsageError, add_json, note, print_json, table
+from strongroom.cli.command import Command, Session, UsageError, add_json, agreed, note, print_json, table
+from strongroom.cli.substitutes import note_copy
 from strongroom.cli.text import printable
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def _configure_undelete(parser: argparse.ArgumentParser) -> None:
 def _undelete(session: Session, options: argparse.Namespace) -> int:
     with session.open() as manager:
         undeleted = manager.undelete(options.name, version=options.version)
+    note_copy(undeleted)
     if options.json:
         print_json(undeleted.as_dict())
     else:
@@ -46,29 +47,18 @@ def _configure_destroy(parser: argparse.ArgumentParser) -> None:
 def _destroy(session: Session, options: argparse.Namespace) -> int:
     versions = options.versions
     what = f"version {', '.join(versions)} of {options.name}" if versions else f"{options.name} with all its versions"
-    if not options.yes and not _agreed(f"Destroy {what}? Nothing brings it back. [y/N] "):
+    question = f"Destroy {what}? Nothing brings it back. [y/N] "
+    if not options.yes and not agreed(question, "what is destroyed stays destroyed"):
         note("nothing was destroyed")
         return 1
     with session.open() as manager:
         destroyed = manager.destroy(options.name, versions)
+    note_copy(destroyed)
     if options.json:
         print_json(destroyed.as_dict())
     else:
         note(f"destroyed {what}" if destroyed.existed else f"there was nothing to destroy of {destroyed.name}")
     return 0
-
-
-def _agreed(question: str) -> bool:
-    """Ask the person at the terminal.
-
-    Raises:
-        UsageError: There is nobody to ask.
-    """
-    if not sys.stdin.isatty():
-        raise UsageError("what is destroyed stays destroyed, and there is nobody to ask", hint="add --yes")
-    sys.stderr.write(printable(question))
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _configure_metadata(parser: argparse.ArgumentParser) -> None:

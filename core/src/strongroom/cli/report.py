@@ -58,10 +58,11 @@ def figure_of(event: AuditEvent) -> str | None:
         return "denials"
     if event.result in MISSING:
         return "missing"
+    # What is accepted counts when that is done, not again as the `replay` that makes it.
+    if event.event in CHANGES and event.result in {"ok", "queued"}:
+        return "changes"
     if event.result != "ok":
         return "errors"
-    if event.event in CHANGES:
-        return "changes"
     return "reads" if event.event == "get" else None
 
 

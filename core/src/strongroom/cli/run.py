@@ -12,6 +12,7 @@ from typing import Final
 from strongroom.cli import selection
 from strongroom.cli.command import Command, Session, UsageError, note
 from strongroom.cli.environment import Environment, inherited, native, own_credentials, pristine, with_secrets, without
+from strongroom.cli.substitutes import note_substitutes
 from strongroom.config.load import Configuration, load
 
 OWN_FAILURE: Final = 125
@@ -79,6 +80,7 @@ def _run(session: Session, options: argparse.Namespace) -> int:
         secrets = {variable: found[choice] for variable, choice in chosen.items()}
         environment = with_secrets(base, secrets, chosen)
     # Closed: everything is recorded before the program can use any of it.
+    note_substitutes(found.values())
     for variable, choice in chosen.items():
         if variable.encode() in base:
             note(f"strongroom: note: {variable} is replaced by the secret {choice.label}")

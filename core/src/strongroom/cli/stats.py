@@ -17,7 +17,7 @@ from strongroom.config.load import load
 from strongroom.contracts import TrailQuery
 from strongroom.model import AuditEvent
 
-FIGURES: Final = ("reads", "hits", "misses", "negative_hits", "stale_hits", "denied", "errors")
+FIGURES: Final = ("reads", "hits", "misses", "negative_hits", "stale_hits", "fallback_hits", "denied", "errors")
 
 
 class Served:
@@ -73,9 +73,10 @@ def _kind(event: AuditEvent) -> str:
     if event.result in DENIED:
         return "denied"
     if event.result == "ok":
-        return {"cache": "hits", "stale": "stale_hits"}.get(event.source or "", "misses")
+        kinds = {"cache": "hits", "stale": "stale_hits", "fallback": "fallback_hits"}
+        return kinds.get(event.source or "", "misses")
     if event.result in MISSING:
-        return "negative_hits" if event.source == "cache" else "misses"
+        return {"cache": "negative_hits", "fallback": "fallback_hits"}.get(event.source or "", "misses")
     return "errors"
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
 
 from strongroom import dotenv
 from strongroom._record import Record
 from strongroom.cli import jsonfile, selection
-from strongroom.cli.command import Command, Session, add_json, note, print_json
+from strongroom.cli.command import QUEUED_STATUS, Command, Session, add_json, note, print_json
 from strongroom.cli.problems import raise_all
 from strongroom.cli.progress import Progress
+from strongroom.cli.substitutes import note_copy, note_substitutes, queued_note
 from strongroom.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -27,6 +28,7 @@ from strongroom.model import ABSENT, SecretName, SecretValue
 
 if TYPE_CHECKING:
     from strongroom.manager import SecretManager
+    from strongroom.writing import Written
 
 _LINES: Final[dict[str, Callable[[str, SecretValue], str]]] = {
     "dotenv": dotenv.dotenv_line,
@@ -78,11 +80,11 @@ def _import(session: Session, options: argparse.Namespace) -> int:
     with session.open() as manager:
         plan = _plan(manager, values, options)
         if options.dry_run:
-            _report_import(options, dict.fromkeys(plan.writes), plan.skipped)
+            _report_import(session, options, dict.fromkeys(plan.writes), plan.skipped)
             return 0
         written, late = _carry_out(manager, plan, options.if_exists)
-    _report_import(options, written, (*plan.skipped, *late))
-    return 0
+    _report_import(session, options, written, (*plan.skipped, *late))
+    return QUEUED_STATUS if any(one.queued for one in written.values()) else 0
 
 
 def _named(options: argparse.Namespace) -> dict[SecretName, SecretValue]:
@@ -195,16 +197,16 @@ def _check(manager: SecretManager, name: SecretName, value: SecretValue, *, only
     return False
 
 
-def _carry_out(manager: SecretManager, plan: Plan, mode: str) -> tuple[dict[SecretName, str], list[SecretName]]:
-    """Write, and return the versions, with the names that somebody else has made meanwhile."""
-    written: dict[SecretName, str] = {}
+def _carry_out(manager: SecretManager, plan: Plan, mode: str) -> tuple[dict[SecretName, Written], list[SecretName]]:
+    """Write, and return what that did, with the names that somebody else has made meanwhile."""
+    written: dict[SecretName, Written] = {}
     late: list[SecretName] = []
     try:
         with Progress("writing") as progress:
             for name, value in plan.writes.items():
                 expected = ABSENT if name in plan.conditional else None
                 try:
-                    written[name] = manager.set(name, value, expect_version=expected).version
+                    written[name] = manager.set(name, value, expect_version=expected)
                 except VersionConflictError:
                     if mode != "skip":
                         raise
@@ -220,18 +222,35 @@ def _carry_out(manager: SecretManager, plan: Plan, mode: str) -> tuple[dict[Secr
 
 
 def _report_import(
-    options: argparse.Namespace, written: dict[SecretName, Any], skipped: tuple[SecretName, ...]
+    session: Session,
+    options: argparse.Namespace,
+    written: Mapping[SecretName, Written | None],
+    skipped: tuple[SecretName, ...],
 ) -> None:
+    for made in filter(None, written.values()):
+        note_copy(made)
     if options.json:
-        entries = [{"name": name, "version": version} for name, version in written.items()]
+        entries = [{"name": name} | _told(one) for name, one in written.items()]
         print_json({"dry_run": options.dry_run, "written": entries, "skipped": sorted(skipped)})
         return
-    for name, version in written.items():
-        note(f"would write {name}" if options.dry_run else f"stored {name} version {version}")
+    for name, one in written.items():
+        if one is None:
+            note(f"would write {name}")
+        elif one.queued:
+            note(queued_note("write", one, session.fallback))
+        else:
+            note(f"stored {name} version {one.version}")
     for name in sorted(skipped):
         note(f"{'would skip' if options.dry_run else 'skipped'} {name}, which exists already")
     if not written and not skipped:
         note(f"{options.file} holds no secret")
+
+
+def _told(written: Written | None) -> dict[str, str | None]:
+    return {
+        "version": written.version if written is not None else None,
+        "queued": written.queued if written is not None else None,
+    }
 
 
 def _configure_export(parser: argparse.ArgumentParser) -> None:
@@ -253,6 +272,7 @@ def _export(session: Session, options: argparse.Namespace) -> int:
     with session.open() as manager:
         chosen = _keyed(selection.choose(manager, options.names, options), options)
         found = selection.fetch(manager, chosen.values())
+    note_substitutes(found.values())
     values = {key: found[choice].value for key, choice in chosen.items()}
     _hand_over(_rendered(values, options.format), options)
     return 0

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from strongroom.cli.command import Command, Session, UsageError, add_json, note, print_json, table
+from strongroom.cli.command import QUEUED_STATUS, Command, Session, UsageError, add_json, note, print_json, table
+from strongroom.cli.substitutes import note_copy, note_substitutes, queued_note
 from strongroom.errors import ConfigurationError, InvalidValueError
 from strongroom.model import ABSENT, Secret, SecretValue, ValueType
+
+if TYPE_CHECKING:
+    from strongroom.writing import Written
 
 
 def _configure_get(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +29,7 @@ def _get(session: Session, options: argparse.Namespace) -> int:
         secret = manager.get(options.name, version=options.version, field=options.field)
         # It is for whoever called this, who is to have it when this has ended.
         manager.release_leases()
+        note_substitutes([secret])
         if options.json:
             print_json(_described(secret) | _spelled_out(secret))
             return 0
@@ -78,8 +83,7 @@ def _set(session: Session, options: argparse.Namespace) -> int:
     with session.open() as manager:
         value = _value(content(options.name, path), binary=options.binary, trim=options.trim_newline)
         written = manager.set(options.name, value, expect_version=expected)
-    _report_written(options, "stored", written)
-    return 0
+    return _report_written(session, options, "stored", written)
 
 
 def _value_path(options: argparse.Namespace) -> str | None:
@@ -133,11 +137,24 @@ def _value(content: bytes, *, binary: bool, trim: bool) -> SecretValue:
     return value
 
 
-def _report_written(options: argparse.Namespace, verb: str, written: Any) -> None:
+def _report_written(session: Session, options: argparse.Namespace, verb: str, written: Written) -> int:
+    """Say what became of a write, and return the exit status."""
+    note_copy(written)
     if options.json:
-        print_json({"name": written.name, "version": written.version, "status": verb})
+        print_json(
+            {
+                "name": written.name,
+                "version": written.version,
+                "status": "queued" if written.queued else verb,
+                "queued": written.queued,
+                "copy_failed": written.copy_failed,
+            }
+        )
+    elif written.queued:
+        note(queued_note("rotation" if verb == "rotated" else "write", written, session.fallback))
     else:
         note(f"{verb} {written.name} version {written.version}")
+    return QUEUED_STATUS if written.queued else 0
 
 
 def _configure_list(parser: argparse.ArgumentParser) -> None:
@@ -192,14 +209,17 @@ def _configure_delete(parser: argparse.ArgumentParser) -> None:
 def _delete(session: Session, options: argparse.Namespace) -> int:
     with session.open() as manager:
         deleted = manager.delete(options.name)
+    note_copy(deleted)
     if options.json:
         print_json(deleted.as_dict())
+    elif deleted.queued:
+        note(queued_note("delete", deleted, session.fallback))
     elif deleted.existed:
         until = f", recoverable until {deleted.recoverable_until}" if deleted.recoverable_until else ""
         note(f"deleted {deleted.name}{until}")
     else:
         note(f"there was no secret {deleted.name}")
-    return 0
+    return QUEUED_STATUS if deleted.queued else 0
 
 
 def _configure_rotate(parser: argparse.ArgumentParser) -> None:
@@ -227,8 +247,7 @@ def _rotate(session: Session, options: argparse.Namespace) -> int:
             expect_version=options.expect_version,
             wait=wait,
         )
-    _report_written(options, "rotated", written)
-    return 0
+    return _report_written(session, options, "rotated", written)
 
 
 def _duration(option: str, text: str) -> float:

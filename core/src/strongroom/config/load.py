@@ -11,13 +11,13 @@ from strongroom._record import Record
 from strongroom.config import files
 from strongroom.config.convert import Place, convert, suggestion
 from strongroom.config.merge import ENVIRONMENT, Item, Merged, environment_layer, merge
+from strongroom.config.policies import checked_pattern, policy_of
 from strongroom.config.resilience import Resilience, ResilienceKeys
 from strongroom.config.top import top_keys
-from strongroom.config.units import parse_moment
 from strongroom.contracts.settings import Seconds
-from strongroom.errors import ConfigurationError, InvalidNameError
+from strongroom.errors import ConfigurationError
 from strongroom.model import Principal, PrincipalSource, SecretValue, current_user
-from strongroom.policy import Policy, Rule, name_pattern, parse_actions
+from strongroom.policy import Policy
 
 if TYPE_CHECKING:
     from strongroom.config.alerts import AlertTable
@@ -97,16 +97,6 @@ class DetectorKeys(Record):
     """For how long after an alert no other one about the same is sent."""
 
 
-class PolicyKeys(Record):
-    """A ``[[policies]]`` table."""
-
-    principal: str
-    effect: str
-    actions: list[str]
-    names: list[str]
-    expires: Any = None
-
-
 class CacheKeys(Record):
     """The core's own keys of the table ``[cache]``."""
 
@@ -173,7 +163,7 @@ def load_policy(source: str | dict[str, Any] | None = None) -> Policy:
         ConfigurationError: It cannot be read, or a policy is not usable.
     """
     _, layers, locking = _read(source)
-    return _policy(merge(layers, locking))
+    return policy_of(merge(layers, locking))
 
 
 def load_backends(source: str | dict[str, Any] | None = None) -> dict[str, PluginTable]:
@@ -223,7 +213,7 @@ def _build(source: str, layers: list[files.Layer], locking: list[files.Layer], r
         sweep_every=keys.sweep_every,
         sinks=_sinks(source, merged),
         detectors=detectors,
-        policy=_policy(merged),
+        policy=policy_of(merged),
         principal=_principal(merged),
         immediate=_immediate(merged),
         telemetry=convert(TelemetrySettings, merged.table("telemetry"), _place(merged, "telemetry")),
@@ -372,16 +362,9 @@ def _immediate(merged: Merged) -> tuple[str, ...]:
         if not isinstance(value, list) or not all(isinstance(pattern, str) for pattern in value):
             raise ConfigurationError(f"{where} is not usable", hint="expected a list of name patterns")
         for pattern in value:
-            _checked_pattern(pattern, where)
+            checked_pattern(pattern, where)
         patterns += value
     return tuple(patterns)
-
-
-def _checked_pattern(pattern: str, where: str) -> None:
-    try:
-        name_pattern(pattern)
-    except InvalidNameError as error:
-        raise ConfigurationError(f"{where}: {error.what}", hint=error.hint) from error
 
 
 def _detectors(merged: Merged) -> tuple[DetectorTable, ...]:
@@ -405,48 +388,6 @@ def _detectors(merged: Merged) -> tuple[DetectorTable, ...]:
             )
         )
     return tuple(found)
-
-
-def _policy(merged: Merged) -> Policy:
-    rules = []
-    for item in merged.lists["policies"]:
-        place = Place(file=item.layer.path, table=f"policies[{item.position}]", folder=item.layer.folder)
-        keys = convert(PolicyKeys, item.table, place)
-        if keys.effect not in {"allow", "deny"}:
-            raise ConfigurationError(f"{place.key('effect')} is not usable", hint='expected "allow" or "deny"')
-        for pattern in keys.names:
-            _checked_pattern(pattern, place.key("names"))
-        expires = None if keys.expires is None else moment(keys.expires, place.key("expires"))
-        rules.append(
-            Rule(
-                id=f"policies[{item.position}] of {item.layer.path}",
-                principal=keys.principal,
-                allow=keys.effect == "allow",
-                actions=parse_actions(keys.actions, place.key("actions"), allow=keys.effect == "allow"),
-                names=tuple(keys.names),
-                expires=expires,
-                file=item.layer.path,
-                position=item.position,
-            )
-        )
-    # Who includes files of policies has policies: that none is found must not allow everything.
-    return Policy(tuple(rules), enforced=bool(rules) or merged.including)
-
-
-def moment(value: Any, where: str) -> float:
-    """Return a point in time in seconds since 1970 UTC.
-
-    Args:
-        value: What the file says.
-        where: The setting's place, for the error.
-
-    Raises:
-        ConfigurationError: It is no date and time with an offset.
-    """
-    try:
-        return parse_moment(value)
-    except ValueError as error:
-        raise ConfigurationError(f"{where} is not usable", hint=f"expected {error.args[0]}") from None
 
 
 def _principal(merged: Merged) -> Principal:

@@ -14,8 +14,9 @@ from strongroom.errors import ConfigurationError
 _TOGETHER: Final = {
     # Who may choose the principal may choose the rights.
     "policies": ("principal",),
-    # Who may choose where names lead may choose what is found there.
-    "backends": ("backend", "routes"),
+    # Who may choose where names lead may choose what is found there; and who may choose where copies are kept gets
+    # the values of all that is read.
+    "backends": ("backend", "routes", "fallback"),
     "backend": ("routes",),
     "routes": ("backend",),
 }

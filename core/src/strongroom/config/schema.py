@@ -13,8 +13,9 @@ from strongroom._record import Record
 from strongroom.config.alerts import KINDS as ALERTS
 from strongroom.config.convert import fields
 from strongroom.config.files import INCLUDE
-from strongroom.config.load import CacheKeys, DetectorKeys, PolicyKeys, SinkKeys, TelemetrySettings
+from strongroom.config.load import CacheKeys, DetectorKeys, SinkKeys, TelemetrySettings
 from strongroom.config.merge import SECTIONS
+from strongroom.config.policies import PolicyKeys
 from strongroom.config.references import KINDS
 from strongroom.config.resilience import ResilienceKeys
 from strongroom.config.top import TopKeys

@@ -151,7 +151,8 @@ class Backend(ABC):
         accepts_empty: Whether an empty value can be kept.
         batch_size: How many names one ``read_many`` is given at most.
         keeps_deadlines: Whether its calls end by themselves within ``strongroom.pacing.time_left()``. Those of one
-            that does not say so are made in a thread of their own, which is left behind when the time is over.
+            that does not say so are made in a thread of their own, which is left behind when the time is over. It is
+            looked at before each call, and may depend on how much time there is.
         capabilities: What this one can do, where that is less than its specification says; it may come to
             know only when its server has been asked. ``None``: all of that.
     """

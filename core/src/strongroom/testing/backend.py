@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from strongroom.testing.backend_boundary import BoundaryChecks
 from strongroom.testing.backend_encrypting import EncryptingChecks
+from strongroom.testing.backend_journal import AppendChecks, CopyChecks
+from strongroom.testing.backend_journal_life import JournalLifeChecks
+from strongroom.testing.backend_journal_settling import SettlingChecks
 from strongroom.testing.backend_listing import ListingChecks
 from strongroom.testing.backend_names import NameChecks
 from strongroom.testing.backend_processes import ProcessChecks
@@ -29,6 +32,10 @@ class BackendContract(
     DescribingChecks,
     StagingChecks,
     EncryptingChecks,
+    CopyChecks,
+    AppendChecks,
+    SettlingChecks,
+    JournalLifeChecks,
 ):
     """Everything that a backend promises; derive your test class from this.
 
@@ -46,7 +53,8 @@ class BackendContract(
     - ``credentials``: what the tests open the backend with.
 
     A backend that is ``Recoverable``, ``Describing``, ``Staging`` or a ``StateStore`` as well is checked as that, too;
-    so is one that is ``Encrypting``, whose fixture ``make_key`` may need to be overridden.
+    so is one that is ``Encrypting``, whose fixture ``make_key`` may need to be overridden, and one that is a
+    ``Journal``, whose fixture ``reopen`` returns a function that opens the same storage once more, if that can be.
 
     Example:
         .. code-block:: python

@@ -151,6 +151,12 @@ def delete(backend: Backend, name: str) -> DeleteResult:
     return backend.delete(DeleteRequest(name=SecretName(name)))
 
 
+def new_token() -> str:
+    """Return a UUID that no other write has."""
+    text = secrets.token_hex(16)
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-8{text[17:20]}-{text[20:]}"
+
+
 def names_below(backend: Backend, prefix: str) -> list[str]:
     """List the names below a prefix, in the backend's order."""
     return list(backend.list(ListRequest(prefix=prefix)).names)

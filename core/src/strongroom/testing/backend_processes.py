@@ -107,6 +107,32 @@ class ProcessChecks(BackendKit):
         for credential in self.credentials:
             assert credential not in backend.address, "the address holds one of the test's credentials"
 
+    def test_the_target_stays_the_same(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """A write that waits is bound to it: to the same text before and after a call, and in a forked child."""
+        before = backend.target()
+        name = seed(f"{folder}/a", "content")
+        text_of(backend, name)
+        known = backend.target()
+        assert before in (None, known), "the target has changed, and not from not being known yet"
+        assert backend.target() == known
+        if known is not None:
+            assert isinstance(known, str)
+            assert known.strip(), "the target is empty"
+            assert in_forked_child(lambda: _target_in_child(backend)) in (known, "None")
+
+    def test_the_target_holds_no_credentials(self, backend: Backend, seed: Seed, folder: str) -> None:
+        """It is kept in a journal, and shown to whoever looks into that."""
+        text_of(backend, seed(f"{folder}/a", "content"))
+        target = backend.target() or ""
+        assert urlsplit(target).password is None, "the target holds a password"
+        for credential in self.credentials:
+            assert credential not in target, "the target holds one of the test's credentials"
+
+
+def _target_in_child(backend: Backend) -> str | None:
+    backend.after_fork()
+    return backend.target()
+
 
 def _read_in_child(backend: Backend, name: str) -> str:
     backend.after_fork()

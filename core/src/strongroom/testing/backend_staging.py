@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-
 from typing import TypeGuard
 
 import pytest
@@ -21,7 +19,7 @@ from strongroom.contracts import (
 )
 from strongroom.errors import SecretNotFoundError, VersionConflictError
 from strongroom.model import SecretName, SecretValue
-from strongroom.testing.backend_kit import BackendKit, Seed, read, text_of, versions_of, write
+from strongroom.testing.backend_kit import BackendKit, Seed, new_token, read, text_of, versions_of, write
 from strongroom.testing.leaks import assert_hidden, marker_value
 from strongroom.testing.processes import in_threads
 
@@ -288,12 +286,6 @@ class StagingChecks(BackendKit):
 def keeps_pending(backend: Backend) -> TypeGuard[Staging]:
     """Tell whether a backend keeps pending values."""
     return isinstance(backend, Staging)
-
-
-def new_token() -> str:
-    """Return a UUID that no other write has."""
-    text = secrets.token_hex(16)
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-8{text[17:20]}-{text[20:]}"
 
 
 def stage(

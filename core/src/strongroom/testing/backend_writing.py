@@ -8,7 +8,7 @@ from strongroom.contracts import Backend, Capability, WriteRequest
 from strongroom.errors import InvalidValueError, SecretNotFoundError, UnsupportedOperationError, ValueTooLargeError
 from strongroom.model import SecretName, SecretValue
 from strongroom.resilience import GuardedBackend
-from strongroom.testing.backend_kit import BackendKit, delete, read, text_of, write
+from strongroom.testing.backend_kit import BackendKit, delete, new_token, read, text_of, versions_of, write
 from strongroom.testing.doubles import FaultyBackend
 
 SANE_LIMIT = 8 * 1024 * 1024
@@ -54,6 +54,26 @@ class WritingChecks(BackendKit):
         backend.write(WriteRequest(name=SecretName(f"{folder}/a"), value=SecretValue(buffer)))
         buffer[:] = b"CHANGED"
         assert read(backend, f"{folder}/a").value.reveal() == b"content"
+
+    def test_a_write_with_a_token_is_a_write_like_any_other(self, backend: Backend, folder: str) -> None:
+        """Also for who does not know what the token is for: it is made, and so is the next one with another token."""
+        self.need(Capability.WRITE)
+        for content in ("first", "second"):
+            request = WriteRequest(name=SecretName(f"{folder}/a"), value=SecretValue(content), token=new_token())
+            written = backend.write(request)
+            found = read(backend, f"{folder}/a")
+            assert (found.value, found.version) == (request.value, written.version)
+
+    def test_a_write_that_is_sent_twice_leaves_its_value(self, backend: Backend, folder: str) -> None:
+        """Whoever knows the token again makes no other version; whoever does not, makes one of the same value."""
+        self.need(Capability.WRITE)
+        request = WriteRequest(name=SecretName(f"{folder}/a"), value=SecretValue("content"), token=new_token())
+        first, second = backend.write(request), backend.write(request)
+        found = read(backend, f"{folder}/a")
+        assert (found.value, found.version) == (request.value, second.version)
+        if Capability.VERSIONS in self.capabilities:
+            listed = [one.version for one in versions_of(backend, f"{folder}/a")]
+            assert sorted(listed) == sorted({first.version, second.version})
 
     def test_deleting_what_is_absent_is_silent(self, backend: Backend, folder: str) -> None:
         """The wished-for state is there already; the result says that nothing was."""

@@ -188,7 +188,8 @@ def test_what_the_backend_checks_itself_needs_neither_a_list_nor_a_read(importer
 def test_programs_get_the_outcome_as_json(importer: Importer) -> None:
     importer.put(A="old")
     _, output, _ = importer("B=2\nA=1\n", "--if-exists", "skip", "--json")
-    assert json.loads(output) == {"dry_run": False, "written": [{"name": "B", "version": "1"}], "skipped": ["A"]}
+    written = [{"name": "B", "version": "1", "queued": None}]
+    assert json.loads(output) == {"dry_run": False, "written": written, "skipped": ["A"]}
 
 
 @pytest.mark.parametrize(

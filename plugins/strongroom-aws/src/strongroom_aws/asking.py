@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
-from strongroom.errors import BackendUnavailableError, StrongroomError
-from strongroom.pacing import Bucket, delay
+from strongroom.errors import AuthenticationError, BackendUnavailableError, StrongroomError
+from strongroom.pacing import Bucket, delay, time_left
 from strongroom.telemetry import count_resend, note_exchange
 from strongroom_aws.answers import is_sound
 from strongroom_aws.calls import KINDS, Call, Counts
@@ -18,10 +18,11 @@ from strongroom_aws.clients import Clients
 from strongroom_aws.dripping import unless
 from strongroom_aws.faults import is_of_credentials, understood, without_frames
 from strongroom_aws.outcomes import Outcome, outcome_of, refused
-from strongroom_aws.place import Place
+from strongroom_aws.place import Place, owner
 from strongroom_aws.quiet import quietly
 from strongroom_aws.replies import Fault, Refusal, Reply
 from strongroom_aws.settings import AwsSettings
+from strongroom_aws.whose import Whose
 
 _METHODS: Final = {
     "BatchGetSecretValue": "batch_get_secret_value",
@@ -59,6 +60,8 @@ _CAUSES: Final = {"connection_refused": ConnectionRefusedError, "timeout": Timeo
 class PacedError(BackendUnavailableError):
     """We hold back by ourselves what would be asked more often than ``rates`` allows: no outage of the service."""
 
+    own_limit = True
+
 
 class Asker:
     """Asks the service, and again where that may help. It is safe to use from several threads.
@@ -76,6 +79,7 @@ class Asker:
         place: The same.
         clock: The same.
         clients: Those that are asked.
+        whose: Knows the account.
         counts: How often the service was asked.
         host: Who was asked last in the usual region: the endpoint's host and port.
         timeout: How many seconds a request may take over all its attempts.
@@ -93,6 +97,7 @@ class Asker:
         self.place = place
         self.clock = clock
         self.clients = Clients(settings, place)
+        self.whose = Whose(owner(settings))
         self.timeout = settings.timeout
         self.longest = settings.connect_timeout + settings.read_timeout
         self.host = ""
@@ -111,7 +116,8 @@ class Asker:
     @property
     def limit(self) -> float:
         """When what begins now has to be answered, on the clock."""
-        return self.clock() + self.timeout
+        left = time_left()
+        return self.clock() + (self.timeout if left is None else min(self.timeout, left))
 
     def ask(
         self,
@@ -194,17 +200,41 @@ class Asker:
         outcome = self._exchange(call)
         if isinstance(outcome, Refusal) and outcome_of(outcome) is Outcome.EXPIRED and self._may_renew(call):
             call.renewed = True
-            self.clients.renew(call.client)
-            outcome = self._exchange(call)
+            outcome = self._renewed(call) or self._exchange(call)
         if isinstance(outcome, Reply | Refusal):
             self._note(call, outcome.request_id)
         if isinstance(outcome, Refusal) and outcome_of(outcome) is Outcome.UNKNOWN_KEY:
             # Not again with this one: but a key that has been replaced meanwhile is found by the next request.
-            self.clients.renew(call.client)
+            self._look_anew(call)
         if isinstance(outcome, Refusal) and outcome.service != "secretsmanager":
             # What gives out credentials has refused: its codes say nothing about secrets.
             return refused(outcome, call.what)
         return outcome
+
+    def _renewed(self, call: Call) -> StrongroomError | None:
+        """Look for other credentials; return why what was begun with the old ones is not done with these."""
+        known = self.whose.account if self.whose.is_learned else None
+        self._look_anew(call)
+        if known is None or not call.is_change:
+            return None
+        try:
+            with quietly():
+                account = self.clients.account()
+        # The boundary to botocore, as below.
+        except Exception as error:  # noqa: BLE001  # see above
+            found = f"nobody can tell whose those are that were found instead ({type(error).__name__})"
+        else:
+            if account == known:
+                return None
+            found = f"those that were found instead are of the account {account}, not {known}"
+        return AuthenticationError(
+            f"the AWS credentials had run out amidst {call.what}, and {found}: nothing was changed",
+            hint="try again if these are right; with `account` in the settings, others are never used",
+        )
+
+    def _look_anew(self, call: Call) -> None:
+        if self.clients.renew(call.client):
+            self.whose.forget()
 
     def _may_renew(self, call: Call) -> bool:
         return not call.renewed and self._fits(call, 0.0)
@@ -232,6 +262,10 @@ class Asker:
         shape = call.client.meta.service_model.operation_model(call.operation).output_shape
         if not is_sound(data, shape, call.expects):
             return Fault(code="unavailable", what="gave an answer without what was asked for")
+        if self.clients.has(call.client):
+            self.whose.learn(call.parameters, data)
+            if not self.clients.has(call.client):
+                self.whose.forget()  # they have been replaced in between
         return Reply(data, request_id, resends=call.resends, region=call.region)
 
     def _fits(self, call: Call, wait: float) -> bool:

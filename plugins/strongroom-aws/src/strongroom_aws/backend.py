@@ -47,6 +47,7 @@ from strongroom.contracts import (
     WriteResult,
 )
 from strongroom.model import SecretName
+from strongroom.pacing import time_left
 from strongroom_aws.asking import Asker
 from strongroom_aws.changes import OwnChanges
 from strongroom_aws.failover import Failover
@@ -55,7 +56,7 @@ from strongroom_aws.history import History
 from strongroom_aws.listing import Listing
 from strongroom_aws.names import Names
 from strongroom_aws.notes import Notes
-from strongroom_aws.place import address, owner, resolve
+from strongroom_aws.place import address, owner, resolve, target
 from strongroom_aws.reading import Reading
 from strongroom_aws.removal import Removal
 from strongroom_aws.replication import Replication
@@ -81,6 +82,7 @@ class AwsBackend(Backend, Recoverable, Staging, ServiceRotation, Describing):
 
     def __init__(self, settings: AwsSettings, asker: Asker) -> None:
         self.address = address(settings, asker.place)
+        self._settings = settings
         self._asker = asker
         names = Names(settings.prefix, settings.arns)
         self._changes = OwnChanges()
@@ -94,6 +96,12 @@ class AwsBackend(Backend, Recoverable, Staging, ServiceRotation, Describing):
         self._notes = Notes(asker, names)
         self._stages = Stages(asker, names)
         self._rotations = ServiceRotations(asker, names, settings.rotation_enabled, settings.rotation)
+
+    @property
+    def keeps_deadlines(self) -> bool:  # type: ignore[override]  # it depends on how much time there is
+        """Whether there is time for an attempt: how long one takes is a matter of the clients, and not of each call."""
+        left = time_left()
+        return left is None or left >= self._asker.longest
 
     @classmethod
     def open(cls, settings: AwsSettings) -> Self:
@@ -188,6 +196,15 @@ class AwsBackend(Backend, Recoverable, Staging, ServiceRotation, Describing):
     def schedules(self, request: SchedulesRequest) -> SchedulesResult:
         """List what the service rotates, and when; see ``ServiceRotation.schedules``."""
         return self._rotations.schedules(request)
+
+    def target(self) -> str | None:
+        """Return where the secrets are, account included; ``None`` until an answer tells it, if no setting does.
+
+        See ``Backend.target``. The settings ``account`` and ``role_arn`` tell it; else any answer about a secret of
+        ours.
+        """
+        account = self._asker.whose.account
+        return None if account is None else target(self._settings, self._asker.place, account)
 
     def health(self) -> Health:
         """Say whether the service can be asked; see ``Backend.health``."""

@@ -13,7 +13,7 @@ from botocore.exceptions import NoCredentialsError
 from strongroom.errors import ClosedError
 from strongroom_aws.dripping import close
 from strongroom_aws.failures import Failures
-from strongroom_aws.identity import strange_account, wrong_account
+from strongroom_aws.identity import account_of, strange_account, wrong_account
 from strongroom_aws.place import Place
 from strongroom_aws.quiet import hush, quietly
 from strongroom_aws.sessions import new_client, new_session
@@ -100,16 +100,36 @@ class Clients:
             self._session = session
         return self._session
 
-    def renew(self, stale: Any) -> None:
+    def has(self, client: Any) -> bool:
+        """Tell whether a client has the credentials that are used now."""
+        return any(one is client for one in list(self._clients.values()))
+
+    def account(self) -> str:
+        """Ask STS whose the credentials are that are used now.
+
+        Raises:
+            botocore.exceptions.BotoCoreError: There are none, or STS does not answer.
+            botocore.exceptions.ClientError: STS does not say it.
+        """
+        with self._lock:
+            session = self._known_session()
+        return account_of(session)
+
+    def renew(self, stale: Any) -> bool:
         """Look for credentials anew, since those of a client have run out; not if another thread has just done so.
 
         Args:
             stale: The client.
+
+        Returns:
+            Whether they are looked for.
         """
         with self._lock:
-            if any(client is stale for client in self._clients.values()):
-                self._session = None
-                self._clients = {}
+            if not self.has(stale):
+                return False
+            self._session = None
+            self._clients = {}
+            return True
 
     def after_fork(self) -> None:
         """Use clients of its own in a forked child, and leave the parent's connections alone."""

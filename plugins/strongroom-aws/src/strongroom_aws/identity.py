@@ -26,7 +26,7 @@ def strange_account(session: Session, settings: AwsSettings) -> str | None:
     """
     if settings.account is None or settings.role_arn is not None:
         return None
-    account = _account(session)
+    account = account_of(session)
     return None if account == settings.account else account
 
 
@@ -45,7 +45,7 @@ def check_renewed(session: Session, settings: AwsSettings, found: Any) -> None:
     """
     if settings.account is None:
         return
-    account = _account(
+    account = account_of(
         session,
         aws_access_key_id=found.access_key,
         aws_secret_access_key=found.secret_key,
@@ -55,7 +55,17 @@ def check_renewed(session: Session, settings: AwsSettings, found: Any) -> None:
         raise wrong_account(account, settings)
 
 
-def _account(session: Session, **keys: Any) -> str:
+def account_of(session: Session, **keys: Any) -> str:
+    """Return the account that credentials are of; STS is asked.
+
+    Args:
+        session: A session with the credentials.
+        **keys: Other ones, as botocore names them.
+
+    Raises:
+        botocore.exceptions.BotoCoreError: There are no credentials, or STS does not answer.
+        botocore.exceptions.ClientError: STS refuses.
+    """
     client = session.create_client("sts", **keys)
     try:
         return str(client.get_caller_identity()["Account"])

@@ -61,7 +61,8 @@ class Overwriting:
         """Write if a version is the current one. Four requests.
 
         The service is asked first which version is current: most conflicts end there, and leave no version behind.
-        There is only so much room for versions in a day.
+        There is only so much room for versions in a day. A write that is sent again, since nobody has seen what became
+        of it, is found there, too.
 
         Raises:
             VersionConflictError: It is not, or there is no secret, or only a deleted one.
@@ -70,6 +71,9 @@ class Overwriting:
         seen = look(self._asker, self._names, draft.name, what=draft.what)
         if isinstance(seen, Refusal) and outcome_of(seen) is not Outcome.NOT_FOUND:
             raise refused(seen, draft.what, name=draft.name)
+        if isinstance(seen, Seen) and seen.deleted is None and draft.token in (seen.current, seen.previous):
+            # It was made when it was sent before. Moving the label once more would undo what came after.
+            return draft.result(seen.request_id)
         # What has no current version has none that could be expected, whatever a caller calls that.
         if isinstance(seen, Refusal) or seen.deleted is not None or seen.current != expected:
             raise conflict(draft.name, expected, seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 
@@ -32,6 +33,8 @@ class Place(Record):
     is_local: bool | None
     """Whether what is asked is on this machine, where no machine's own role is to be looked for; ``None`` if neither
     the settings nor a variable names an endpoint."""
+    url: str | None = None
+    """The URL of the service that the settings or a variable name; ``None`` if neither does."""
     named_by: str | None = None
     """What names an endpoint, that of STS included, such as ``AWS_ENDPOINT_URL``; ``None`` if nothing does."""
     replicas: tuple[str, ...] = ()
@@ -86,6 +89,7 @@ def resolve(
         endpoint=settings.endpoint,
         sts_endpoint=_sts_endpoint(settings, environment),
         is_local=is_loopback(endpoint) if endpoint is not None else None,
+        url=endpoint,
         named_by=_named_by(settings, variable or sts_variable),
         replicas=replicas,
     )
@@ -201,7 +205,26 @@ def owner(settings: AwsSettings) -> str | None:
 
 def address(settings: AwsSettings, place: Place) -> str:
     """Return what tells the secrets of this backend from those of another."""
-    whose = owner(settings) or settings.profile or ""
-    parts = urlsplit(place.endpoint or "")
+    return _joined(settings, place, owner(settings) or settings.profile or "", place.endpoint)
+
+
+def target(settings: AwsSettings, place: Place, account: str) -> str:
+    """Return what tells the secrets of this backend from those of another, whatever the credentials are.
+
+    Args:
+        settings: The backend's settings.
+        place: Where the service is.
+        account: The digits of the account that the credentials are of.
+    """
+    where = _joined(settings, place, account, place.url)
+    if not settings.arns:
+        return where
+    # Names that stand for other secrets than before must not get what waits for those.
+    aliases = "".join(f"{name}\0{arn}\0" for name, arn in sorted(settings.arns.items()))
+    return f"{where}:{hashlib.sha256(aliases.encode()).hexdigest()[:32]}"
+
+
+def _joined(settings: AwsSettings, place: Place, whose: str, url: str | None) -> str:
+    parts = urlsplit(url or "")
     endpoint = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     return ":".join(["aws", place.region, whose, endpoint.replace(":", "%3A"), settings.prefix])

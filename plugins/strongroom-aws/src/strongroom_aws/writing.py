@@ -21,6 +21,7 @@ from strongroom_aws.replication import Replication
 from strongroom_aws.replies import Refusal, Reply
 from strongroom_aws.seen import Seen, look
 from strongroom_aws.settings import AwsSettings
+from strongroom_aws.stages import check_token
 from strongroom_aws.values import check_size, sent, utc
 
 _SOON: Final = 600.0
@@ -32,7 +33,8 @@ _IN_THE_WAY: Final = frozenset({Outcome.EXISTS, Outcome.STATE})
 class Writing:
     """Writes secrets.
 
-    Each logical write has a token of its own over all its requests: the service makes one version of it at most.
+    Each logical write has a token over all its requests, its own or the caller's: the service makes one version of it
+    at most.
     What an existing secret has beside its value is left as it is: its key, its description, its tags, its policy.
 
     Args:
@@ -69,7 +71,9 @@ class Writing:
                 lost and nobody can tell any more whether it was written.
         """
         check_size(request.name, request.value)
-        draft = Draft(name=request.name, value=request.value, token=str(uuid.uuid4()))
+        if request.token is not None:
+            check_token(request.token, request.name)
+        draft = Draft(name=request.name, value=request.value, token=request.token or str(uuid.uuid4()))
         if request.expect_version is None:
             return self._write(draft)
         if request.expect_version is ABSENT:

@@ -25,6 +25,8 @@ class EnvBackend(Backend):
 
     def __init__(self, sources: tuple[Source, ...], *, prefix: str = "") -> None:
         self.address = f"env:{prefix}@{','.join(source.place for source in sources)}"
+        # A file may be on a disk that does not answer.
+        self.keeps_deadlines = all(isinstance(source, Environment) for source in sources)
         self._sources = sources
         self._prefix = prefix
         # A version must not tell anything about the value, so it is keyed with what nobody knows.

@@ -46,6 +46,7 @@ from strongroom_local.files import absolute, folder_warning
 from strongroom_local.keys import MasterKey, StoreKeys
 from strongroom_local.named_keys import Keyrings, NamedKeys
 from strongroom_local.plugin import LocalSettings
+from strongroom_local.safekeeping import Safekeeping, Shelf
 from strongroom_local.sealing import LIVE, Head, open_record
 from strongroom_local.session import Session
 
@@ -53,8 +54,8 @@ MAX_VALUE_BYTES: Final = 16 * 1024 * 1024
 _REENCRYPT: Final = "run `strongroom rekey --reencrypt`"
 
 
-class LocalBackend(Backend, Maintenance, StateStore, NamedKeys):
-    """Keeps secrets, and keys that encrypt and sign, in one encrypted SQLite file.
+class LocalBackend(Backend, Maintenance, StateStore, NamedKeys, Safekeeping):
+    """Keeps secrets, keys that encrypt and sign, and what others need in an outage, in one encrypted SQLite file.
 
     ``docs/local-store-format.md`` describes the file. Threads and processes may
     use one store at the same time. ``open`` is the way to get one.
@@ -66,6 +67,7 @@ class LocalBackend(Backend, Maintenance, StateStore, NamedKeys):
 
     max_value_bytes = MAX_VALUE_BYTES
     batch_size = 500
+    keeps_deadlines = True
 
     def __init__(self, settings: LocalSettings, session: Session) -> None:
         self.address = f"local:{session.pool.path}"
@@ -73,6 +75,7 @@ class LocalBackend(Backend, Maintenance, StateStore, NamedKeys):
         self._session = session
         self._warned = False
         self._keyrings = Keyrings(session, self._warn_if_worn)
+        self._shelf = Shelf(session, self._warn_if_worn)
 
     @classmethod
     def open(cls, settings: LocalSettings, trace: Trace | None = None) -> Self:
@@ -178,6 +181,7 @@ class LocalBackend(Backend, Maintenance, StateStore, NamedKeys):
             ("changes", str(rows[0][1])),
             ("records", str(digest.records)),
             ("encryptions", str(digest.encryptions)),
+            *((("journal", str(digest.journal.entries)),) if digest.journal.entries else ()),
         )
         if digest.encryptions < WARN_AT:
             return Health(state=HealthState.UP, facts=facts)
@@ -223,10 +227,12 @@ class LocalBackend(Backend, Maintenance, StateStore, NamedKeys):
     def after_fork(self) -> None:
         """Forget in the child what it inherited: nothing as a rule, since a fork closes all connections before."""
         self._session.pool.forget()
+        self._shelf.claims.forget()
         self._keyrings.forget()
 
     def close(self) -> None:
-        """Move the write-ahead log into the file and close it; named keys are wiped."""
+        """Move the write-ahead log into the file and close it; named keys are wiped and claims given up."""
+        self._shelf.claims.close()
         self._session.pool.close()
         self._keyrings.close()
 

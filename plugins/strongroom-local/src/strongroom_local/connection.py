@@ -225,10 +225,12 @@ class Pool:
             StrongroomError: SQLite refused; see ``faults.translate``.
         """
         turn = self._turn  # a forked child has another
-        if not turn.acquire(timeout=self._timeout):
+        if not turn.acquire(timeout=self.patience(self._timeout)):
             raise busy(self.path)
         try:
-            result = self._transaction("BEGIN IMMEDIATE", lambda cursor: self._in_place(step(cursor)))
+            result = self._transaction(
+                "BEGIN IMMEDIATE", lambda cursor: self._in_place(step(cursor)), self.patience(self._timeout)
+            )
             self._wrote = True
             if done is not None:
                 done()
@@ -264,10 +266,34 @@ class Pool:
         """Run a step on the store as it is at one moment."""
         return self._transaction("BEGIN", step)
 
-    def _transaction(self, begin: str, step: Callable[[sqlite3.Cursor], Result]) -> Result:
-        cursor = self.take()
+    @staticmethod
+    def patience(seconds: float) -> float:
+        """Return how long to wait for others: not for longer than the operation that this thread is in may take.
+
+        Args:
+            seconds: How many seconds it may be otherwise.
+        """
+        from strongroom.pacing import time_left  # imported already by whoever has set a limit
+
+        left = time_left()
+        return seconds if left is None else min(seconds, left)
+
+    def _begin(self, cursor: sqlite3.Cursor, begin: str, patience: float) -> None:
+        if patience >= self._timeout:
+            cursor.execute(begin)
+            return
+        cursor.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
         try:
             cursor.execute(begin)
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
+
+    def _transaction(
+        self, begin: str, step: Callable[[sqlite3.Cursor], Result], patience: float | None = None
+    ) -> Result:
+        cursor = self.take()
+        try:
+            self._begin(cursor, begin, self._timeout if patience is None else patience)
             try:
                 result = step(cursor)
                 cursor.execute("COMMIT")

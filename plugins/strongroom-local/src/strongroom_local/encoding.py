@@ -17,6 +17,7 @@ SEAL_SIZE: Final = NONCE_SIZE + TAG_SIZE
 
 _random_source: list[Callable[[int], bytes]] = []
 LENGTH: Final = struct.Struct(">H")
+_LONG: Final = struct.Struct(">I")
 
 
 def listed(*items: bytes) -> bytes:
@@ -26,6 +27,39 @@ def listed(*items: bytes) -> bytes:
         items: Each of at most 65,535 bytes.
     """
     return b"".join([LENGTH.pack(len(item)) + item for item in items])
+
+
+def fields(*items: bytes | None) -> bytes:
+    """Return items in one unambiguous string, any of which may be long or missing.
+
+    Before each stands its length plus one in four bytes; four zero bytes stand for one that is missing.
+
+    Args:
+        items: Each of less than 4 GiB.
+    """
+    return b"".join([_LONG.pack(0) if item is None else _LONG.pack(len(item) + 1) + item for item in items])
+
+
+def parted(content: bytes) -> list[bytes | None]:
+    """Return the items that ``fields`` has put together."""
+    found: list[bytes | None] = []
+    at = 0
+    while at < len(content):
+        (size,) = _LONG.unpack_from(content, at)
+        at += _LONG.size
+        found.append(content[at : at + size - 1] if size else None)
+        at += max(0, size - 1)
+    return found
+
+
+def spelled(text: str) -> bytes:
+    """Return a text in UTF-8, also one that an operating system gave and that is not quite Unicode."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def unspelled(content: bytes) -> str:
+    """Return the text that ``spelled`` has written."""
+    return content.decode("utf-8", "surrogatepass")
 
 
 def u32(number: int) -> bytes:

@@ -57,14 +57,14 @@ def check_store_file(path: str) -> os.stat_result:
         ) from error
     except OSError as error:
         raise insecure(f"{path} cannot be looked at ({error.strerror})", "check the rights of its folder") from error
-    _check_private(path, status)
+    check_private(path, status)
     _check_names(path, status)
     for suffix in SIDE_FILES:
         try:
             beside = os.lstat(path + suffix)
         except FileNotFoundError:
             continue
-        _check_private(path + suffix, beside)
+        check_private(path + suffix, beside)
         _check_names(path + suffix, beside)
         if suffix == JOURNAL and beside.st_size:
             raise _foreign_journal(path)
@@ -98,7 +98,16 @@ def _drafts_of(path: str, status: os.stat_result) -> int:
         return sum(entry.inode() == status.st_ino for entry in drafts)
 
 
-def _check_private(path: str, status: os.stat_result) -> None:
+def check_private(path: str, status: os.stat_result) -> None:
+    """Refuse a file that is not a plain one of our own, for nobody else.
+
+    Args:
+        path: Its path, for the message.
+        status: What the system says of it.
+
+    Raises:
+        BackendError: It is not (code ``insecure_permissions``).
+    """
     if not stat.S_ISREG(status.st_mode):
         raise insecure(
             f"{path} is not a plain file and is not followed", "give the path of the file itself, without links"

@@ -6,7 +6,7 @@ import binascii
 import hmac
 import os
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -17,9 +17,12 @@ from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from strongroom.contracts import KeySource
 from strongroom.errors import ConfigurationError, MasterKeyError
 from strongroom.model import SecretValue
-from strongroom_local.encoding import FORMAT_BYTES, listed, u32, u64
+from strongroom_local.encoding import FORMAT_BYTES, fields, listed, spelled, u32, u64
 from strongroom_local.files import check_key_file
 from strongroom_local.header import Header, KeyKind, open_header, parse_header
+
+if TYPE_CHECKING:
+    from strongroom.contracts.journal import Place
 
 MASTER_KEY_SIZE: Final = 32
 _LABEL: Final = b"strongroom local store 1: "
@@ -52,6 +55,58 @@ class Wrapping:
         self.check = expand(root, salt, b"check")
 
 
+class JournalKeys:
+    """The keys of the copies and of the journal. It shows none of them.
+
+    Attributes:
+        copy: Seals copies.
+        entry: Seals entries of the journal.
+        copy_start: What the associated data of every copy begins with.
+        entry_start: What the associated data of every entry begins with.
+    """
+
+    __slots__ = ("_copies", "_entries", "_places", "_targets", "copy", "copy_start", "entry", "entry_start")
+
+    def __init__(self, header: Header, data_key: SecretValue) -> None:
+        def looked_up_by(label: bytes) -> HMAC:
+            return HMAC(expand(data_key, header.store_id, label + b" look-up"), SHA256())
+
+        self.copy = AESGCM(expand(data_key, header.store_id, b"copy"))
+        self.entry = AESGCM(expand(data_key, header.store_id, b"journal"))
+        self._copies = looked_up_by(b"copy")
+        self._entries = looked_up_by(b"journal entry")
+        self._places = looked_up_by(b"journal place")
+        self._targets = looked_up_by(b"journal target")
+        self.copy_start = listed(FORMAT_BYTES, b"copy", header.store_id, u32(header.key_id))
+        self.entry_start = listed(FORMAT_BYTES, b"journal", header.store_id, u32(header.key_id))
+
+    def find_copy(self, place: Place) -> bytes:
+        """Return what a copy is looked up by: 32 bytes that tell nothing about its place."""
+        return _found(self._copies, _spelled_place(place))
+
+    def find_entry(self, entry: str) -> bytes:
+        """Return what an entry is looked up by, given its id."""
+        return _found(self._entries, spelled(entry))
+
+    def find_place(self, place: Place) -> bytes:
+        """Return what the entries of a secret are looked up by."""
+        return _found(self._places, _spelled_place(place))
+
+    def find_target(self, backend: str, target: str) -> bytes:
+        """Return what the entries that are bound to a target are looked up by."""
+        return _found(self._targets, fields(spelled(backend), spelled(target)))
+
+
+def _spelled_place(place: Place) -> bytes:
+    return fields(spelled(place.backend), spelled(place.target), spelled(place.name))
+
+
+def _found(keyed: HMAC, content: bytes) -> bytes:
+    state = keyed.copy()
+    state.update(content)
+    return state.finalize()
+
+
 class StoreKeys:
     """The keys of one store in one key epoch. It shows none of them.
 
@@ -63,6 +118,7 @@ class StoreKeys:
         digest: Seals the digest.
         state: Seals the states that the store keeps for the core.
         keyring: Seals the named keys.
+        journal: The keys of the copies and of the journal.
         record_start: What the associated data of every record begins with.
         head_start: What the associated data of every head begins with.
         digest_start: What the associated data of the digest begins with.
@@ -83,6 +139,7 @@ class StoreKeys:
         "epoch",
         "head_start",
         "header",
+        "journal",
         "keyring",
         "keyring_start",
         "last_digest",
@@ -107,6 +164,7 @@ class StoreKeys:
         self._row = HMAC(expand(data_key, header.store_id, b"row"), SHA256())
         self._state_lookup = HMAC(expand(data_key, header.store_id, b"state look-up"), SHA256())
         self._keyring_lookup = HMAC(expand(data_key, header.store_id, b"keyring look-up"), SHA256())
+        self.journal = JournalKeys(header, data_key)
         self.last_digest: tuple[Any, ...] = (None, None)
         self.unsettled = 0
         self.record_start = listed(FORMAT_BYTES, b"record", header.store_id)
@@ -117,21 +175,15 @@ class StoreKeys:
 
     def find(self, name: str) -> bytes:
         """Return what a name is looked up by: 32 bytes that tell nothing about it."""
-        state = self._lookup.copy()
-        state.update(name.encode())
-        return state.finalize()
+        return _found(self._lookup, name.encode())
 
     def find_state(self, key: str) -> bytes:
         """Return what a state is looked up by: 32 bytes that tell nothing about its key."""
-        state = self._state_lookup.copy()
-        state.update(key.encode())
-        return state.finalize()
+        return _found(self._state_lookup, key.encode())
 
     def find_keyring(self, name: str) -> bytes:
         """Return what a named key is looked up by: 32 bytes that tell nothing about its name."""
-        state = self._keyring_lookup.copy()
-        state.update(name.encode())
-        return state.finalize()
+        return _found(self._keyring_lookup, name.encode())
 
     def row_mac(self, content: bytes) -> int:
         """Return the HMAC of a row, which the digest adds up, as a number."""

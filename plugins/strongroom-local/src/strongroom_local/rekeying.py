@@ -5,12 +5,16 @@ from __future__ import annotations
 import hmac
 import sqlite3
 
+from typing import Final
+
 from strongroom.contracts import RekeyRequest, RekeyResult
 from strongroom.errors import MasterKeyError, StrongroomError
 from strongroom.model import SecretValue
 from strongroom_local import schema
+from strongroom_local.copies import reencrypt_copies
 from strongroom_local.digest import Digest
 from strongroom_local.encoding import random_bytes
+from strongroom_local.entries import reencrypt_entries
 from strongroom_local.faults import warn
 from strongroom_local.header import DATA_KEY_SIZE, SALT_SIZE, Header, KeyKind, seal_header
 from strongroom_local.keyrings import reencrypt_keyrings
@@ -20,6 +24,9 @@ from strongroom_local.reencryption import reencrypt
 from strongroom_local.session import Session, check_epoch
 from strongroom_local.states import reencrypt_states
 from strongroom_local.verification import examine
+
+_OTHERS: Final = (reencrypt_states, reencrypt_keyrings, reencrypt_copies, reencrypt_entries)
+"""What rewrites the rows of the tables that a store may have; each returns how many there are."""
 
 
 def change_keys(session: Session, request: RekeyRequest) -> RekeyResult:
@@ -113,10 +120,11 @@ class _Rekeying:
         digest = Digest.open(self._old, counter, sealed)
         records = 0
         if self._request.reencrypt:
+            last, claim_key = digest.journal.last, digest.journal.claim_key
             digest = reencrypt(cursor, self._old, keys)
-            states = reencrypt_states(cursor, self._old, keys, digest)
-            keyrings = reencrypt_keyrings(cursor, self._old, keys, digest)
-            records, uses = digest.records, max(digest.heads, digest.records, states, keyrings)
+            digest.journal.last, digest.journal.claim_key = last, claim_key
+            others = [rewrite(cursor, self._old, keys, digest) for rewrite in _OTHERS]
+            records, uses = digest.records, max(digest.heads, digest.records, *others)
         else:
             self._old.unsettled += 1
             uses = self._old.unsettled

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sqlite3
 
+from collections.abc import Iterator
+from itertools import compress, product
 from typing import Any, Final
 
 from strongroom_local.encoding import FORMAT
 from strongroom_local.faults import damaged, unwritten
 from strongroom_local.files import has_log
 from strongroom_local.header import other_format
+from strongroom_local.journal_schema import COPIES, HAS_TABLES, JOURNAL
 
 APPLICATION_ID: Final = 0x53524D31  # "SRM1"
 
@@ -32,17 +35,26 @@ KEYRINGS: Final = "CREATE TABLE keyring (lookup BLOB PRIMARY KEY, sealed BLOB NO
 MASTER: Final = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name, type"
 
 
-def _listed(tables: dict[str, str]) -> list[tuple[bytes, ...]]:
-    return [(b"table", name.encode(), name.encode(), tables[name].encode()) for name in sorted(tables)]
+_OPTIONAL: Final = ({"state": STATES}, {"keyring": KEYRINGS}, COPIES, JOURNAL)
 
 
-EXPECTED: Final = (
-    _listed(TABLES),
-    _listed(TABLES | {"state": STATES}),
-    _listed(TABLES | {"keyring": KEYRINGS}),
-    _listed(TABLES | {"state": STATES, "keyring": KEYRINGS}),
-)
-"""What ``MASTER`` may return of a store: its three tables and nothing else but, maybe, those of states and keys."""
+def _expected() -> Iterator[list[tuple[bytes, ...]]]:
+    """Yield what a store may hold: its three tables, and each of the optional ones or not."""
+    for chosen in product((False, True), repeat=len(_OPTIONAL)):
+        made = dict(TABLES)
+        for tables in compress(_OPTIONAL, chosen):
+            made |= tables
+        yield [_described(name, made[name]) for name in sorted(made)]
+
+
+def _described(name: str, statement: str) -> tuple[bytes, ...]:
+    kind, table = ("table", name) if statement.startswith("CREATE TABLE") else ("index", name.partition("_")[0])
+    return kind.encode(), name.encode(), table.encode(), statement.encode()
+
+
+EXPECTED: Final = tuple(_expected())
+"""What ``MASTER`` may return of a store: its three tables and nothing else but, maybe, those of states, of named keys,
+of copies and of the journal."""
 
 # Each statement that a transaction may start with returns the key epoch first,
 # beside whatever else it reads, so that both are of one moment.
@@ -159,6 +171,12 @@ def has_keyrings(cursor: sqlite3.Cursor) -> bool:
     """Tell whether the store has the table of named keys, within the transaction that is open."""
     row = cursor.execute(HAS_KEYRINGS).fetchone()
     return row is not None and bool(row[1])
+
+
+def has_kept(cursor: sqlite3.Cursor) -> tuple[bool, bool]:
+    """Tell whether the store has the table of copies, and a journal, within the transaction that is open."""
+    row = cursor.execute(HAS_TABLES).fetchone()
+    return (False, False) if row is None else (bool(row[1]), bool(row[2]))
 
 
 def put_row(cursor: sqlite3.Cursor, statement: str, parameters: tuple[object, ...]) -> None:

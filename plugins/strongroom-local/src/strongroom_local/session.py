@@ -81,7 +81,7 @@ class Session:
         Raises:
             MasterKeyError: The configured key does not open the store any more.
         """
-        deadline = time.monotonic() + _KEY_PATIENCE
+        deadline = time.monotonic() + self.pool.patience(_KEY_PATIENCE)
         while self.keys is stale:
             try:
                 fresh = self._loaded()
@@ -157,6 +157,27 @@ class Session:
                 return keys, lookup, rows
             if not rows:
                 raise self.pool.damaged("its header is missing")
+            self.reload(keys)
+
+    def ask(
+        self, statement: str, parameters: Callable[[StoreKeys], tuple[object, ...]] = lambda _: ()
+    ) -> tuple[StoreKeys, tuple[Any, ...]]:
+        """Run a statement that finds one row, whose first column is the key epoch.
+
+        Args:
+            statement: One of ``journal_schema``.
+            parameters: Returns its parameters under certain keys.
+
+        Returns:
+            The keys and the row, both of one epoch.
+        """
+        while True:
+            keys = self.keys
+            rows = self.pool.fetch(statement, parameters(keys))
+            if not rows:
+                raise self.pool.damaged("its header is missing")
+            if rows[0][0] == keys.epoch:
+                return keys, rows[0]
             self.reload(keys)
 
     def find(self, statement: str, name: SecretName, *more: object) -> tuple[StoreKeys, Head, list[Any]]:

@@ -10,6 +10,7 @@ from strongroom.contracts import VerifyResult
 from strongroom.errors import StrongroomError
 from strongroom_local import schema
 from strongroom_local.digest import Digest
+from strongroom_local.journal_schema import COPY_ODDITIES, JOURNAL_ODDITIES
 from strongroom_local.keyrings import keyring_problems
 from strongroom_local.keys import StoreKeys
 from strongroom_local.sealing import LIVE, MAX_VERSION, ORIGIN, VERSION_BITS, Head, open_head, open_record
@@ -26,19 +27,12 @@ def examine(cursor: sqlite3.Cursor, keys: StoreKeys, at_least: int | None = None
     """
     _, counter, sealed = cursor.execute(schema.STORE).fetchone()
     examination = _Examination(cursor, keys)
-    with_states, with_keyrings = schema.has_states(cursor), schema.has_keyrings(cursor)
-    oddities = (
-        *schema.ODDITIES,
-        *(schema.STATE_ODDITIES if with_states else ()),
-        *(schema.KEYRING_ODDITIES if with_keyrings else ()),
-    )
     problems = [
         *_file_problems(cursor),
-        *_odd_rows(cursor, oddities),
+        *_odd_rows(cursor, schema.ODDITIES),
         *examination.head_problems(),
         *examination.record_problems(),
-        *(state_problems(cursor, keys, examination.counted) if with_states else ()),
-        *(keyring_problems(cursor, keys, examination.counted) if with_keyrings else ()),
+        *examination.optional_problems(),
     ]
     problems += examination.sum_problems(counter, sealed)
     if type(counter) is not int:
@@ -112,6 +106,28 @@ class _Examination:
             if count:
                 yield f"{count} versions of {self.heads[number].name} are missing"
 
+    def optional_problems(self) -> Iterator[str]:
+        """Check each row of the tables that a store may have."""
+        cursor, keys, counted = self._cursor, self._keys, self.counted
+        if schema.has_states(cursor):
+            yield from _odd_rows(cursor, schema.STATE_ODDITIES)
+            yield from state_problems(cursor, keys, counted)
+        if schema.has_keyrings(cursor):
+            yield from _odd_rows(cursor, schema.KEYRING_ODDITIES)
+            yield from keyring_problems(cursor, keys, counted)
+        with_copies, with_journal = schema.has_kept(cursor)
+        if with_copies or with_journal:
+            # Imported here: most stores keep nothing for others, and verifying on opening is then to be as quick.
+            from strongroom_local.copies import copy_problems
+            from strongroom_local.entries import entry_problems
+
+            if with_copies:
+                yield from _odd_rows(cursor, COPY_ODDITIES)
+                yield from copy_problems(cursor, keys, counted)
+            if with_journal:
+                yield from _odd_rows(cursor, JOURNAL_ODDITIES)
+                yield from entry_problems(cursor, keys, counted)
+
     def sum_problems(self, counter: int, sealed: bytes) -> Iterator[str]:
         """Compare what was counted with the digest."""
         try:
@@ -124,15 +140,27 @@ class _Examination:
             yield (
                 f"the rows are not those that were written: {counted.heads} entries and {counted.records} records, "
                 f"where the digest has {digest.heads} and {digest.records}, or others of the same number; "
-                "or the states or the named keys are others"
+                "or the states, the named keys, the copies or the journal are others"
             )
         if digest.key_versions != counted.key_versions:
             yield (
                 f"the named keys have {counted.key_versions} versions in all, where the digest has "
                 f"{digest.key_versions}: some are missing, or were put back to an earlier state"
             )
+        yield from _journal_problems(digest, counted)
         if any(head.generation > counter for head in self.heads.values()):
             yield "a secret is newer than the store's change counter"
+
+
+def _journal_problems(digest: Digest, counted: Digest) -> Iterator[str]:
+    expected, found = digest.journal, counted.journal
+    if (expected.entries, expected.waiting, expected.size) != (found.entries, found.waiting, found.size):
+        yield (
+            f"the journal has {found.entries} entries of {found.size} bytes, {found.waiting} of which wait, where the "
+            f"digest has {expected.entries} of {expected.size} bytes, {expected.waiting} of which wait"
+        )
+    if found.last > expected.last:
+        yield f"the journal has an entry {found.last}, where the digest has given no position above {expected.last}"
 
 
 def _kept(head: Head) -> int:

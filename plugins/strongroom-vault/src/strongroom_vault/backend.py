@@ -74,6 +74,8 @@ class VaultBackend(Backend, Recoverable, Describing, Leasing, Encrypting):
         transport: The way to the server.
     """
 
+    keeps_deadlines = True
+
     def __init__(self, settings: VaultSettings, transport: Transport) -> None:
         self.address = _address(settings, transport.target)
         self.max_value_bytes = settings.max_value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Final, TypeVar
 
 from strongroom.contracts import ListRequest, ListResult, Record
@@ -73,4 +74,6 @@ def _at_once(act: Callable[[Item], Found], items: Sequence[Item]) -> list[Found]
     if len(items) < 2:
         return [act(item) for item in items]
     with ThreadPoolExecutor(min(AT_ONCE, len(items)), thread_name_prefix="strongroom-vault-list") as threads:
-        return list(threads.map(act, items))
+        # Each with a copy of its own: how much time there is left is in the context.
+        contexts = [copy_context() for _ in items]
+        return list(threads.map(lambda context, item: context.run(act, item), contexts, items))

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Final, Self
 
 from strongroom.errors import AuthenticationError, BackendError, ClosedError, StrongroomError
+from strongroom.pacing import time_left
 from strongroom_vault.adapter import VaultAdapter
 from strongroom_vault.faults import token_refused
 from strongroom_vault.flight import Flight, Refusal
@@ -194,7 +195,8 @@ class TokenKeeper:
                 if self._flight is ours:
                     self._flight = None
             ours.done.set()
-        other.wait(limit)
+        left = time_left()
+        other.wait(limit if left is None else min(limit, left))
         return None
 
     def _granted(self) -> Life:

@@ -149,7 +149,9 @@ class Transport:
         """
         if os.getpid() != self._pid:
             self.after_fork()
-        end = self.clock() + (self.target.timeout if timeout is None else timeout)
+        left = pacing.time_left()
+        seconds = self.target.timeout if timeout is None else timeout
+        end = self.clock() + (seconds if left is None else min(seconds, left))
         call = _Call(method, path, headers, body, repeatable=repeatable, end=end)
         del headers, body
         node = self._first(call)
@@ -330,11 +332,14 @@ class Transport:
         wait = self._bucket.take(call.end) if self._bucket is not None else 0.0
         if wait is None:
             call.forget()
-            raise BackendUnavailableError(
+            error = BackendUnavailableError(
                 "our own rate limit leaves no request in time",
                 code="rate_limited",
                 hint="raise rate_limit, or ask less",
             )
+            # It says nothing about the server.
+            error.own_limit = True
+            raise error
         if wait:
             self._sleep(wait)
 
