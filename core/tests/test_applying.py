@@ -207,13 +207,33 @@ class TestInDoubt:
         assert it.server.current("a") == "v2"
 
     @each_kind
-    def test_the_same_value_by_somebody_else_counts_as_made(self, kind: Any) -> None:
+    def test_of_what_was_certainly_not_sent_the_same_value_by_somebody_else_is_a_conflict(self, kind: Any) -> None:
+        """Both may have counted on from the same number."""
+        it = Replayer(kind)
+        seen = it.server.put("a", "41")
+        entry = it.queue("a", "42", seen)
+        it.server.put("a", "42")
+        assert it.drain().set_aside == 1
+        assert it.state(entry) is EntryState.CONFLICT
+
+    @each_kind
+    def test_of_what_is_in_doubt_the_same_value_by_somebody_else_counts_as_made(self, kind: Any) -> None:
+        """Nobody can tell the two apart."""
         it = Replayer(kind)
         seen = it.server.put("a", "old")
+        it.queue("a", "new", seen, state=EntryState.UNCLEAR)
         it.server.put("a", "new")
-        it.queue("a", "new", seen)
         assert it.drain().made == 1
         assert [one for one in it.server.done if not one.foreign] == []
+
+    @each_kind
+    def test_what_was_never_sent_and_is_overdue_is_not_taken_for_what_is_there(self, kind: Any) -> None:
+        it = Replayer(kind)
+        entry = it.queue("a", "42", it.server.put("a", "41"))
+        it.server.put("a", "42")
+        it.clock.advance(100_000)
+        assert it.drain().set_aside == 1
+        assert it.state(entry) is EntryState.OVERDUE
 
     def test_a_version_from_before_the_secret_was_deleted_is_not_taken_for_the_write(self) -> None:
         it = Replayer(CAS_AND_VERSIONS)
@@ -259,7 +279,7 @@ class TestPendingVersions:
     def test_only_one_that_was_current_counts_as_made(self, previous: str, state: EntryState | None) -> None:
         it = Replayer(CAS_AND_VERSIONS, server=StagedServer())
         assert isinstance(it.server, StagedServer)
-        entry = it.queue("a", "ours", it.server.put("a", "old"))
+        entry = it.queue("a", "ours", it.server.put("a", "old"), state=EntryState.UNCLEAR)
         it.server.put("a", "ours")
         it.server.put("a", "theirs")
         it.server.previous = previous
@@ -293,6 +313,53 @@ class TestVersionsThatOnlyTellValuesApart:
         it.drain()
         assert it.state(entry) is EntryState.CONFLICT
         assert it.server.value("a") == "old"
+
+
+class TestOthersMeanwhile:
+    """Others change a secret while a pass looks at it."""
+
+    @with_check_and_set
+    def test_what_is_deleted_while_it_is_looked_for_does_not_come_back(self, kind: Any) -> None:
+        it = Replayer(kind)
+        entry = it.queue("a", "new")
+        die_when_made(it, "a", "new")
+        it.server.put("a", "theirs")
+        it.countdown, it.at_step = 2, lambda: it.server.put("a", None)
+        it.drain()
+        assert it.server.value("a") is None
+        assert it.state(entry) is EntryState.CONFLICT
+
+
+class TestAnotherPlace:
+    """Other credentials may lead elsewhere at any moment, and nothing is made there."""
+
+    @each_kind
+    @pytest.mark.parametrize("change", ["new", None], ids=["write", "delete"])
+    @pytest.mark.parametrize("step", range(1, 5))
+    def test_what_leads_elsewhere_amidst_a_pass_changes_nothing_there(
+        self, kind: Any, change: str | None, step: int
+    ) -> None:
+        it = Replayer(kind)
+        entry = it.queue("a", change, it.server.put("a", "old"))
+        elsewhere: list[str] = []
+
+        def move() -> None:
+            it.server.address, it.server.begun = "server:two", elsewhere.append
+
+        it.countdown, it.at_step = step, move
+        left = it.drain().left
+        it.countdown = it.at_step = None
+        assert not {"write", "delete"} & set(elsewhere)
+        now = it.left().get(entry.id)
+        # Else it had been made and noted before.
+        if it.server.address == "server:two" and (now is not None or left):
+            assert "not certain" in left
+            assert now is not None
+            assert now.state.waits
+        it.server.address = "server:one"
+        it.drain()
+        assert it.left() == {}
+        assert [one.value for one in it.server.done if not one.foreign] == [change]
 
 
 class TestFailures:
@@ -338,6 +405,40 @@ class TestFailures:
         it.server.fails["write", "a"] = "foreign, made"
         assert it.drain().made == 1
         assert it.left() == {}
+
+    @each_kind
+    @pytest.mark.parametrize("change", ["new", None], ids=["write", "delete"])
+    def test_what_was_sent_is_in_doubt_although_the_look_after_it_was_not(self, kind: Any, change: str | None) -> None:
+        it = Replayer(kind)
+        entry = it.queue("a", change, it.server.put("a", "old"))
+        operation = "write" if change else "delete"
+        it.server.fails[operation, "a"], it.server.lasting = "foreign, made", True
+        done = it.server.begun
+
+        def begin(called: str) -> None:
+            if called == operation:
+                it.server.fails["read", "a"] = "unsent"
+
+        it.server.begun = begin
+        it.drain()
+        assert it.state(entry) is EntryState.UNCLEAR
+        it.server.begun = done
+        it.server.fails.clear()
+        it.drain()
+        assert it.left() == {}
+        assert [one.value for one in it.server.done if not one.foreign] == [change]
+
+    @each_kind
+    @pytest.mark.parametrize("how", ["timeout", "foreign", "logged out"])
+    def test_a_look_that_fails_before_anything_is_sent_leaves_no_doubt(self, kind: Any, how: str) -> None:
+        it = Replayer(kind)
+        entry = it.queue("a", "42", it.server.put("a", "41"))
+        it.server.put("a", "42")
+        it.server.fails["read", "a"] = how
+        it.drain()
+        assert it.state(entry) in {EntryState.WAITING, EntryState.CONFLICT}
+        it.drain()
+        assert it.state(entry) is EntryState.CONFLICT
 
     @each_kind
     def test_a_write_that_can_be_neither_made_nor_looked_for_is_put_off_and_others_go_on(self, kind: Any) -> None:

@@ -21,6 +21,7 @@ from strongroom.contracts import DeleteRequest, Health, HealthState, ReadRequest
 from strongroom.contracts.backend import DeleteResult
 from strongroom.contracts.journal import ClaimRequest, ClaimResult, JournalStatus, JournalStatusRequest
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError, StoreDamagedError
+from strongroom.pacing import time_left
 from strongroom.testing import in_forked_child
 
 EVERY = 0.1
@@ -187,6 +188,32 @@ class TestProbes:
         hanging.down = False
         release.set()
         eventually(lambda: state_of(manager) is State.HEALTHY)
+
+    @pytest.mark.parametrize("keeps_deadlines", [False, True])
+    def test_a_probe_that_hangs_for_ever_is_followed_by_one_that_is_answered(
+        self, open_real: Open, keeps_deadlines: bool
+    ) -> None:
+        """As of a connection that was cut without a word: no answer comes on it although the server is back."""
+        every = 1.0
+        hanging, other, release = Server(), Server(), threading.Event()
+        hanging.keeps_deadlines = keeps_deadlines
+        manager = open_real({"main": hanging, "other": other}, probe_every=f"{every}s")
+
+        def hang() -> None:
+            if hanging.down:
+                release.wait(time_left() if keeps_deadlines else 30.0)
+                raise BackendUnavailableError("it hangs", code="timeout")
+
+        hanging.on_probe = hang
+        hanging.down = other.down = True
+        fail(manager)
+        fail(manager, "far/a")
+        eventually(lambda: len(hanging.probed) == 2)
+        hanging.down = other.down = False
+        since = time.monotonic()
+        eventually(lambda: state_of(manager) is State.HEALTHY and state_of(manager, "other") is State.HEALTHY)
+        assert time.monotonic() - since < 2 * every + 0.5
+        release.set()
 
     def test_without_a_thread_to_be_had_calls_serve_as_probes(
         self, open_real: Open, monkeypatch: pytest.MonkeyPatch

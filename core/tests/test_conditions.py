@@ -17,6 +17,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from strongroom._spoken import spoken
 from strongroom.conditions import (
     SLOWEST,
     TRANSITIONS,
@@ -25,7 +26,6 @@ from strongroom.conditions import (
     ConditionChanged,
     Signal,
     State,
-    spoken,
 )
 from strongroom.contracts import Backend, ReadManyRequest, ReadManyResult, ReadRequest, ReadResult
 from strongroom.errors import (
@@ -156,6 +156,14 @@ class TestBreaker:
         error = refused()
         watched.condition.note(error)
         assert error.lasted == pytest.approx(70.0)
+        assert str(error) == "the backend has been out of reach for 1 min 10 s: it refuses"
+        # It is the reason of others, too, which are told for how long by themselves.
+        assert error.what == "it refuses"
+
+    def test_an_outage_that_has_only_begun_is_not_told_for_how_long(self, watched: Watched) -> None:
+        error = refused()
+        watched.condition.note(error)
+        assert (error.lasted, str(error)) == (0.0, "it refuses")
 
     def test_of_many_threads_one_makes_the_probe_that_nobody_else_makes(self) -> None:
         watched = Watched(is_probed=False)
@@ -347,6 +355,24 @@ def assert_chained(watched: Watched) -> None:
 ALLOWED = {(before, after) for (before, _), after in TRANSITIONS.items()}
 
 
+def test_a_change_tells_when_the_backend_has_answered_last(watched: Watched) -> None:
+    watched.fail(3)
+    assert watched.changes[-1].answered is None
+    watched.clock.advance(10)
+    watched.come_back()
+    back = watched.clock.time()
+    watched.clock.advance(10)
+    watched.fail(3)
+    assert watched.changes[-1].answered == pytest.approx(back)
+    watched.come_back()
+    watched.clock.advance(7)
+    watched.condition.note(SecretNotFoundError("no such secret"))
+    answered = watched.clock.time()
+    watched.clock.advance(7)
+    watched.fail(3)
+    assert watched.changes[-1].answered == pytest.approx(answered)
+
+
 def test_a_forked_child_starts_healthy_with_a_lock_of_its_own(watched: Watched) -> None:
     watched.fail(3)
     held = threading.Thread(target=watched.condition._lock.acquire)
@@ -496,6 +522,20 @@ class TestGuard:
         assert watched.state is State.HEALTHY
         guarded.read_many(ReadManyRequest(names=names))
         assert watched.state is State.DEGRADED
+
+    def test_each_of_several_reads_that_fail_is_told_for_how_long(self, watched: Watched) -> None:
+        class Paced(Backend):
+            address = "paced"
+
+            def read(self, request: ReadRequest) -> ReadResult:
+                raise refused(own_limit=request.name == "a")
+
+        guarded = self.guarded(Paced(), watched)
+        names: Any = ("a", "b", "c")
+        guarded.read_many(ReadManyRequest(names=names))
+        watched.clock.advance(5)
+        errors = guarded.read_many(ReadManyRequest(names=names)).errors
+        assert {str(error) for error in errors.values()} == {"main has been out of reach for 5 s: it refuses"}
 
     def test_several_reads_of_which_one_is_answered_are_an_answer(self, watched: Watched) -> None:
         class Half(Backend):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -21,8 +22,9 @@ def place_of(name: str) -> Place:
     return Place(backend="main", target="memory:1", name=SecretName(name))
 
 
-def copy_of(name: str, version: str = "1") -> Copy:
-    return Copy(place=place_of(name), value=SecretValue("v" + version), version=version, created=None, taken=0.0)
+def copy_of(name: str, version: str = "1", *, ago: float = 0.0) -> Copy:
+    taken = FakeClock().time() - ago
+    return Copy(place=place_of(name), value=SecretValue("v" + version), version=version, created=None, taken=taken)
 
 
 class Held(Background):
@@ -84,10 +86,26 @@ def held() -> Iterator[Held]:
 
 @pytest.fixture
 def copies(store: Store, held: Held, clock: FakeClock) -> Copies:
-    return Copies(store.keep, store.erase, held, clock=clock)
+    return Copies(store.keep, store.erase, held, warn=lambda *_: None, clock=clock, now=clock.time)
 
 
 class TestWritingBehind:
+    def test_what_fails_is_warned_of_only_where_nobody_waits(self, store: Store, held: Held, clock: FakeClock) -> None:
+        warned: list[str] = []
+        copies = Copies(
+            store.keep, store.erase, held, warn=lambda what, _: warned.append(what), clock=clock, now=clock.time
+        )
+        store.is_broken = True
+        assert copies.replace(copy_of("a")) is not None
+        assert copies.forget(copy_of("b").place) is not None
+        assert warned == []
+        copies.add(copy_of("c"), copies.turn)
+        held.run()
+        assert warned == [
+            "the copy of 2 names could not be dropped, and is not used until it is",
+            "copies could not be kept",
+        ]
+
     def test_all_that_waits_is_written_at_once(self, copies: Copies, store: Store, held: Held) -> None:
         for number in range(20):
             copies.add(copy_of(f"a/{number}"), copies.turn)
@@ -192,21 +210,21 @@ class TestRevoking:
         store.in_keep = lambda: copies.forget(place_of("a"))
         held.run()
         assert store.kept == {}
-        assert copies.is_usable(place_of("a"))
+        assert copies.is_usable(copy_of("a"))
 
     def test_what_could_not_be_dropped_is_not_used_until_it_is(self, copies: Copies, store: Store, held: Held) -> None:
         store.kept[place_of("a")] = "1"
         store.is_broken = True
         assert isinstance(copies.forget(place_of("a")), BackendUnavailableError)
-        assert not copies.is_usable(place_of("a"))
+        assert not copies.is_usable(copy_of("a"))
         copies.write_soon()
         held.run()
-        assert not copies.is_usable(place_of("a"))
+        assert not copies.is_usable(copy_of("a"))
         store.is_broken = False
         copies.write_soon()
         held.run()
         assert store.kept == {}
-        assert copies.is_usable(place_of("a"))
+        assert copies.is_usable(copy_of("a"))
 
     def test_what_is_read_again_has_a_copy_again(self, copies: Copies, store: Store, held: Held) -> None:
         store.is_broken = True
@@ -216,7 +234,7 @@ class TestRevoking:
         store.is_broken = False
         held.run()
         assert store.kept == {place_of("a"): "2"}
-        assert copies.is_usable(place_of("a"))
+        assert copies.is_usable(copy_of("a"))
 
     def test_what_was_changed_by_us_replaces_what_waits(self, copies: Copies, store: Store, held: Held) -> None:
         turn = copies.turn
@@ -230,7 +248,7 @@ class TestRevoking:
         store.kept[place_of("a")] = "1"
         store.is_broken = True
         assert copies.replace(copy_of("a", "2")) is not None
-        assert not copies.is_usable(place_of("a"))
+        assert not copies.is_usable(copy_of("a"))
         store.is_broken = False
         copies.flush()
         assert store.kept == {}
@@ -241,7 +259,7 @@ class TestRevoking:
             copies.forget(place_of(f"a/{number}"))
         store.is_broken = False
         copies.flush()
-        assert not copies.is_usable(place_of("never/seen"))
+        assert not copies.is_usable(copy_of("never/seen"))
 
     def test_old_loads_bring_no_copies_once_changes_are_forgotten(
         self, copies: Copies, store: Store, held: Held
@@ -249,8 +267,71 @@ class TestRevoking:
         turn = copies.turn
         copies.forget(place_of("a"))
         for number in range(MOST_KNOWN):
-            copies.changed(place_of(f"b/{number}"))
+            copies.changed(place_of(f"b/{number}"), None)
         copies.add(copy_of("a"), turn)
+        held.run()
+        assert store.kept == {}
+
+    def test_what_is_seen_gone_while_it_is_written_is_not_there_meanwhile(
+        self, copies: Copies, store: Store, held: Held
+    ) -> None:
+        copies.add(copy_of("a"), copies.turn)
+        seen: list[object] = []
+
+        def go() -> None:
+            copies.forget(place_of("a"))
+            seen.extend([copies.newest(place_of("a")), copies.is_usable(copy_of("a"))])
+
+        store.in_keep = go
+        held.run()
+        assert seen == [None, False]
+
+    @pytest.mark.parametrize("made", [None, copy_of("a", "2")], ids=["deleted", "written"])
+    def test_what_the_store_changes_while_an_older_copy_is_written_does_not_come_back(
+        self, made: Copy | None, copies: Copies, store: Store, held: Held
+    ) -> None:
+        copies.add(copy_of("a", ago=5.0), copies.turn)
+        store.in_keep = lambda: copies.changed(place_of("a"), made)
+        held.run()
+        assert store.kept == {}
+
+    def test_a_copy_that_is_not_used_stays_so_until_a_newer_one_is_there(
+        self, copies: Copies, store: Store, held: Held
+    ) -> None:
+        store.kept[place_of("a")] = "1"
+        store.is_broken = True
+        copies.forget(place_of("a"))
+        copies.add(copy_of("a", "2"), copies.turn)
+        held.run()
+        assert store.kept == {place_of("a"): "1"}
+        assert copies.newest(place_of("a")) is None
+        assert not copies.is_usable(copy_of("a"))
+
+    def test_a_copy_from_before_the_change_is_not_used_whoever_kept_it_then(
+        self, copies: Copies, clock: FakeClock
+    ) -> None:
+        clock.advance(10)
+        assert copies.forget(place_of("a")) is None
+        assert not copies.is_usable(copy_of("a"))
+        assert copies.is_usable(copy_of("a", "2", ago=-11.0))
+        assert copies.is_usable(copy_of("b"))
+
+    def test_a_clock_that_is_set_back_after_a_change_does_not_hold_up_the_next_copy(
+        self, copies: Copies, held: Held, clock: FakeClock
+    ) -> None:
+        copies.forget(place_of("a"))
+        clock.set_wall(clock.now() - timedelta(hours=1))
+        newer = copy_of("a", "2", ago=3600.0)
+        copies.add(newer, copies.turn)
+        held.run()
+        assert copies.is_usable(newer)
+
+    def test_what_was_asked_for_before_the_clock_was_set_back_is_no_copy(
+        self, copies: Copies, store: Store, held: Held, clock: FakeClock
+    ) -> None:
+        asked = copy_of("a")
+        clock.set_wall(clock.now() - timedelta(hours=1))
+        copies.add(asked, copies.turn)
         held.run()
         assert store.kept == {}
 
@@ -320,6 +401,6 @@ class TestForking:
 
         def in_child() -> object:
             copies.after_fork()
-            return copies.is_usable(place_of("a"))
+            return copies.is_usable(copy_of("a"))
 
         assert in_forked_child(in_child) == "False"

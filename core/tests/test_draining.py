@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
-from strongroom.contracts.journal import EntryState
-from strongroom.errors import TamperedError
+from strongroom.conditions import Condition
+from strongroom.contracts import WriteRequest
+from strongroom.contracts.journal import ClaimRequest, EntryState
+from strongroom.errors import BackendUnavailableError, TamperedError
+from strongroom.model import SecretName, SecretValue
+from strongroom.resilience import GuardedBackend
 from waitingwrites import CAS_AND_VERSIONS, VERSIONS_ONLY, Replayer
 
 DAY = 86_400.0
@@ -60,7 +67,8 @@ def test_ten_thousand_writes_take_one_call_each_and_few_steps_of_the_journal(see
     assert it.server.calls == ["write"] * 10_000
     chunks = -(-10_000 // 256)
     assert it.journal.calls.count("entries") <= chunks + 1
-    assert it.journal.calls.count("settle") <= (chunks if seen else 2 * chunks)
+    # One to note that they may be made from now on, and one to note that they are.
+    assert it.journal.calls.count("settle") <= 2 * chunks
 
 
 def test_each_write_is_recorded_before_and_after_as_of_whoever_wrote() -> None:
@@ -87,6 +95,63 @@ def test_nothing_is_begun_when_it_is_over() -> None:
     it.queue("a", "new")
     assert it.drain(is_over=lambda: True).left == "the manager is closed"
     assert it.server.calls == []
+
+
+def test_what_may_be_changed_yet_by_a_call_that_nobody_waits_for_waits_until_that_ends() -> None:
+    """The call could come after what is made now, and overwrite it."""
+    it, release = Replayer(VERSIONS_ONLY), threading.Event()
+    it.server.keeps_deadlines = False
+    it.backend = GuardedBackend(
+        it.server, name="main", type="server", capabilities=it.server.kind, deadline=lambda _: 0.05
+    )
+    it.server.begun = lambda operation: operation != "write" or release.wait(20)
+    value = SecretValue("one")
+    with pytest.raises(BackendUnavailableError):
+        it.backend.write(WriteRequest(name=SecretName("a"), value=value))
+    it.server.begun = lambda _: None
+    first, second = it.queue("a", "one", state=EntryState.UNCLEAR), it.queue("a", "two")
+    it.queue("b", "three")
+    outcome = it.drain()
+    assert (outcome.made, outcome.set_aside) == (1, 0)
+    assert "under way" in outcome.left
+    assert (it.state(first), it.state(second)) == (EntryState.UNCLEAR, EntryState.WAITING)
+    release.set()
+    while it.backend.may_change_yet(SecretName("a")):
+        time.sleep(0.002)
+    assert (it.drain().made, it.server.value("a")) == (2, "two")
+    assert [one.value for one in it.server.done if one.name == "a"] == ["one", "two"]
+
+
+def test_a_claim_that_could_not_be_given_up_is_given_up_before_it_is_taken_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    it = Replayer(CAS_AND_VERSIONS)
+    claim = ClaimRequest(backend="main", target=it.server.address)
+
+    def fail(_: object) -> None:
+        raise OSError("no space")
+
+    assert it.store.claim(claim)
+    with monkeypatch.context() as patch:
+        patch.setattr(it.journal, "release", fail)
+        it.store.release(claim)
+    assert it.store.claim(claim)
+    assert not it.store.claim(claim), "whoever has it now keeps it"
+
+
+def test_a_claim_is_given_up_although_the_store_is_known_to_be_out_of_reach() -> None:
+    it = Replayer(CAS_AND_VERSIONS)
+    claim = ClaimRequest(backend="main", target=it.server.address)
+    assert it.store.claim(claim)
+    condition = Condition(
+        "store", failures=1, probe_every=60, clock=it.clock, wall_clock=lambda: 0, on_change=lambda _: None
+    )
+    it.store.backend().condition = condition
+    condition.note(BackendUnavailableError("no answer", code="timeout"))
+    assert condition.is_out
+    it.store.release(claim)
+    it.store.backend().condition = None
+    assert it.store.claim(claim)
 
 
 def test_an_entry_that_is_not_authentic_ends_the_pass_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

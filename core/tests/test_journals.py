@@ -16,6 +16,7 @@ from strongroom.contracts import WriteRequest
 from strongroom.contracts.journal import EntryState
 from strongroom.errors import (
     AccessDeniedError,
+    AuditError,
     BackendUnavailableError,
     ConfigurationError,
     SecretNotFoundError,
@@ -29,6 +30,10 @@ class Flaky(MemoryBackend):
     """Is out of reach while it is told so."""
 
     down = False
+    lost = False
+    """Whether the answers to writes are lost."""
+    unreadable = False
+    """Whether reads are denied."""
 
     def _check(self) -> None:
         if self.down:
@@ -38,11 +43,16 @@ class Flaky(MemoryBackend):
 
     def read(self, request: Any) -> Any:
         self._check()
+        if self.unreadable:
+            raise AccessDeniedError("the server denies it")
         return super().read(request)
 
     def write(self, request: Any) -> Any:
         self._check()
-        return super().write(request)
+        result = super().write(request)
+        if self.lost:
+            raise BackendUnavailableError("no answer", code="timeout")
+        return result
 
     def delete(self, request: Any) -> Any:
         self._check()
@@ -60,8 +70,8 @@ class Flaky(MemoryBackend):
 class Desk:
     """A manager whose backend can be cut off."""
 
-    def __init__(self, **tables: Any) -> None:
-        self.main, self.store, self.sink = Flaky(), MemoryBackend(), MemorySink()
+    def __init__(self, *, sink: MemorySink | None = None, **tables: Any) -> None:
+        self.main, self.store, self.sink = Flaky(), MemoryBackend(), sink or MemorySink()
         self.clock = FakeClock()
         self.manager = strongroom.open(
             {"backend": "main", "fallback": "store", "audit": "none", "cache": {"ttl": 0, "max_stale": 0}} | tables,
@@ -252,3 +262,129 @@ def test_on_asyncio_it_is_the_same(desk: Desk) -> None:
     listed, shown, replayed = asyncio.run(look())
     assert listed == (shown,)
     assert replayed.made == 1
+
+
+def named_alike(desk: Desk, monkeypatch: pytest.MonkeyPatch, *names: str) -> list[str]:
+    """Queue writes whose ids all begin with the same characters."""
+    made = iter(f"{'0' * 8}-0000-4000-8000-{number:012}" for number in range(len(names)))
+    monkeypatch.setattr("strongroom.queueing.new_token", lambda: next(made))
+    return [desk.queue(name, "new") for name in names]
+
+
+def test_a_beginning_of_several_ids_names_none_of_them(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = named_alike(desk, monkeypatch, "a", "b")
+    for operation in (desk.manager.journal.show, desk.manager.journal.drop):
+        with pytest.raises(ConfigurationError, match="several"):
+            operation(first[:8])
+    assert desk.manager.journal.drop(second).name == "b"
+    assert desk.manager.journal.show(first[:8]).name == "a"
+
+
+def test_ids_of_what_somebody_may_not_know_of_are_in_nobodys_way(rule: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(
+        principal="app",
+        policies=[
+            rule("app", "read", "list", "create", "update", "rotate", "delete", "impersonate"),
+            rule("looker", "list", names="a"),
+        ],
+    )
+    with desk.manager:
+        first, _ = named_alike(desk, monkeypatch, "a", "b")
+        assert desk.manager.as_principal("looker").journal.show(first[:8]).name == "a"
+
+
+class Forgetful(MemorySink):
+    """Cannot record how anything ends, while it is told so."""
+
+    forgets = False
+
+    def write(self, request: Any) -> None:
+        if self.forgets and any(one.phase == "outcome" for one in request.events):
+            raise AuditError("no space")
+        super().write(request)
+
+
+class TestOutcomesThatCannotBeRecorded:
+    """What has been decided or made is so all the same, and whoever asked is told."""
+
+    @pytest.fixture
+    def desk(self) -> Any:
+        made = Desk(sink=Forgetful())
+        yield made
+        made.sink.forgets = False
+        made.manager.close()
+
+    def test_a_dropped_write_is_dropped(self, desk: Any) -> None:
+        entry = desk.queue("a", "new")
+        desk.sink.forgets = True
+        with pytest.raises(AuditError, match="could not be recorded") as caught:
+            desk.manager.journal.drop(entry)
+        assert caught.value.applied
+        desk.sink.forgets = False
+        assert desk.manager.journal.list() == ()
+
+    def test_a_write_that_is_made_is_noted_and_not_made_again(self, desk: Any) -> None:
+        desk.queue("a", "one")
+        desk.queue("b", "two")
+        desk.main.down = False
+        desk.sink.forgets = True
+        with pytest.raises(AuditError, match="made 2") as caught:
+            desk.manager.journal.replay()
+        assert caught.value.applied
+        desk.sink.forgets = False
+        assert desk.manager.journal.replay().made == 0
+        assert [desk.manager.get(name).version for name in "ab"] == ["1", "1"]
+
+    def test_what_is_resolved_as_ours_is_not_set_aside_any_more(self, desk: Any) -> None:
+        entry = desk.conflict()
+        desk.sink.forgets = True
+        with pytest.raises(AuditError, match="could not be recorded") as caught:
+            desk.manager.journal.resolve(entry, "ours")
+        assert caught.value.applied
+        desk.sink.forgets = False
+        assert desk.manager.journal.show(entry).state is EntryState.WAITING
+        assert desk.manager.journal.replay().made == 1
+        assert desk.manager.get("a").reveal_text() == "ours"
+
+
+def test_nothing_is_decided_that_cannot_be_recorded_before(desk: Desk) -> None:
+    entry = desk.conflict()
+    desk.sink.failing = True
+    for decide in (lambda: desk.manager.journal.drop(entry), lambda: desk.manager.journal.resolve(entry, "theirs")):
+        with pytest.raises(AuditError):
+            decide()
+    desk.sink.failing = False
+    assert desk.manager.journal.show(entry).state is EntryState.CONFLICT
+
+
+def test_what_was_refused_and_may_have_been_made_is_looked_for_before_it_is_sent_again(desk: Desk) -> None:
+    """It was set aside since nobody could say whether it had been made, and it had."""
+    desk.manager.set("a", "old")
+    desk.main.lost = True
+    entry = desk.manager.set("a", "new").queued
+    assert entry is not None
+    desk.main.lost = False
+    desk.clock.advance(100_000)
+    desk.main.unreadable = True
+    assert desk.manager.journal.replay().set_aside == 1
+    desk.main.unreadable = False
+    assert desk.manager.journal.resolve(entry, "ours") is None
+    assert desk.manager.get("a").version == "2"
+
+
+@pytest.mark.parametrize("rights", [("read", "list"), ("list", "update"), ("list", "delete"), ("update",)], ids=repr)
+def test_the_right_to_what_a_write_does_decides_about_it(rights: tuple[str, ...], rule: Any) -> None:
+    everything = ("read", "list", "create", "update", "rotate", "delete", "impersonate")
+    desk = Desk(principal="app", policies=[rule("app", *everything), rule("other", *rights)])
+    with desk.manager:
+        entries = [desk.queue("a", "new"), desk.manager.delete("b").queued]
+        journal = desk.manager.as_principal("other").journal
+        for entry, right in zip(entries, ("update", "delete"), strict=True):
+            if right in rights:
+                assert journal.drop(str(entry)).id == entry
+            else:
+                with pytest.raises(AccessDeniedError if "list" in rights else SecretNotFoundError):
+                    journal.drop(str(entry))
+                assert desk.manager.journal.show(str(entry)).id == entry
+        told = [(one.principal, one.on_behalf_of) for one in desk.sink.events if one.event == "journal_drop"]
+        assert set(told) <= {("other", "app")}

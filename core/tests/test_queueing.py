@@ -618,3 +618,13 @@ def test_an_entry_shows_no_value() -> None:
         principal="p",
     )
     assert "s3cret" not in repr(one)
+
+
+def test_a_write_that_fails_while_credentials_change_is_bound_to_where_it_was_sent(opened: Any, server: Server) -> None:
+    manager = opened()
+    manager.set(NAME, "1")
+    before = server.target()
+    server.down = "lost"
+    server.before = lambda: setattr(server, "address", "memory:elsewhere")
+    manager.set(NAME, "2")
+    assert entry(manager).target == before

@@ -8,11 +8,13 @@ import textwrap
 import threading
 import time
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from strongroom import Freshness, SecretManager
+from strongroom import Freshness, SecretManager, SecretName, SecretValue
+from strongroom.contracts import WriteRequest
 from strongroom.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -313,14 +315,27 @@ class TestGone:
                 open_with().get(NAME)
 
     def test_a_copy_that_could_not_be_renewed_is_told_and_not_used(
-        self, manager: SecretManager, backend: Any, store: Any
+        self, manager: SecretManager, backend: Any, store: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
         learn(manager)
         store.broken = {"keep_copies"}
+        caplog.clear()
         assert manager.set(NAME, "new").copy_failed
+        # Whoever made the change has been told, and once is enough.
+        assert caplog.messages == []
         backend.error = OUTAGE
         with pytest.raises(BackendUnavailableError):
             manager.get(NAME)
+
+    def test_a_copy_that_nobody_waits_for_is_warned_of(
+        self, manager: SecretManager, backend: Any, store: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        learn(manager)
+        store.broken = {"drop_copies"}
+        backend.error = SecretNotFoundError("gone")
+        with pytest.raises(SecretNotFoundError):
+            manager.refresh(NAME)
+        assert [f"the copy of {NAME} could not be dropped" in one for one in caplog.messages] == [True]
 
 
 class TestNamesThatMustBePresent:
@@ -592,6 +607,105 @@ class TestAStoreThatFails:
         assert manager.get(NAME).freshness is Freshness.STALE
         assert store.calls == []
         clock.advance(1000)
+        with pytest.raises(BackendUnavailableError):
+            manager.get(NAME)
+
+    def test_one_that_hangs_holds_up_the_first_read_only(
+        self, manager: SecretManager, backend: Any, store: Any, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        here = threading.current_thread()
+        held_up: list[str] = []
+
+        def hang(request: Any) -> Any:
+            if threading.current_thread() is here:
+                held_up.append(type(request).__name__)
+                clock.advance(5)
+            raise BackendUnavailableError("no answer from the store", code="timeout")
+
+        for operation in ("journal_status", "recall", "keep_copies", "drop_copies"):
+            monkeypatch.setattr(store, operation, hang)
+        for name in (NAME, "a/x", "b/y"):
+            with pytest.raises(SecretNotFoundError):
+                manager.get(f"none/{name}")
+            clock.advance(60)
+            assert manager.refresh(NAME).freshness is Freshness.FRESH
+            assert manager.get_many([f"none/{name}/{number}" for number in range(3)]).found == {}
+        assert held_up == ["JournalStatusRequest"]
+
+    def test_what_was_seen_gone_while_it_hangs_has_no_copy_afterwards(
+        self, manager: SecretManager, backend: Any, store: Any, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        learn(manager)
+        clock.advance(200)
+
+        def hang(request: Any) -> Any:
+            clock.advance(5)
+            raise BackendUnavailableError("no answer from the store", code="timeout")
+
+        with monkeypatch.context() as hanging:
+            for operation in ("journal_status", "recall", "drop_copies"):
+                hanging.setattr(store, operation, hang)
+            backend.error = SecretNotFoundError("gone")
+            with pytest.raises(SecretNotFoundError):
+                manager.get(NAME)
+        backend.error = OUTAGE
+        clock.advance(200)
+        with pytest.raises(BackendUnavailableError):
+            manager.get(NAME)
+
+    def test_what_is_read_past_a_journal_that_fails_is_not_kept_over_an_accepted_write(
+        self, manager: SecretManager, backend: Any, store: Any, clock: FakeClock
+    ) -> None:
+        backend.error = OUTAGE
+        assert manager.set(NAME, "newer").queued
+        backend.error = None
+        store.broken = {"recall", "journal_status"}
+        clock.advance(60)
+        assert manager.get(NAME).reveal_text() == "s3cret"
+        store.broken = set()
+        clock.advance(2)
+        assert manager.get(NAME).reveal_text() == "newer"
+
+
+class TestClocks:
+    def test_a_clock_that_was_set_back_does_not_keep_newer_copies_away(
+        self, manager: SecretManager, open_with: Any, backend: Any, clock: FakeClock
+    ) -> None:
+        learn(manager)
+        clock.set_wall(clock.now() - timedelta(hours=2))
+        backend.write(WriteRequest(name=SecretName(NAME), value=SecretValue("newer")))
+        clock.advance(200)
+        learn(manager)
+        backend.error = OUTAGE
+        assert open_with().get(NAME).reveal_text() == "newer"
+
+    def test_a_copy_of_which_nobody_can_say_how_old_it_is_is_not_used_where_that_matters(
+        self, open_with: Any, backend: Any, clock: FakeClock
+    ) -> None:
+        resilience = {"keep_copy": True, "names": {"db/**": {"max_stale": "1h"}}}
+        manager = open_with(resilience=resilience)
+        manager.set("a/b", "free")
+        learn(manager, NAME, "a/b")
+        clock.set_wall(clock.now() - timedelta(seconds=10))
+        backend.error = OUTAGE
+        clock.advance(5)
+        other = open_with(resilience=resilience)
+        with pytest.raises(BackendUnavailableError):
+            other.get(NAME)
+        assert other.get("a/b").freshness is Freshness.FALLBACK
+
+    def test_what_another_process_copies_late_is_not_used_by_who_has_seen_it_gone(
+        self, manager: SecretManager, open_with: Any, backend: Any, store: Any, clock: FakeClock
+    ) -> None:
+        other, keep = open_with(), store.keep_copies
+        late: list[Any] = []
+        store.keep_copies = late.append
+        learn(other)
+        clock.advance(1)
+        manager.delete(NAME)
+        for request in late:
+            keep(request)
+        backend.error = OUTAGE
         with pytest.raises(BackendUnavailableError):
             manager.get(NAME)
 

@@ -41,6 +41,7 @@ class Outages(RuleBasedStateMachine):
         self.held: dict[str, list[tuple[str | None, float]]] = {name: [(None, 0.0)] for name in NAMES}
         # What this manager has seen last: when it saw that there is none, or when it wrote itself.
         self.not_before: dict[str, float] = dict.fromkeys(NAMES, 0.0)
+        self.down_since = 0.0
         self.number = 0
         self.manager = self.opened()
         for name in NAMES:
@@ -92,6 +93,7 @@ class Outages(RuleBasedStateMachine):
         assert self.is_down
         assert name != "db/now"
         assert secret.reveal_text() in self.value_at(name, now - age)
+        assert age >= now - self.down_since - 1e-6
         assert now - age >= self.not_before[name] - 1e-6
         assert age <= (TTL + MAX_STALE if secret.freshness is Freshness.STALE else COPY_AGE) + 1e-6
 
@@ -145,18 +147,34 @@ class Outages(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.0, 51.0, 200.0]))
     def fail(self, seconds: float) -> None:
-        """Begin an outage, and let each name's answer in the cache grow old."""
-        for name in NAMES:
-            self.read(name)
+        """Begin an outage, let each name's answer in the cache grow old, and read what stands in for it."""
+        self.read_each()
         self.manager.flush()
+        if not self.is_down:
+            self.down_since = self.clock.time()
         self.backend.error = BackendUnavailableError("no answer", code="timeout")
-        self.clock.advance(seconds)
+        for pause in (seconds, 0.5):
+            self.clock.advance(pause)
+            self.read_each()
 
     @rule()
     def mend(self) -> None:
         self.backend.error = None
         # Longer than the time between two probes, so that the next read is one.
         self.clock.advance(6.0)
+        self.read_each()
+
+    def read_each(self) -> None:
+        for name in NAMES:
+            self.read(name)
+
+    @precondition(lambda self: not self.is_down)
+    @rule(name=names)
+    def vanish(self, name: str) -> None:
+        """Let somebody else delete a secret, and see it gone."""
+        self.change(name, gone=True, ours=False)
+        self.clock.advance(51.0)
+        self.read(name)
 
     @rule()
     def start_again(self) -> None:

@@ -15,6 +15,8 @@ from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+import strongroom
+
 from strongroom import SecretManager, telemetry
 from strongroom.builtin.memory import MemoryBackend
 from strongroom.builtin.memory_journal import MemoryJournal
@@ -148,7 +150,7 @@ class TestAudit:
         manager = open_manager(backends={"main": backend}, backend="main", tracer_provider=spans.provider)
         fail(manager, backend)
         before = [span.name for span in spans.finished()].count("strongroom.read")
-        with pytest.raises(BackendUnavailableError, match="out of reach"):
+        with pytest.raises(BackendUnavailableError, match="it is tried again"):
             manager.get("absent")
         assert [span.name for span in spans.finished()].count("strongroom.read") == before == 3
 
@@ -271,6 +273,27 @@ class TestMetrics:
         }
         assert found["strongroom.journal.length"] == {("main",): 0}
 
+    def test_each_read_that_an_accepted_write_or_a_copy_answers_is_counted(
+        self, open_manager: Any, backend: FaultyBackend, keeper: Keeper, clock: FakeClock, reader: InMemoryMetricReader
+    ) -> None:
+        manager = open_manager(
+            backends={"main": backend, "store": keeper},
+            backend="main",
+            fallback="store",
+            resilience={"keep_copy": True},
+            cache={"ttl": "10s", "negative_ttl": 0},
+        )
+        manager.get("db/password")
+        clock.advance(20)
+        backend.error = OUT
+        assert manager.set("a", "1").queued
+        assert [manager.get("a").freshness.value for _ in range(2)] == ["fallback"] * 2
+        assert manager.delete("gone").queued
+        with pytest.raises(SecretNotFoundError):
+            manager.get("gone")
+        manager.get("db/password")
+        assert self.points(reader)["strongroom.reads.substituted"] == {("fallback", "main"): 4}
+
 
 class TestNextProcess:
     def known(self, manager: SecretManager) -> Any:
@@ -307,6 +330,59 @@ class TestNextProcess:
         fresh = open_manager(backends={"main": backend, "store": keeper}, backend="main", fallback="store")
         assert fresh.health().parts[0].outage is None
         assert self.known(fresh) is None
+
+    def test_one_that_ended_while_nobody_looked_is_forgotten_by_who_is_answered(
+        self, kept: SecretManager, backend: FaultyBackend, keeper: Keeper, clock: FakeClock, open_manager: Any
+    ) -> None:
+        fail(kept, backend)
+        eventually(lambda: keeper.states)
+        backend.error = None
+        parts: dict[str, Any] = {"backends": {"main": backend, "store": keeper}, "backend": "main", "fallback": "store"}
+        with open_manager(**parts) as fresh:
+            fresh.get("db/password")
+        assert self.known(kept) is None
+        clock.advance(3600)
+        later = open_manager(**parts)
+        fail(later, backend)
+        eventually(lambda: self.known(later) is not None)
+        assert self.known(later).since == pytest.approx(clock.time())
+
+    def test_a_program_that_needs_no_store_does_not_open_it_for_a_note(
+        self,
+    ) -> None:
+        tables = {"main": {"type": "memory"}, "store": {"type": "memory"}}
+        config: dict[str, Any] = {"backend": "main", "fallback": "store", "backends": tables, "audit": "none"}
+        with strongroom.open(config) as manager:
+            assert list(manager.list()) == []
+            manager.flush()
+            opened = [one.name for one in manager._parts._backends.values()]
+        assert opened == ["main"]
+
+    @pytest.mark.parametrize("answered_since", [False, True])
+    def test_what_another_process_has_noted_of_the_same_outage_counts(
+        self,
+        kept: SecretManager,
+        backend: FaultyBackend,
+        keeper: Keeper,
+        clock: FakeClock,
+        open_manager: Any,
+        answered_since: bool,
+    ) -> None:
+        other = open_manager(
+            backends={"main": backend, "store": keeper}, backend="main", fallback="store", cache={"negative_ttl": 0}
+        )
+        other.get("db/password")
+        fail(kept, backend)
+        eventually(lambda: self.known(kept) is not None)
+        since = clock.time()
+        clock.advance(300)
+        if answered_since:
+            backend.error = None
+            other.refresh("db/password")
+            since = clock.time()
+        fail(other, backend)
+        eventually(lambda: other._parts.continuity.outages._newest == {})
+        assert self.known(other).since == pytest.approx(since)
 
     @pytest.mark.parametrize("error", [OUT, StoreDamagedError("odd")])
     def test_a_store_that_cannot_note_it_fails_nothing(

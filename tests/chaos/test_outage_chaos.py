@@ -15,6 +15,7 @@ import random
 import re
 import resource
 import secrets
+import signal
 import subprocess
 import sys
 import threading
@@ -52,6 +53,8 @@ PATIENCE = 60.0
 """Seconds after which it is an error if what waits has not been made."""
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 ACCOUNT = "123456789012"
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a test limit another process's files")
 
 
 class Site(ABC):
@@ -127,6 +130,9 @@ class VaultSite(Site):
             "timeout": "2s",
             "connect_timeout": "500ms",
             "attempts": 2,
+            # What one of these processes has accepted another one may make, or itself in a later life; any other
+            # node shows that some milliseconds late.
+            "reads": "active",
         }
 
     def faults(self) -> dict[str, Callable[[], object]]:
@@ -292,6 +298,11 @@ class Process:
         self._running.stdout.close()  # type: ignore[union-attr]  # it is a pipe
         return status
 
+    def show_threads(self) -> None:
+        """Let it write into its log what each of its threads is doing."""
+        self._running.send_signal(signal.SIGUSR1)
+        time.sleep(1.0)
+
     def fill_disk(self) -> None:
         """Let none of its files grow or change; its pipe is none."""
         resource.prlimit(self._running.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
@@ -383,7 +394,12 @@ class Run:
         wait_until(site.answers, f"{site.name} to answer")
         answers = time.monotonic()
         mine = [process for process in self.processes if process.site is site]
-        wait_until(lambda: all(_is_well(process, answers) for process in mine), "all to be well", PATIENCE)
+        try:
+            wait_until(lambda: all(_is_well(process, answers) for process in mine), "all to be well", PATIENCE)
+        except AssertionError:
+            for process in mine:
+                process.show_threads()
+            raise
         self.recoveries.append(_recovery(mine, answers))
         (self.common / outageworker.QUIET).unlink()
 
@@ -530,5 +546,5 @@ def test_no_accepted_write_is_lost_doubled_misled_or_overtaken_whatever_fails(ru
     print(f"{dict(sorted(run.counts.items()))}\nslowest recovery: {slowest.well - slowest.answers:.2f} s, {slowest}")
     problems = history.problems(run.recoveries)
     assert not problems, "\n".join(f"{one.kind}: {one.text}" for one in problems[:20])
-    for kind in ("set stored", "set queued", "get read fresh", "get read stale", "get read fallback", "kill", "disk"):
+    for kind in ("set stored", "set queued", "get read fresh", "get read fallback", "kill", "disk"):
         assert run.counts[kind], f"this was to happen, too: {kind}"

@@ -325,7 +325,6 @@ class OutageMachine(RuleBasedStateMachine):
                 secret = self.manager.refresh(name)
             except SecretNotFoundError:
                 assert self.primary.present(name) is None
-                self.manager.invalidate(name)  # TEMP F1
             else:
                 assert secret.freshness is Freshness.FRESH
                 assert text(secret) == self.primary.present(name)
@@ -573,7 +572,7 @@ class LocalOutageMachine(OutageMachine):
 
 
 LIMITS = settings(stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-OutageMachine.TestCase.settings = settings(LIMITS, max_examples=200)
-LocalOutageMachine.TestCase.settings = settings(LIMITS, max_examples=60)
+OutageMachine.TestCase.settings = settings(LIMITS, max_examples=400)
+LocalOutageMachine.TestCase.settings = settings(LIMITS, max_examples=120)
 TestOutageInMemory = OutageMachine.TestCase
 TestOutageWithTheLocalStore = LocalOutageMachine.TestCase

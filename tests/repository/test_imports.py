@@ -11,7 +11,7 @@ CORE = ROOT / "core/src/strongroom"
 
 # Lower rows may import upper ones, never back; within a row they may not import each other.
 ROWS = (
-    {"_record", "_lazy", "_warner"},
+    {"_record", "_lazy", "_spoken", "_warner"},
     {"errors"},
     {"model"},
     {"contracts"},
@@ -23,7 +23,8 @@ ROWS = (
     {"config", "rendering"},
     {"telemetry", "lifecycle", "acting", "background", "credentials", "crew", "listening", "memory"},
     {"pacing"},
-    {"audit_sinks", "cache_stats", "conditions", "copies", "counting", "deadlines", "eviction", "flights", "outcomes", "pauses"},
+    {"audit_sinks", "cache_stats", "conditions", "copies", "counting", "deadlines", "eviction", "flights"}
+    | {"outcomes", "pauses", "standins"},
     {"entries", "guarding"},
     {"audit_buffer"},
     {"cache", "audit", "anomaly", "resilience", "rotation", "events", "dotenv"},

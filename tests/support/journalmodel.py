@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 from datetime import UTC, datetime
 from typing import Any
@@ -57,8 +58,8 @@ class Model:
         self.claims: list[ClaimRequest] = []
         self.positions = 0
 
-    def keep(self, copy: Copy) -> None:
-        newer = [one for one in self.copies if one.place == copy.place and one.taken > copy.taken]
+    def keep(self, copy: Copy, now: float = math.inf) -> None:
+        newer = [one for one in self.copies if one.place == copy.place and copy.taken < one.taken <= now]
         if not newer:
             self.drop(copy.place)
             self.copies.append(copy)
@@ -142,11 +143,11 @@ class JournalMachine(RuleBasedStateMachine):
         self.model = Model()
         self.made = 0
 
-    @rule(place=places, content=contents, version=st.sampled_from(["1", "2"]), created=moments, taken=times)
-    def keep_copies(self, place: Place, content: Any, **facts: Any) -> None:
+    @rule(place=places, content=contents, version=st.sampled_from(["1", "2"]), created=moments, taken=times, now=times)
+    def keep_copies(self, place: Place, content: Any, now: float, **facts: Any) -> None:
         copy = Copy(place=place, value=SecretValue(content), **facts)
-        self.journal.keep_copies(KeepCopiesRequest(copies=(copy,)))
-        self.model.keep(copy)
+        self.journal.keep_copies(KeepCopiesRequest(copies=(copy,), now=now))
+        self.model.keep(copy, now)
 
     @rule(some=st.lists(places, max_size=3))
     def drop_copies(self, some: list[Place]) -> None:

@@ -6,10 +6,12 @@ end of the pipe has it, however the process dies.
 
 from __future__ import annotations
 
+import faulthandler
 import itertools
 import json
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -178,6 +180,7 @@ def _changed(done: Any) -> dict[str, Any]:
 
 def main() -> None:
     """Work until there is a file that says that it is over, and tell how things are all the time."""
+    faulthandler.register(signal.SIGUSR1)  # what each thread is at goes to the log
     plan = json.loads(sys.argv[1])
     folder = Path(plan["common"])
     teller, clock = Teller(), WrongClock(folder)
@@ -194,8 +197,13 @@ def main() -> None:
         threads = [threading.Thread(target=worker.work, args=(folder,)) for worker in workers]
         for thread in threads:
             thread.start()
-        while not (folder / END).exists():
+        for count in itertools.count(1):
+            if (folder / END).exists():
+                break
             look(manager, teller, plan["process"])
+            if (folder / QUIET).exists() and count % 100 == 0:
+                # It has been quiet for long: whoever looks into this wants to know why.
+                teller.tell("health", process=plan["process"], at=time.monotonic(), health=str(manager.health()))
             time.sleep(5 * LOOK if not (folder / QUIET).exists() else LOOK)
         for thread in threads:
             thread.join()

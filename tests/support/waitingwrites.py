@@ -72,6 +72,7 @@ class Done(NamedTuple):
     """The version that was there."""
     version: str | None
     foreign: bool
+    token: str | None = None
 
 
 class Server(Backend):
@@ -97,6 +98,8 @@ class Server(Backend):
         self.fails: dict[tuple[str, str], str] = {}
         """How calls fail, by operation and name, or ``*`` for any: the next one, or each if that is ``lasting``."""
         self.lasting = False
+        self.begun: Callable[[str], object] = lambda _: None
+        """Called with the name of each operation that is sent."""
         self.key = b"key of one process"
         self._kept: dict[str, list[tuple[str, str | None]]] = {}
 
@@ -110,13 +113,13 @@ class Server(Backend):
         kept = self._kept.get(name)
         return kept[-1][1] if kept else None
 
-    def put(self, name: str, value: str | None, *, foreign: bool = True) -> str | None:
+    def put(self, name: str, value: str | None, *, foreign: bool = True, token: str | None = None) -> str | None:
         """Change a secret, as somebody else does unless told otherwise; return its new version."""
         over, kept = self.current(name), self._kept.setdefault(name, [])
         if value is None and over is None:
             return None
         version = self._version(name, value)
-        self.done.append(Done(name, value, over, version if value is not None else None, foreign))
+        self.done.append(Done(name, value, over, version if value is not None else None, foreign, token))
         kept.append((version, value))
         return self.current(name)
 
@@ -161,7 +164,7 @@ class Server(Backend):
             raise VersionConflictError(
                 f"{request.name} is at {current}", expected=wanted or "absent", found=current or "absent"
             )
-        version = self.put(request.name, request.value.reveal_text(), foreign=False)
+        version = self.put(request.name, request.value.reveal_text(), foreign=False, token=request.token)
         assert version is not None
         return WriteResult(version=version)
 
@@ -188,6 +191,7 @@ class Server(Backend):
 
     def _called(self, operation: str, name: str, act: Callable[[], Any]) -> Any:
         self.calls.append(operation)
+        self.begun(operation)
         self.step()
         how = self.fails.get((operation, name)) or self.fails.get((operation, "*"))
         if how is not None and not self.lasting:
@@ -251,12 +255,16 @@ class Replayer:
         self.told: list[SecretUpdated] = []
         self.countdown: int | None = None
         self.at_step: Callable[[], object] | None = None
+        self.die_when: Callable[[], bool] | None = None
         self._dead = False
         self.restart()
 
     def step(self) -> None:
         """Die here, or let something else happen, if it is time."""
         if self._dead:
+            raise Crash
+        if self.die_when is not None and self.die_when():
+            self._dead = True
             raise Crash
         if self.countdown is None:
             return
@@ -273,7 +281,7 @@ class Replayer:
     def restart(self) -> None:
         """Begin a new process: what the server and the journal hold stays."""
         self._dead = False
-        self.countdown = self.at_step = None
+        self.countdown = self.at_step = self.die_when = None
         self.journal.start_in_child()
         telemetry = Telemetry()
         guarded = GuardedBackend(self.journal, name="store", type="memory", capabilities=frozenset(Capability))

@@ -2,28 +2,33 @@
 
 Where the backend has check-and-set the write itself tells whether the secret is still as it was. Where
 it has not, the secret is looked at before. A write of which nobody knows whether it was made is looked for before
-anything is sent again.
+anything is sent again. Only such a one is looked for: what was certainly never sent is not what is there, though
+somebody else may have written the same value. Two who count on from the same number must not both be told that they
+have counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from strongroom._record import Record
 from strongroom.contracts.backend import (
     Capability,
     DeleteRequest,
+    DeleteResult,
     ReadRequest,
     ReadResult,
     VersionsRequest,
     WriteRequest,
+    WriteResult,
 )
 from strongroom.contracts.journal import Copy, Entry, EntryState, Place
 from strongroom.errors import (
     AccessDeniedError,
     BackendError,
+    BackendUnavailableError,
     InvalidNameError,
     InvalidValueError,
     SecretDeletedError,
@@ -36,6 +41,8 @@ from strongroom.errors import (
 )
 from strongroom.model import ABSENT, SecretVersion
 from strongroom.resilience import GuardedBackend
+
+Made = TypeVar("Made", WriteResult, DeleteResult)
 
 MOST_VERSIONS: Final = 20
 """In how many versions a write is looked for that others may have replaced since."""
@@ -83,6 +90,8 @@ class Applier:
     def __init__(self, backend: GuardedBackend, known: Callable[[Place], Copy | None] = lambda _: None) -> None:
         self._backend = backend
         self._known = known
+        # The ids of writes that may have been made since; threads only add and take away their own.
+        self._sent: set[str] = set()
 
     @property
     def is_conditional(self) -> bool:
@@ -92,18 +101,6 @@ class Applier:
     @property
     def _has_versions(self) -> bool:
         return Capability.VERSIONS in self._backend.capabilities
-
-    def tells_later(self, entry: Entry) -> bool:
-        """Tell whether it will be seen that a write has been made, if the process dies before that is noted.
-
-        If not, it has to be noted before that it may have been. A write over a version can be sent again where the
-        backend has check-and-set; one over none could, too, if another had not deleted the secret meanwhile. After
-        a delete there is no secret.
-
-        Args:
-            entry: The write.
-        """
-        return entry.value is None or (self.is_conditional and entry.expected is not None)
 
     def apply(self, entry: Entry) -> Applied:
         """Make a write, unless that has been done, or it must not be.
@@ -116,9 +113,21 @@ class Applier:
             as one can tell.
 
         Raises:
-            BackendUnavailableError: It could not be made now; whether it was is unclear, unless ``unsent`` is set.
+            BackendUnavailableError: It could not be made now, or the backend is not what it is bound to, or was not
+                all the time; :meth:`has_sent` tells whether it may have been made.
             StrongroomError: Nothing can be made now, since our credentials are refused, say.
         """
+        self._check_target(entry)
+        applied = self._tried(entry)
+        # Whatever it was, it may have come from another place.
+        self._check_target(entry)
+        return applied
+
+    def has_sent(self, entry: Entry) -> bool:
+        """Tell whether a write has been sent, and was not certainly left undone."""
+        return entry.id in self._sent
+
+    def _tried(self, entry: Entry) -> Applied:
         try:
             if entry.value is None:
                 return self._delete(entry)
@@ -128,7 +137,9 @@ class Applier:
         except ABOUT_ONE as error:
             return Applied(state=EntryState.REFUSED, reason=error.what)
         except BackendError as error:
-            return _unknown(error)
+            if error.code != BackendError.codes[0]:
+                raise
+            return Applied(state=EntryState.UNCLEAR if self.has_sent(entry) else entry.state, reason=error.what)
 
     def expire(self, entry: Entry, reason: str) -> Applied:
         """Tell of a write that has waited for too long whether it has been made all the same; nothing is sent.
@@ -141,22 +152,40 @@ class Applier:
             StrongroomError: Nobody can say that now, as for :meth:`apply`.
         """
         overdue = Applied(state=EntryState.OVERDUE, reason=reason)
-        try:
-            return self._found_made(entry, self._current(entry)) or overdue
-        except ABOUT_ONE:
+        if entry.state is EntryState.WAITING and entry.value is not None:
             return overdue
+        try:
+            applied = self._found_made(entry, self._current(entry)) or overdue
+        except ABOUT_ONE:
+            applied = overdue
         except BackendError as error:
             if error.code != BackendError.codes[0]:
                 raise
-            return overdue.replace(reason=f"{reason}, and nobody can say whether it was made: {error.what}")
+            applied = overdue.replace(reason=f"{reason}, and nobody can say whether it was made: {error.what}")
+        self._check_target(entry)
+        return applied
+
+    def _check_target(self, entry: Entry) -> None:
+        """Refuse a write if the backend is not what it is bound to, now that other credentials are in use, say."""
+        if self._backend.target() == entry.place.target:
+            return
+        error = BackendUnavailableError(
+            f"{entry.place.backend} is not certain to be any more what waiting writes are bound to",
+            backend=entry.place.backend,
+            hint="`strongroom journal show` says what that is",
+        )
+        error.own_limit = True
+        raise error
 
     # Writes
 
     def _look_and_write(self, entry: Entry) -> Applied:
+        # Over no version it does not: what it has made may be deleted by then, and would come back.
+        write_tells = self.is_conditional and entry.expected is not None
         try:
             current = self._current(entry)
         except AccessDeniedError:
-            if not (self.is_conditional and entry.expected is not None):
+            if not write_tells:
                 raise
             # Whoever may write it need not be able to read it, and the write itself tells.
             return self._write(entry)
@@ -167,8 +196,8 @@ class Applier:
             if entry.expected is None and isinstance(current, SecretDeletedError):
                 reason = f"it was sent, and {entry.place.backend} has a deleted secret, which may be this one"
                 return _conflict(entry, current).replace(reason=reason)
-        if not self.is_conditional and not self._is_as_expected(entry, current):
-            return self._is_there(entry, current) or _conflict(entry, current)
+        if not write_tells and not self._is_as_expected(entry, current):
+            return _conflict(entry, current)
         return self._write(entry)
 
     def _write(self, entry: Entry) -> Applied:
@@ -181,7 +210,7 @@ class Applier:
             token=entry.id,
         )
         try:
-            result = self._backend.write(request)
+            result = self._change(entry, lambda: self._backend.write(request))
         except VersionConflictError as error:
             return self._overtaken(entry, error)
         except BackendError as error:
@@ -192,7 +221,8 @@ class Applier:
         """Tell what became of a write that the backend refused since it has another version: maybe our own."""
         try:
             current = self._current(entry)
-            return self._found_made(entry, current) or _conflict(entry, current)
+            made = self._found_made(entry, current) if entry.state is EntryState.UNCLEAR else None
+            return made or _conflict(entry, current)
         except ABOUT_ONE:
             # We are not let see what is there.
             return _conflict(entry, None).replace(found=error.found)
@@ -213,10 +243,26 @@ class Applier:
         if not self._is_as_expected(entry, current):
             return _conflict(entry, current)
         try:
-            result = self._backend.delete(DeleteRequest(name=entry.place.name))
+            result = self._change(entry, lambda: self._backend.delete(DeleteRequest(name=entry.place.name)))
         except BackendError as error:
             return self._after_failure(entry, error)
         return Applied(state=None, request_id=result.request_id)
+
+    # What is sent
+
+    def _change(self, entry: Entry, send: Callable[[], Made]) -> Made:
+        """Send a change where it is bound to, and note so unless it was certainly not made."""
+        self._check_target(entry)
+        self._sent.add(entry.id)
+        try:
+            return send()
+        except VersionConflictError:
+            self._sent.discard(entry.id)
+            raise
+        except BackendUnavailableError as error:
+            if error.unsent:
+                self._sent.discard(entry.id)
+            raise
 
     # What is there
 
@@ -292,13 +338,6 @@ def _since(expected: str | None, versions: tuple[SecretVersion, ...]) -> tuple[S
         at for at, one in enumerate(versions) if (one.state in GONE if expected is None else one.version == expected)
     ]
     return versions[before[-1] + 1 :] if before else versions
-
-
-def _unknown(error: BackendError) -> Applied:
-    """Tell that nobody knows what became of a write, unless the backend says what is wrong with it as a whole."""
-    if error.code != BackendError.codes[0]:
-        raise error
-    return Applied(state=EntryState.UNCLEAR, reason=error.what)
 
 
 def _conflict(entry: Entry, current: ReadResult | StrongroomError | None) -> Applied:

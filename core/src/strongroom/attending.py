@@ -17,10 +17,12 @@ from strongroom.draining import CaughtUp, Drain
 from strongroom.errors import BackendUnavailableError, StrongroomError
 from strongroom.events import SecretUpdated
 from strongroom.fallback import FallbackStore
-from strongroom.pacing import spread
+from strongroom.pacing import spread, within
 from strongroom.resilience import GuardedBackend
 from strongroom.telemetry import note_journal_length
 
+SHORTEST_PROBE: Final = 1.0
+"""Seconds: how long a probe may take at least, however often probes are made."""
 LONGEST: Final = 5.0
 """Seconds: for how long a thread waits at most until it looks whether the manager is still there."""
 
@@ -181,7 +183,7 @@ class Attendant:
         if condition is None:
             return self.catch_up(backend)
         if condition.state is State.DEGRADED:
-            condition.probed(_probe(backend))
+            condition.probed(self._probe(backend))
         if condition.state is State.DEGRADED:
             return CaughtUp(left=condition.report().reason or f"{backend.name} is out of reach")
         caught = self.catch_up(backend)
@@ -190,6 +192,14 @@ class Attendant:
         else:
             condition.signal(Signal.CAUGHT_UP, "all that waited has been made")
         return caught
+
+    def _probe(self, backend: GuardedBackend) -> StrongroomError | None:
+        # One that hangs must not be waited for longer than until the next one is due: that one may be answered.
+        with within(max(self._rules.keys.probe_every, SHORTEST_PROBE)):
+            health = backend.health()
+        if health.state is not HealthState.DOWN:
+            return None
+        return BackendUnavailableError(health.reason or f"{backend.name} is down", backend=backend.name)
 
     def catch_up(self, backend: GuardedBackend) -> CaughtUp:
         """Make what waits for a backend, in order by name, as far as that goes."""
@@ -263,10 +273,3 @@ def _attend(attendant: weakref.ref[Attendant], backend: str, waker: threading.Ev
         if seconds is None:
             return
         waker.wait(min(seconds, LONGEST))
-
-
-def _probe(backend: GuardedBackend) -> StrongroomError | None:
-    health = backend.health()
-    if health.state is not HealthState.DOWN:
-        return None
-    return BackendUnavailableError(health.reason or f"{backend.name} is down", backend=backend.name)

@@ -26,7 +26,6 @@ from strongroom.errors import (
     VersionConflictError,
 )
 from strongroom.pacing import spread
-from strongroom.telemetry import count_substitute
 
 SLOWEST: Final = 8.0
 """How many times as long as usual the time between probes is at most, for a backend that answers probes only."""
@@ -80,6 +79,8 @@ class ConditionChanged(Record):
     """How long the state before has lasted, in seconds."""
     code: str = ""
     """The code of the outage that was the reason, such as ``timeout``; empty if it was none."""
+    answered: float | None = None
+    """When it has answered last, in seconds since 1970 UTC; ``None`` if it has not answered this process yet."""
 
 
 class ConditionReport(Record):
@@ -108,6 +109,7 @@ class Condition:
         wall_clock: Nanoseconds since 1970 UTC.
         on_change: Told of each change in their order, outside the lock, by the thread that caused it or by one that
             is telling of another change just then.
+        on_first_answer: Called when the backend has answered this process for the first time.
         is_probed: Whether somebody makes the probes that are due. If not, or if they do not come, a call
             that somebody makes serves as the probe.
 
@@ -127,6 +129,7 @@ class Condition:
         clock: Callable[[], float],
         wall_clock: Callable[[], int],
         on_change: Callable[[ConditionChanged], object],
+        on_first_answer: Callable[[], object] = lambda: None,
         is_probed: bool = True,
     ) -> None:
         self.backend = backend
@@ -135,6 +138,7 @@ class Condition:
         self._clock = clock
         self._wall_clock = wall_clock
         self._on_change = on_change
+        self._on_first_answer = on_first_answer
         self._patience = probe_every if is_probed else 0.0
         self.after_fork()
 
@@ -148,6 +152,7 @@ class Condition:
         self.epoch = 0
         self._since = self._clock()
         self._since_wall = self._wall_clock() / 1e9
+        self._answered_at: float | None = None
         self._reason = ""
         self._code = BackendUnavailableError.codes[0]
         self._oldest_stale: float | None = None
@@ -180,15 +185,14 @@ class Condition:
                 # Only this one: whoever comes next finds that a probe has just been made.
                 self._probe_later()
                 return self.epoch
-            lasted = self.lasted() or 0.0
             error = BackendUnavailableError(
-                f"{self.backend} has been out of reach for {spoken(lasted)}: {self._reason}",
+                self._reason,
                 code=self._code,
                 backend=self.backend,
                 hint="it is tried again every few seconds; `strongroom health` shows the state",
             )
+            error.lasted = self.lasted()
         error.unsent = True
-        error.lasted = lasted
         raise error
 
     def lasted(self) -> float | None:
@@ -204,8 +208,12 @@ class Condition:
             begun: What :meth:`admit` has returned for it; the present epoch unless given.
         """
         if error is None or isinstance(error, _ANSWERS):
+            first = self._answered_at is None
+            self._answered_at = self._clock()
             if self._failures or self.state is not State.HEALTHY or self._trial_until:
                 self._answered()
+            if first:
+                self._on_first_answer()
         elif isinstance(error, BackendUnavailableError) and not error.own_limit:
             self._failed(error, begun)
 
@@ -268,6 +276,7 @@ class Condition:
             reason=reason,
             lasted=max(0.0, now - self._since),
             code=code,
+            answered=None if self._answered_at is None else wall - max(0.0, now - self._answered_at),
         )
         told = "" if after is State.HEALTHY else reason
         # No call from here on but the last one: a signal's handler that changes the state runs before this or after it.
@@ -286,6 +295,7 @@ class Condition:
                 self._failing_since = now
         elif state is State.RECOVERING:
             self.epoch += 1
+            self._answered_at = now
         else:
             self._failing_since = None
             self._oldest_stale = None
@@ -333,14 +343,12 @@ class Condition:
             if self.state is State.RECOVERING:
                 self._reason = reason
 
-    def note_substitute(self, age: float, source: str = "stale") -> None:
-        """Note that an answer stood in for one of the backend's.
+    def note_substitute(self, age: float) -> None:
+        """Note that an answer stood in for one of the backend's, which does not answer.
 
         Args:
             age: How old it was, in seconds.
-            source: ``stale`` or ``fallback``.
         """
-        count_substitute(self.backend, source)
         if self._failing_since is not None and (self._oldest_stale is None or age > self._oldest_stale):
             self._oldest_stale = age
 
@@ -354,15 +362,3 @@ class Condition:
                 reason=self._reason,
                 oldest_stale=None if self.state is State.HEALTHY else self._oldest_stale,
             )
-
-
-def spoken(seconds: float) -> str:
-    """Return a time in words, such as ``42 s`` or ``3 h 5 min``."""
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"

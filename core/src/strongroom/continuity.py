@@ -6,6 +6,7 @@ import threading
 import time
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from strongroom.audit import AuditStage
@@ -101,8 +102,18 @@ class Continuity:
             clock=self._clock,
             wall_clock=self._wall_clock,
             on_change=self._condition_changed,
+            on_first_answer=partial(self._answered, backend),
             is_probed=self._clock is time.monotonic,
         )
+
+    def _answered(self, backend: str) -> None:
+        """Have an earlier process's note forgotten that a backend is out, now that it answers."""
+        if self.store is not None and backend != self.store.name and self.outages is not None:
+            self.outages.answered(backend, soon=self._is_store_open())
+
+    def _is_store_open(self) -> bool:
+        # A program that has had no need of it need not open it for a note.
+        return any(one.name == self.rules.fallback for one in self._opened())
 
     def _condition_changed(self, change: ConditionChanged) -> None:
         self.transitions.tell(change)
@@ -184,6 +195,8 @@ class Continuity:
 
     def finish(self) -> None:
         """Write what waits to be written behind; the backends are still open."""
+        if self._outages is not None and self._is_store_open():
+            self._outages.flush()
         if self.store is not None:
             self.store.close()
 

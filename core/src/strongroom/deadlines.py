@@ -38,8 +38,17 @@ class TimedCalls:
         """Start with no call left behind in a forked child: those are the parent's."""
         # Reentrant: a signal's handler may make a call while its own thread is in here.
         self._lock = threading.RLock()
-        self.left_behind = 0
+        self._left: list[_Call[Any, Any]] = []
+
+    @property
+    def left_behind(self) -> int:
         """How many calls are under way that nobody waits for."""
+        return len(self._left)
+
+    def requests_left_behind(self) -> tuple[object, ...]:
+        """Return what was asked for in the calls that are under way and that nobody waits for."""
+        with self._lock:
+            return tuple(made.request for made in self._left)
 
     def call(self, function: Callable[[Request], Result], request: Request) -> Result:
         """Call a function in another thread, with the caller's context variables.
@@ -76,7 +85,7 @@ class TimedCalls:
             made.done.set()
             if not made.left:
                 return
-            self.left_behind -= 1
+            self._left.remove(made)
         if self._late is not None and made.error is None:
             self._late(made.request, made.answer)
 
@@ -103,7 +112,7 @@ class TimedCalls:
         with self._lock:
             if not made.done.is_set() and not made.left:
                 made.left = True
-                self.left_behind += 1
+                self._left.append(made)
             return made.left
 
     def _too_many(self) -> BackendUnavailableError:

@@ -126,7 +126,7 @@ class Drain:
             first.setdefault(entry.place.name, entry)
         followers = [entry for entry in first.values() if entry.follows is not None]
         settlements = [one for entry in followers if (one := self._behind(entry)) is not None]
-        settlements += self._sent([entry for entry in first.values() if entry.follows is None])
+        settlements += self._sent([entry for entry in first.values() if entry.follows is None and self._is_free(entry)])
         if settlements:
             self._store.settle(settlements)
         for settlement in settlements:
@@ -151,6 +151,14 @@ class Drain:
         self._note_not_made(now)
         return Settlement(entry=now)
 
+    def _is_free(self, entry: Entry) -> bool:
+        """Tell whether no change of its name is under way that was given up and may come after this one yet."""
+        if not self._backend.may_change_yet(entry.place.name):
+            return True
+        self._note_not_made(entry)
+        self._put_off = self._put_off or f"a call about {entry.place.name} is under way that has not answered in time"
+        return False
+
     def _looked_up(self, id: str) -> Entry | None:
         found = self._store.entries(EntriesRequest(id=id))
         return found[0] if found else None
@@ -159,7 +167,7 @@ class Drain:
         self._not_made[entry.id] = entry.replace(value=None)
 
     def _copy(self, place: Place) -> Copy | None:
-        return self._store.recall(place).copy
+        return self._store.recall(place, copy_only=True).copy
 
     # One write of each of several names
 
@@ -188,10 +196,12 @@ class Drain:
         return self._store.rules.keys.journal_max_age
 
     def _marked(self, entries: list[Entry]) -> set[str]:
-        """Note which writes may have been made from now on, as far as nobody could tell later; return their ids."""
-        doubtful = [
-            entry for entry in entries if entry.state is EntryState.WAITING and not self._applier.tells_later(entry)
-        ]
+        """Note which writes may have been made from now on; return their ids.
+
+        Without that one could not tell later, if the process dies, whether the value that is there is ours or one
+        that somebody else has written. After a delete there is none.
+        """
+        doubtful = [entry for entry in entries if entry.state is EntryState.WAITING and entry.value is not None]
         if doubtful:
             self._store.settle(Settlement(entry=entry.replace(state=EntryState.UNCLEAR)) for entry in doubtful)
         return {entry.id for entry in doubtful}
@@ -210,8 +220,7 @@ class Drain:
                 applied = self._applier.apply(entry)
         except StrongroomError as error:
             self._left = error.what
-            unsent = is_overdue or (isinstance(error, BackendUnavailableError) and error.unsent)
-            state = entry.state if unsent else EntryState.UNCLEAR
+            state = EntryState.UNCLEAR if self._applier.has_sent(entry) else entry.state
             done[entry.id] = _Done(applied=Applied(state=state), result=error.code)
             return
         self._note_put_off(applied)

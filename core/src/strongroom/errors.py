@@ -200,7 +200,7 @@ class BackendUnavailableError(StrongroomError):
         unsent: Whether it is certain that the backend has received nothing. A change that fails
             otherwise may have been made.
         own_limit: Whether it was a limit of our own that let nothing through, which says nothing about the backend.
-        lasted: How long the backend has been out of reach, in seconds, as far as this process knows.
+        lasted: How long the backend has been out of reach, in seconds, as far as this process knows; its text says so.
     """
 
     codes = ("unavailable", "connection_refused", "timeout", "sealed", "server_error", "rate_limited", "busy")
@@ -208,6 +208,14 @@ class BackendUnavailableError(StrongroomError):
     unsent: bool = False
     own_limit: bool = False
     lasted: float | None = None
+
+    def __str__(self) -> str:
+        """Return for how long the backend has been out of reach, if it has for a while, what failed and what to do."""
+        if self.lasted is None or self.lasted < 1.0:
+            return super().__str__()
+        from strongroom._spoken import spoken  # only an outage needs it
+
+        return f"{self.backend or 'the backend'} has been out of reach for {spoken(self.lasted)}: {super().__str__()}"
 
 
 class BackendError(StrongroomError):

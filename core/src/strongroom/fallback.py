@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from strongroom._record import Record
@@ -34,18 +33,18 @@ from strongroom.contracts.journal import (
     SettleRequest,
 )
 from strongroom.copies import Copies
-from strongroom.errors import ConfigurationError, PluginError, StrongroomError
-from strongroom.model import Freshness, Secret, SecretName
+from strongroom.errors import ConfigurationError, PluginError, StrongroomError, TamperedError
+from strongroom.model import SecretName
 from strongroom.outcomes import Begun
 from strongroom.pacing import within
 from strongroom.resilience import GuardedBackend
 
-QUEUED: Final = "queued:"
-"""What the version of a write that waits begins with; its entry's id follows."""
 LOOK_SECONDS: Final = 1.0
 """For how long it is believed that no write waits, although another process may have added one."""
 STORE_SECONDS: Final = 5.0
 """How long anything may take at the store that a read or another write waits for, or that nobody waits for."""
+HANGS_SECONDS: Final = 0.5
+"""A store that takes so long to fail is waited for by nobody who can do without it, until it answers again."""
 MOST_CLEAR: Final = 10_000
 """Of how many names it is known that no write of theirs waits."""
 MOST_NOTED: Final = 10_000
@@ -83,6 +82,7 @@ class FallbackStore:
     ) -> None:
         self.rules = rules
         self._open = open
+        self._background = background
         self._clock = clock
         self._wall_clock = wall_clock
         self._warner = Warner(clock)
@@ -90,7 +90,7 @@ class FallbackStore:
         """How often copies or the journal could not be used."""
         self.found_waiting: Callable[[], object] | None = None
         """Called when writes wait, or may wait since a backend is used for the first time; it must not raise."""
-        self.copies = Copies(self._keep, self._erase, background, clock=clock)
+        self.copies = Copies(self._keep, self._erase, background, warn=self.warn, clock=clock, now=self.now)
         """Those that are still to be written, or must not be used any more."""
         self._start_afresh()
 
@@ -103,6 +103,12 @@ class FallbackStore:
         self._looked_at = 0.0
         # By name: when it was seen, or could not be seen, that no write of it waits.
         self._clear: dict[SecretName, float] = {}
+        # Of which this process has accepted a write, and has not seen yet that none waits.
+        self._ours: set[Place] = set()
+        self._hangs = False
+        self._listened_at = 0.0
+        # Claims of ours that could not be given up.
+        self._kept: set[ClaimRequest] = set()
 
     def after_fork(self) -> None:
         """Start with nothing to write behind in a forked child: that is the parent's."""
@@ -183,37 +189,62 @@ class FallbackStore:
         return Copy(place=place, value=result.value, version=result.version, created=result.created, taken=when)
 
     def _keep(self, copies: tuple[Copy, ...]) -> StrongroomError | None:
-        request = KeepCopiesRequest(copies=copies)
-        return self._tried(lambda: self._ask("keep_copies", request), "copies could not be kept")
+        request = KeepCopiesRequest(copies=copies, now=self.now())
+        return self._tried(lambda: self._ask("keep_copies", request))
 
     def _erase(self, places: tuple[Place, ...]) -> StrongroomError | None:
         def act() -> None:
             # Most of what is not there has no copy either, and to look costs less than to write.
-            there = places if len(places) > 1 else tuple(one for one in places if self._stored(one).copy is not None)
+            there = places if len(places) > 1 else tuple(one for one in places if self._is_kept(one))
             if there:
                 self._ask("drop_copies", DropCopiesRequest(places=there))
 
-        names = places[0].name if len(places) == 1 else f"{len(places)} names"
-        return self._tried(act, f"the copy of {names} could not be dropped, and is not used until it is")
+        return self._tried(act)
 
-    def recall(self, place: Place) -> RecallResult:
+    def _is_kept(self, place: Place) -> bool:
+        try:
+            return self._stored(place, copy_only=True).copy is not None
+        except TamperedError:
+            return True
+
+    def forget_gone(self, place: Place) -> StrongroomError | None:
+        """Drop the copy of what a backend has said that there is not, or that it denies; return why that failed.
+
+        It is not used from now on. While the store hangs, it is dropped later: nobody waits for that.
+        """
+        begun = self._clock()
+        if self._hangs:
+            self._listen(begun)
+            self.copies.forget_later(place)
+            return None
+        error = self.copies.forget(place)
+        if error is not None:
+            self._note_failure(begun)
+        return error
+
+    def recall(self, place: Place, *, copy_only: bool = False) -> RecallResult:
         """Return the copy of a secret that may be used, and the newest write of it that waits.
+
+        Args:
+            place: Where the secret is kept.
+            copy_only: Whether to leave out the write, which may be one that cannot be read.
 
         Raises:
             StrongroomError: The store does not answer.
         """
         newest = self.copies.newest(place)
-        found = self._stored(place)
+        found = self._stored(place, copy_only=copy_only)
         if place.backend not in self._used:
             self._used.add(place.backend)
             if self.found_waiting is not None:
                 self.found_waiting()
-        if newest is None and not self.copies.is_usable(place):
+        if newest is None and found.copy is not None and not self.copies.is_usable(found.copy):
             return found.replace(copy=None)
         return found if newest is None else found.replace(copy=newest)
 
-    def _stored(self, place: Place) -> RecallResult:
-        result: RecallResult = self._ask("recall", RecallRequest(place=place), gives=RecallResult)
+    def _stored(self, place: Place, *, copy_only: bool = False) -> RecallResult:
+        request = RecallRequest(place=place, copy_only=copy_only)
+        result: RecallResult = self._ask("recall", request, gives=RecallResult)
         return result
 
     def _ask(self, operation: str, request: Any, *, gives: type[Any] = object) -> Any:
@@ -239,6 +270,8 @@ class FallbackStore:
                 # Else this process has accepted a write since.
                 if changes == self._changes:
                     self._waiting, self._looked_at = waiting, now
+                    if not waiting:
+                        self._ours.clear()
             if self.copies.are_left():
                 # The store answers, and so may drop what it could not.
                 self.copies.write_soon()
@@ -256,7 +289,48 @@ class FallbackStore:
         entry = self._stored(place).entry if self.waiting() else None
         if entry is None:
             self.note_clear(place.name, changes)
+            with self._lock:
+                if changes == self._changes:
+                    self._ours.discard(place)
         return entry
+
+    def newest_readable(self, place: Place) -> Entry | None:
+        """Return the newest write of a secret that waits, for somebody who can do without it.
+
+        A journal that cannot be read holds up nobody, and one that hangs only the first: whoever comes then does
+        without, until it has answered somebody who does not wait.
+        """
+        begun = self._clock()
+        if self._hangs:
+            self._listen(begun)
+            return None
+        found: list[Entry | None] = [None]
+        error = self.attempt(lambda: found.append(self.newest(place)), "the journal could not be read")
+        if error is not None:
+            self._note_failure(begun)
+            self.note_clear(place.name)
+        return found[-1]
+
+    def _note_failure(self, begun: float) -> None:
+        self._listened_at = self._clock()
+        self._hangs = self._hangs or self._listened_at >= begun + HANGS_SECONDS
+
+    def _listen(self, now: float) -> None:
+        """Look in the background, now and then, whether the store answers again."""
+
+        def look() -> None:
+            self.status()
+            self._hangs = False
+
+        with self._lock:
+            if now < self._listened_at + LOOK_SECONDS:
+                return
+            self._listened_at = now
+        self._background.submit(self, look)
+
+    def may_wait(self, place: Place) -> bool:
+        """Tell, without asking the store, whether a write of a secret may wait that this process has accepted."""
+        return place in self._ours
 
     def note_clear(self, name: SecretName, changes: int | None = None) -> None:
         """Believe for a second that no write of a name waits.
@@ -274,7 +348,7 @@ class FallbackStore:
     def known_clear(self, name: SecretName) -> bool:
         """Tell, without asking the store, whether no write of a name waits, as far as it was known a second ago."""
         now = self._clock()
-        if self._waiting == 0 and now < self._looked_at + LOOK_SECONDS:
+        if self._hangs or (self._waiting == 0 and now < self._looked_at + LOOK_SECONDS):
             return True
         seen = self._clear.get(name)
         return seen is not None and now < seen + LOOK_SECONDS
@@ -285,8 +359,11 @@ class FallbackStore:
         request = AppendRequest(entry=entry, max_entries=keys.journal_entries, max_bytes=keys.journal_bytes)
         try:
             added: AppendResult = self.backend().journal("append", request, gives=AppendResult)
+            self._hangs = False
         finally:
             self.look_again()
+            # In this order: who has looked before must not take it away.
+            self._ours.add(entry.place)
         return added
 
     def entries(self, request: EntriesRequest) -> tuple[Entry, ...]:
@@ -298,13 +375,13 @@ class FallbackStore:
         """Note what has become of entries."""
         settled = tuple(settlements)
         try:
-            self.backend().journal("settle", SettleRequest(settlements=settled))
+            self.backend().journal("settle", SettleRequest(settlements=settled, now=self.now()))
         finally:
             self.look_again()
         for one in settled:
             if one.done:
                 self.note(one.entry.place, one.version)
-                self.copies.changed(one.entry.place)
+                self.copies.changed(one.entry.place, one.copy)
 
     def look_again(self) -> None:
         """Count anew the next time that somebody asks whether a write waits."""
@@ -329,12 +406,26 @@ class FallbackStore:
 
     def claim(self, request: ClaimRequest) -> bool:
         """Become the one who makes the writes that wait for a target; tell whether that is so."""
+        with self._lock:
+            # Only one of us takes it back: the next holder's claim must not be given up with it.
+            kept = request in self._kept
+            self._kept.discard(request)
+        if kept:
+            self.release(request)
         result: ClaimResult = self.backend().journal("claim", request, gives=ClaimResult)
         return result.granted
 
     def release(self, request: ClaimRequest) -> None:
-        """Give up a claim."""
-        self.attempt(lambda: self.backend().journal("release", request), "a claim on the journal could not be given up")
+        """Give up a claim; one that cannot be given up now is given up before it is taken again."""
+
+        def give_up() -> None:
+            try:
+                self.backend().journal("release", request)
+            except StrongroomError:
+                self._kept.add(request)
+                raise
+
+        self.attempt(give_up, "a claim on the journal could not be given up")
 
     # Failures
 
@@ -348,66 +439,30 @@ class FallbackStore:
         Raises:
             ConfigurationError, PluginError: The store is not one that could ever do it.
         """
-        error = self._tried(act, problem)
+        error = self._tried(act)
+        if error is not None:
+            self.warn(problem, error)
         if isinstance(error, ConfigurationError | PluginError):
             raise error
         return error
 
-    def _tried(self, act: Callable[[], object], problem: str) -> StrongroomError | None:
+    def _tried(self, act: Callable[[], object]) -> StrongroomError | None:
         try:
             act()
         except StrongroomError as error:
             self.failures += 1
-            self._warner.warn(f"strongroom: {problem}: {error.what}")
             return error
         return None
+
+    def warn(self, problem: str, error: StrongroomError) -> None:
+        """Log what nobody is told otherwise, at a measured pace.
+
+        Args:
+            problem: What a failure means.
+            error: The failure.
+        """
+        self._warner.warn(f"strongroom: {problem}: {error.what}")
 
     def close(self) -> None:
         """Write what waits to be written behind, in a few seconds at most."""
         self.copies.flush()
-
-
-def version_of(entry: Entry) -> str | None:
-    """Return the version under which a write that waits is known; ``None`` if it is a delete."""
-    return None if entry.value is None else QUEUED + entry.id
-
-
-def waiting_secret(entry: Entry, now: float) -> Secret | None:
-    """Return a write that waits as the secret that it will be; ``None`` if it is a delete.
-
-    Args:
-        entry: The write.
-        now: Seconds since 1970 UTC.
-    """
-    if entry.value is None:
-        return None
-    when = datetime.fromtimestamp(entry.queued, UTC)
-    return Secret(
-        entry.place.name,
-        entry.value,
-        QUEUED + entry.id,
-        entry.place.backend,
-        created=when,
-        retrieved=when,
-        freshness=Freshness.FALLBACK,
-        age=max(0.0, now - entry.queued),
-    )
-
-
-def copied_secret(copy: Copy, now: float) -> Secret:
-    """Return a copy as the secret that it is of.
-
-    Args:
-        copy: The copy.
-        now: Seconds since 1970 UTC.
-    """
-    return Secret(
-        copy.place.name,
-        copy.value,
-        copy.version,
-        copy.place.backend,
-        created=copy.created,
-        retrieved=datetime.fromtimestamp(copy.taken, UTC),
-        freshness=Freshness.FALLBACK,
-        age=max(0.0, now - copy.taken),
-    )

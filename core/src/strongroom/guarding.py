@@ -6,7 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from strongroom.conditions import Condition
-from strongroom.contracts.backend import Backend, ReadManyResult, ReadRequest, ReadResult
+from strongroom.contracts.backend import (
+    Backend,
+    DeleteRequest,
+    ReadManyResult,
+    ReadRequest,
+    ReadResult,
+    WriteRequest,
+)
 from strongroom.contracts.encrypting import Encrypting
 from strongroom.contracts.leasing import (
     Leasing,
@@ -139,7 +146,17 @@ class GuardedOptions:
         from strongroom.contracts.journal import Journal
 
         function = getattr(self._offering(Journal, "no copies and no journal for other backends", _JOURNAL), operation)
-        return self._call(operation, function, request, gives=gives)
+        # A claim that an outage keeps from being given up would keep all others from what waits.
+        return self._call(operation, function, request, gives=gives, held_up=operation != "release")
+
+    def may_change_yet(self, name: SecretName) -> bool:
+        """Tell whether a write or delete of a name is under way that nobody waits for any more.
+
+        Args:
+            name: The secret's name.
+        """
+        left = () if self._timed_calls is None else self._timed_calls.requests_left_behind()
+        return any(isinstance(one, WriteRequest | DeleteRequest) and one.name == name for one in left)
 
     def is_leased(self, name: SecretName) -> bool:
         """Tell whether a read of this name makes a credential that lives for a while."""
@@ -342,7 +359,10 @@ class GuardedOptions:
                     hint="see the error's cause; `strongroom doctor` checks the backend",
                 ) from error
             if condition is not None:
-                condition.note(_outage_in(result), begun)
+                outages = _outages_in(result)
+                condition.note(outages[0] if outages else None, begun)
+                for one in outages:
+                    one.backend, one.lasted = one.backend or self.name, outages[0].lasted
             return result
 
     def _timed(self, operation: str, function: Callable[[Request], Result], request: Request) -> Result:
@@ -373,9 +393,11 @@ class GuardedOptions:
             return
 
 
-def _outage_in(result: object) -> StrongroomError | None:
+def _outages_in(result: object) -> list[BackendUnavailableError]:
     """Return why an answer about several secrets is none: that of each of them is an outage."""
     if not isinstance(result, ReadManyResult) or result.found:
-        return None
-    errors = list(result.errors.values())
-    return errors[0] if errors and all(isinstance(one, BackendUnavailableError) for one in errors) else None
+        return []
+    outages = [error for error in result.errors.values() if isinstance(error, BackendUnavailableError)]
+    # First one that is not a limit of our own, if there is one.
+    outages.sort(key=lambda error: error.own_limit)
+    return outages if len(outages) == len(result.errors) else []

@@ -366,8 +366,10 @@ class JournalDesk(Changer):
                     name=entry.place.name,
                     hint="let that one be made first, or drop it",
                 )
+            # Over another version than before it is a new write. Else it may have been sent: that is looked into.
+            in_doubt = entry.found is None and entry.expected is not None
             again = entry.replace(
-                state=EntryState.WAITING,
+                state=EntryState.UNCLEAR if in_doubt else EntryState.WAITING,
                 queued=store.now(),
                 reason="",
                 found=None,

@@ -24,6 +24,7 @@ from strongroom.model import Freshness, Secret
 from strongroom.outcomes import Outcome, Substitute
 from strongroom.pauses import credentials_of, refresh_of
 from strongroom.policy import Action, denied
+from strongroom.telemetry import count_substitute
 from strongroom.wiring import Parts
 
 
@@ -60,7 +61,10 @@ class Loader:
                 pass
             # Who wants the backend's answer is not content with what was good enough for others.
             if flight.has_answer() and not (load.refresh and flight.is_substitute):
-                return self.follow(load, flight, started)
+                # Who refreshes has the backend's answer; for anybody else a write that waits comes before it.
+                if load.refresh or not flight.is_strict or self.accepted(load) is None:
+                    return self.follow(load, flight, started)
+                continue
             # The leader's thread ended without an answer, by a KeyboardInterrupt say: somebody else leads.
 
     def join(self, load: Load, own: Flight[Secret]) -> tuple[Flight[Secret], bool]:
@@ -213,8 +217,10 @@ class Loader:
         cell = self._cache.counters.cell
         if secret is not None and secret.freshness is Freshness.STALE:
             cell.stale += 1
+            count_substitute(load.grant.backend.name, "stale")
         elif stood_in and (secret is not None or isinstance(failure, SecretNotFoundError)):
             cell.fallback += 1
+            count_substitute(load.grant.backend.name, "fallback")
         elif secret is not None or isinstance(failure, SecretNotFoundError):
             cell.misses += 1
         else:
@@ -235,9 +241,12 @@ class Loader:
 
     def _is_behind(self, load: Load) -> bool:
         """Tell whether the backend's answer is older than a write that waits: the next read is to get that."""
-        return (
-            load.refresh and self._substitutes is not None and self._substitutes.accepted(load.grant, None) is not None
-        )
+        if self._substitutes is None:
+            return False
+        if load.refresh and self._substitutes.accepted(load.grant, None) is not None:
+            return True
+        # Else the journal has just been asked; if it could not be read, nobody knows.
+        return load.version is None and self._substitutes.may_wait(load.grant)
 
     def _waiting(self, load: Load, accepted: Substitute) -> Secret:
         """Answer with a write that waits; that is not kept, since it will be another version."""
@@ -343,7 +352,7 @@ class Loader:
             self._substitutes.gone(grant)
         if isinstance(error, SecretNotFoundError):
             # A credential that lives goes on serving: there will only be no other.
-            if not self._cache.keeps_beside(load.key):
+            if not self._cache.keeps_beside(load.key) and not self._is_behind(load):
                 self._cache.store(load.key, grant.name, flight, secret=None, error=error)
             self._pauses.end(load.key, refresh_of(load.key), credentials_of(grant.origin))
         elif isinstance(error, AccessDeniedError):
@@ -359,7 +368,7 @@ class Loader:
             return None
         self.record_read(load.grant, version=found.version, source=found.freshness.value, cache_hit=True)
         if load.grant.backend.condition is not None:
-            load.grant.backend.condition.note_substitute(found.age, found.freshness.value)
+            load.grant.backend.condition.note_substitute(found.age)
         # Else nobody would remove it from memory when its time is over.
         self._parts.start_sweeper()
         flight.is_substitute = True

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import threading
 
+from typing import Final
+
 from strongroom._record import Record
 from strongroom.background import Background
 from strongroom.conditions import ConditionChanged, State
 from strongroom.contracts.state import LoadStateRequest, SaveStateRequest, StateStore
 from strongroom.errors import StrongroomError
-from strongroom.fallback import FallbackStore
+from strongroom.fallback import STORE_SECONDS, FallbackStore
+from strongroom.pacing import within
 from strongroom.resilience import GuardedBackend
 
 
@@ -25,6 +28,31 @@ class KnownOutage(Record):
     """Since when, in seconds since 1970 UTC."""
     reason: str
     """Why, in one sentence without a final stop."""
+
+
+class _News(Record):
+    """What is to be noted about a backend."""
+
+    outage: KnownOutage | None = None
+    """``None`` if it answers."""
+    answered: float | None = None
+    """When it has answered this process last before that, in seconds since 1970 UTC; ``None`` for never."""
+
+    def beside(self, noted: KnownOutage | None) -> KnownOutage | None:
+        """Return what is right together with what has been noted before.
+
+        Args:
+            noted: What is noted. It is of the same outage unless the backend has answered since then.
+        """
+        ours = self.outage
+        if ours is None or noted is None or noted.since >= ours.since:
+            return ours
+        if self.answered is not None and self.answered > noted.since:
+            return ours
+        return ours.replace(since=noted.since)
+
+
+_ENDED: Final = _News()
 
 
 class Outages:
@@ -43,22 +71,43 @@ class Outages:
     def after_fork(self) -> None:
         """Start with nothing to write in a forked child: that is the parent's."""
         self._lock = threading.RLock()
-        self._newest: dict[str, KnownOutage | None] = {}
+        self._newest: dict[str, _News] = {}
 
     def note(self, change: ConditionChanged) -> None:
         """Note a change of a backend's state, a little later."""
         if change.backend == self._store.name or change.state is State.RECOVERING:
             return
-        out = change.state is State.DEGRADED
-        self._newest[change.backend] = KnownOutage(since=change.since, reason=change.reason) if out else None
-        # Each has a task of its own, and each task writes what is known last by then.
-        self._background.submit(object(), lambda: self._write(change.backend))
+        if change.state is State.DEGRADED:
+            outage = KnownOutage(since=change.since, reason=change.reason)
+            self._newest[change.backend] = _News(outage=outage, answered=change.answered)
+        else:
+            self._newest[change.backend] = _ENDED
+        self._soon(change.backend)
+
+    def answered(self, backend: str, *, soon: bool) -> None:
+        """Forget what another process has noted about a backend, which has just answered.
+
+        Args:
+            backend: The backend's configured name.
+            soon: Whether a little later; else when everything that waits is written.
+        """
+        self._newest[backend] = _ENDED
+        if soon:
+            self._soon(backend)
 
     def ended(self, backend: str) -> None:
         """Forget what is noted about a backend that answers; at once."""
-        if self.known(backend) is not None:
-            self._newest[backend] = None
+        self._newest[backend] = _ENDED
+        self._write(backend)
+
+    def flush(self) -> None:
+        """Write what waits to be written, now."""
+        for backend in list(self._newest):
             self._write(backend)
+
+    def _soon(self, backend: str) -> None:
+        # Each has a task of its own, and each task writes what is known last by then.
+        self._background.submit(object(), lambda: self._write(backend))
 
     def known(self, backend: str) -> KnownOutage | None:
         """Return the outage of a backend that has been noted last, unless its end has been noted, too.
@@ -67,13 +116,20 @@ class Outages:
             backend: The backend's configured name.
         """
         try:
-            return known_outage(self._store.backend(), backend)
+            with within(STORE_SECONDS):
+                return known_outage(self._store.backend(), backend)
         except StrongroomError:
             return None  # there is no such store now
 
     def _write(self, backend: str) -> None:
         with self._lock:
-            outage = self._newest.get(backend)
+            news = self._newest.pop(backend, None)
+            if news is None:
+                return  # it is written already
+            before = self.known(backend)
+            outage = news.beside(before)
+            if outage == before:
+                return
 
             def save() -> None:
                 store = self._store.backend()
@@ -81,7 +137,8 @@ class Outages:
                     store.save_state(SaveStateRequest(key=_key(backend), state=_text(outage)))
 
             try:
-                self._store.attempt(save, "since when an outage lasts could not be noted")
+                with within(STORE_SECONDS):
+                    self._store.attempt(save, "since when an outage lasts could not be noted")
             except StrongroomError:
                 return  # a store that could never do it; whoever needs more of it hears of that
 

@@ -9,8 +9,8 @@ import os
 import threading
 import time
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Final
@@ -128,8 +128,23 @@ class Bucket:
         self._rate = min(self._full_rate, self._rate + passed * self._full_rate / RECOVERY_SECONDS)
 
 
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
+class _Ends:
+    """Sets when the operation that is under way has to end, for as long as the ``with`` block lasts."""
+
+    # Not a generator, which would cost each call to a backend twice as much.
+    __slots__ = ("_end", "_token")
+
+    def __init__(self, end: float | None) -> None:
+        self._end = end
+
+    def __enter__(self) -> None:
+        self._token = _end.set(self._end)
+
+    def __exit__(self, *_: object) -> None:
+        _end.reset(self._token)
+
+
+def within(seconds: float) -> AbstractContextManager[None]:
     """Let what is called inside the ``with`` block know how much time it has; less, if it had less before.
 
     Args:
@@ -137,21 +152,12 @@ def within(seconds: float) -> Iterator[None]:
     """
     before = _end.get()
     end = time.monotonic() + seconds
-    token = _end.set(end if before is None else min(before, end))
-    try:
-        yield
-    finally:
-        _end.reset(token)
+    return _Ends(end if before is None or end < before else before)
 
 
-@contextmanager
-def without_end() -> Iterator[None]:
+def without_end() -> AbstractContextManager[None]:
     """Let what is called inside the ``with`` block take what time it likes: somebody else sees to it."""
-    token = _end.set(None)
-    try:
-        yield
-    finally:
-        _end.reset(token)
+    return _Ends(None)
 
 
 def time_left() -> float | None:

@@ -18,10 +18,11 @@ from strongroom._record import Record
 from strongroom.contracts.backend import DeleteResult, WriteResult
 from strongroom.contracts.journal import Appended, Copy, Entry, EntryState, Place, RecallResult
 from strongroom.errors import BackendUnavailableError, SecretDeletedError, StrongroomError, VersionConflictError
-from strongroom.fallback import QUEUED, FallbackStore, version_of
+from strongroom.fallback import FallbackStore
 from strongroom.model import ABSENT, Absent, SecretName
 from strongroom.outcomes import Accepted, Wish
 from strongroom.resilience import GuardedBackend
+from strongroom.standins import QUEUED, version_of
 
 Made = TypeVar("Made", WriteResult, DeleteResult)
 
@@ -142,6 +143,8 @@ class Queue:
             for _ in range(ATTEMPTS):
                 known = self.known(backend, wish.name, wish.cached)
                 check_expected(wish.name, wish.expected, known.entry)
+                # Before anything is sent: other credentials may lead elsewhere by the time that it has failed.
+                place = self._store.place(backend, wish.name) if takes else None
                 outage, sent = wish.outage, False
                 if known.entry is None and outage is None:
                     try:
@@ -155,7 +158,7 @@ class Queue:
                         return made
                 if not takes:
                     raise outage or _held_up(wish, backend, known.entry)
-                accepted = self._accept(wish, backend, token, known, outage, unclear=sent)
+                accepted = self._accept(wish, backend, token, known, outage, unclear=sent, place=place)
                 if accepted is not None:
                     return accepted
         raise refused(None, wish, backend, "too many others write it at the same time")
@@ -188,9 +191,10 @@ class Queue:
         outage: BackendUnavailableError | None,
         *,
         unclear: bool,
+        place: Place | None,
     ) -> Accepted | None:
         """Accept a change; ``None`` if what it was to follow has been made meanwhile, and there is no outage."""
-        place = self._store.place(backend, wish.name)
+        place = place or self._store.place(backend, wish.name)
         if place is None:
             raise refused(
                 outage,

@@ -23,6 +23,7 @@ from strongroom.loads import Load
 from strongroom.model import Freshness, Principal, PrincipalSource, Secret, SecretName, SecretVersion
 from strongroom.pauses import refresh_of
 from strongroom.policy import Action
+from strongroom.telemetry import count_substitute
 from strongroom.wiring import Parts
 
 if TYPE_CHECKING:
@@ -212,7 +213,8 @@ class Reader:
             # A write of it may have been accepted, which is newer: whoever looks has to ask the journal.
             return None
         found = self._stale_hit(grant, entry, secret, now)
-        condition.note_substitute(found.age, found.freshness.value)
+        condition.note_substitute(found.age)
+        count_substitute(condition.backend, found.freshness.value)
         return found
 
     def _stale_hit(self, grant: Grant, entry: Entry, secret: Secret, now: float) -> Secret:

@@ -6,12 +6,14 @@ from typing import Final
 
 from strongroom.contracts.backend import ReadResult
 from strongroom.contracts.journal import Copy, Entry, Place
+from strongroom.copies import undropped
 from strongroom.errors import SecretDeletedError
-from strongroom.fallback import FallbackStore, copied_secret, waiting_secret
+from strongroom.fallback import FallbackStore
 from strongroom.grants import Grant
 from strongroom.model import SecretName
 from strongroom.outcomes import Begun, Substitute
 from strongroom.resilience import GuardedBackend
+from strongroom.standins import copied_secret, waiting_secret
 
 KEEP_SECONDS: Final = 60.0
 """For how long a copy that has been read serves again without being looked up; another process may drop it."""
@@ -35,14 +37,7 @@ class Substitutes:
             version: A version that is asked for; ``None`` for the current one.
         """
         place = self._place(grant)
-        if place is None:
-            return None
-        found: list[Entry | None] = []
-        error = self._store.attempt(lambda: found.append(self._store.newest(place)), "the journal could not be read")
-        if error is not None:
-            # A journal that cannot be read holds up nobody.
-            self._store.note_clear(grant.name)
-        entry = found[0] if found else None
+        entry = self._store.newest_readable(place) if place is not None else None
         return None if entry is None else self._of_entry(entry, version)
 
     def _place(self, grant: Grant) -> Place | None:
@@ -52,6 +47,11 @@ class Substitutes:
     def begin(self) -> Begun:
         """Return what :meth:`answered` needs to know of when a backend was asked."""
         return self._store.begin()
+
+    def may_wait(self, grant: Grant) -> bool:
+        """Tell, without asking anybody, whether a write of a name may wait that this process has accepted."""
+        place = self._place(grant)
+        return place is not None and self._store.may_wait(place)
 
     def none_waits(self, name: SecretName) -> bool:
         """Tell, without asking anybody, whether it is known that no accepted write of a name waits."""
@@ -84,6 +84,9 @@ class Substitutes:
         copy = self.known(grant.backend, grant.name) if rules.keep_copy else None
         if copy is None or version not in {None, copy.version}:
             return None
+        if rules.max_stale is not None and copy.taken > self._store.now():
+            # The clock has been set back: how old it is nobody can say.
+            return None
         secret = copied_secret(copy, self._store.now())
         limit = longest if rules.max_stale is None else min(longest, rules.max_stale)
         if secret.age >= limit:
@@ -108,7 +111,8 @@ class Substitutes:
         place = self._store.place(backend, name) if self._store.covers(backend, name) else None
         if place is not None:
             self._store.attempt(
-                lambda: found.append(self._store.recall(place).copy), "the fallback store could not be read"
+                lambda: found.append(self._store.recall(place, copy_only=True).copy),
+                "the fallback store could not be read",
             )
         return found[-1]
 
@@ -136,5 +140,6 @@ class Substitutes:
     def gone(self, grant: Grant) -> None:
         """Forget the copy of what a backend has said that there is not, or that it denies."""
         place = self._place(grant)
-        if place is not None:
-            self._store.copies.forget(place)
+        error = self._store.forget_gone(place) if place is not None else None
+        if error is not None:
+            self._store.warn(undropped(grant.name), error)

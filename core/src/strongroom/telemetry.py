@@ -229,7 +229,12 @@ def count_substitute(backend: str, source: str) -> None:
         source: What has answered: ``stale`` or ``fallback``.
     """
     attributes = {BACKEND: backend, SOURCE: source}
-    _count(SUBSTITUTED, "{read}", "Reads that something else has answered in an outage.", attributes)
+    _count(
+        SUBSTITUTED,
+        "{read}",
+        "Reads that a stale answer, a copy or an accepted write has answered.",
+        attributes,
+    )
 
 
 def note_journal_length(backend: str, waiting: Callable[[], int]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from strongroom._spoken import spoken
 from strongroom._warner import Warner
 from strongroom.audit import AuditStage
-from strongroom.conditions import ConditionChanged, State, spoken
+from strongroom.conditions import ConditionChanged, State
 from strongroom.errors import StrongroomError
 from strongroom.listening import Listeners
 from strongroom.telemetry import count_transition

@@ -130,8 +130,8 @@ COPIES: Mistakes = {
     ),
     "rounds the time of a copy": (
         """
-        def _keep_copy(self, copy):
-            super()._keep_copy(copy.replace(taken=round(copy.taken, 3)))
+        def _keep_copy(self, copy, now):
+            super()._keep_copy(copy.replace(taken=round(copy.taken, 3)), now)
         """,
         {
             "test_a_write_that_is_made_becomes_the_copy",
@@ -141,23 +141,32 @@ COPIES: Mistakes = {
     ),
     "keeps the first copy": (
         """
-        def _keep_copy(self, copy):
+        def _keep_copy(self, copy, now):
             self._copies.setdefault(copy.place, copy)
         """,
-        {"test_a_copy_replaces_the_one_before", "test_a_write_that_is_made_becomes_the_copy"},
+        {
+            "test_a_copy_from_before_the_clock_was_set_back_is_replaced",
+            "test_a_write_that_is_made_replaces_a_copy_from_before_the_clock_was_set_back",
+            "test_a_copy_replaces_the_one_before",
+            "test_a_write_that_is_made_becomes_the_copy",
+        },
     ),
     "keeps the copy that comes last": (
         """
-        def _keep_copy(self, copy):
+        def _keep_copy(self, copy, now):
             self._copies[copy.place] = copy
         """,
-        {"test_an_older_copy_never_replaces_a_newer_one"},
+        {
+            "test_a_copy_from_before_the_clock_was_set_back_is_replaced",
+            "test_a_write_that_is_made_replaces_a_copy_from_before_the_clock_was_set_back",
+            "test_an_older_copy_never_replaces_a_newer_one",
+        },
     ),
     "keeps no copy of the same moment": (
         """
-        def _keep_copy(self, copy):
+        def _keep_copy(self, copy, now):
             old = self._copies.get(copy.place)
-            if old is None or old.taken < copy.taken:
+            if old is None or old.taken < copy.taken or old.taken > now:
                 self._copies[copy.place] = copy
         """,
         {"test_a_copy_replaces_the_one_before"},
@@ -177,6 +186,26 @@ COPIES: Mistakes = {
         """,
         {"test_copies_are_dropped_together", "test_what_was_never_kept_is_not_known"},
     ),
+    "waits for a clock that was set back": (
+        """
+        def _keep_copy(self, copy, now):
+            super()._keep_copy(copy, float("inf"))
+        """,
+        {
+            "test_a_copy_from_before_the_clock_was_set_back_is_replaced",
+            "test_a_write_that_is_made_replaces_a_copy_from_before_the_clock_was_set_back",
+        },
+    ),
+    "trusts no clock": (
+        """
+        def keep_copies(self, request):
+            super().keep_copies(request.replace(now=0.0))
+        """,
+        {
+            "test_an_older_copy_never_replaces_a_newer_one",
+            "test_a_copy_from_before_the_clock_was_set_back_is_replaced",
+        },
+    ),
     "remembers when a dropped copy was taken": (
         """
         def keep_copies(self, request):
@@ -184,7 +213,7 @@ COPIES: Mistakes = {
             for copy in request.copies:
                 if self.times.get(copy.place, 0.0) <= copy.taken:
                     self.times[copy.place] = copy.taken
-                    super().keep_copies(KeepCopiesRequest(copies=(copy,)))
+                    super().keep_copies(request.replace(copies=(copy,)))
         """,
         {"test_a_dropped_copy_can_be_kept_again"},
     ),
@@ -256,6 +285,13 @@ PLACES: Mistakes = {
     ),
 }
 APPENDING: Mistakes = {
+    "recalls the write with each copy": (
+        """
+        def recall(self, request):
+            return super().recall(request.replace(copy_only=False))
+        """,
+        {"test_a_write_that_waits_is_left_out_where_only_the_copy_is_asked_for"},
+    ),
     "forgets the type of an entry": (
         """
         def append(self, request):
@@ -311,7 +347,7 @@ APPENDING: Mistakes = {
         def recall(self, request):
             found = super().recall(request)
             mine = [one for one in self._entries.values() if one.place == request.place and one.state.waits]
-            return found.replace(entry=mine[0] if mine else None)
+            return found.replace(entry=mine[0] if mine and not request.copy_only else None)
         """,
         {
             "test_a_big_journal_stays_in_order",
@@ -552,8 +588,8 @@ ENTRIES: Mistakes = {
 SETTLING: Mistakes = {
     "rebinds nothing": (
         """
-        def _settle(self, settlement):
-            super()._settle(settlement.replace(done=False, dropped=True) if settlement.done else settlement)
+        def _settle(self, settlement, now):
+            super()._settle(settlement.replace(done=False, dropped=True) if settlement.done else settlement, now)
         """,
         {
             "test_a_big_journal_stays_in_order",
@@ -567,8 +603,8 @@ SETTLING: Mistakes = {
     ),
     "rebinds all that is of the name": (
         """
-        def _settle(self, settlement):
-            super()._settle(settlement)
+        def _settle(self, settlement, now):
+            super()._settle(settlement, now)
             if settlement.done:
                 for one in self._ids.get(settlement.entry.place, ()):
                     self._entries[one] = self._entries[one].replace(follows=None, expected=settlement.version)
@@ -577,9 +613,9 @@ SETTLING: Mistakes = {
     ),
     "rebinds over no version to what it was": (
         """
-        def _settle(self, settlement):
+        def _settle(self, settlement, now):
             expected = {key: one.expected for key, one in self._entries.items()}
-            super()._settle(settlement)
+            super()._settle(settlement, now)
             if settlement.done and settlement.version is None:
                 for key, one in self._entries.items():
                     self._entries[key] = one.replace(expected=expected[key])
@@ -588,8 +624,8 @@ SETTLING: Mistakes = {
     ),
     "rebinds over what is dropped": (
         """
-        def _settle(self, settlement):
-            super()._settle(settlement.replace(done=True, copy=None) if settlement.dropped else settlement)
+        def _settle(self, settlement, now):
+            super()._settle(settlement.replace(done=True, copy=None) if settlement.dropped else settlement, now)
         """,
         {
             "test_an_entry_that_is_gone_is_passed_over",
@@ -619,8 +655,8 @@ SETTLING: Mistakes = {
     ),
     "loses the reason": (
         """
-        def _settle(self, settlement):
-            super()._settle(settlement.replace(entry=settlement.entry.replace(reason="")))
+        def _settle(self, settlement, now):
+            super()._settle(settlement.replace(entry=settlement.entry.replace(reason="")), now)
         """,
         {
             "test_a_journal_is_full_of_bytes",
@@ -633,18 +669,18 @@ SETTLING: Mistakes = {
     ),
     "notes only that something is set aside": (
         """
-        def _settle(self, settlement):
+        def _settle(self, settlement, now):
             if settlement.entry.state.waits and not (settlement.done or settlement.dropped):
                 return
-            super()._settle(settlement)
+            super()._settle(settlement, now)
         """,
         {"test_a_state_is_kept_with_its_reason", "test_an_entry_that_is_set_aside_can_wait_again"},
     ),
     "puts what has changed last": (
         """
-        def _settle(self, settlement):
+        def _settle(self, settlement, now):
             entry = settlement.entry
-            super()._settle(settlement)
+            super()._settle(settlement, now)
             if entry.id in self._entries:
                 self._entries[entry.id] = self._entries.pop(entry.id)
         """,
@@ -698,31 +734,31 @@ SETTLING: Mistakes = {
     ),
     "keeps no copy of what is made": (
         """
-        def _settle(self, settlement):
-            super()._settle(settlement.replace(copy=None))
+        def _settle(self, settlement, now):
+            super()._settle(settlement.replace(copy=None), now)
         """,
         {"test_a_copy_and_what_waits_are_of_one_moment", "test_a_write_that_is_made_becomes_the_copy"},
     ),
     "keeps a copy of another type": (
         """
-        def _settle(self, settlement):
+        def _settle(self, settlement, now):
             copy = settlement.copy
             copy = copy and copy.replace(value=of_type(copy.value, ValueType.TEXT))
-            super()._settle(settlement.replace(copy=copy))
+            super()._settle(settlement.replace(copy=copy), now)
         """,
         {"test_a_write_that_is_made_becomes_the_copy"},
     ),
     "keeps the copy of what is deleted": (
         """
-        def _settle(self, settlement):
-            super()._settle(settlement.replace(drop_copy=False))
+        def _settle(self, settlement, now):
+            super()._settle(settlement.replace(drop_copy=False), now)
         """,
         {"test_a_copy_is_forgotten_with_the_delete_that_is_made"},
     ),
     "drops the copies of all places of a name": (
         """
-        def _settle(self, settlement):
-            super()._settle(settlement)
+        def _settle(self, settlement, now):
+            super()._settle(settlement, now)
             if settlement.drop_copy:
                 for place in [place for place in self._copies if place.name == settlement.entry.place.name]:
                     del self._copies[place]
@@ -731,10 +767,10 @@ SETTLING: Mistakes = {
     ),
     "keeps the copy of what is dropped": (
         """
-        def _settle(self, settlement):
-            super()._settle(settlement)
+        def _settle(self, settlement, now):
+            super()._settle(settlement, now)
             if settlement.copy is not None:
-                self._keep_copy(settlement.copy)
+                self._keep_copy(settlement.copy, now)
         """,
         {"test_the_copy_stays_unless_it_is_said"},
     ),
@@ -881,7 +917,7 @@ LIFE: Mistakes = {
             time.sleep(0.001)
             for one in request.settlements:
                 if one.done and one.copy is not None:
-                    self.keep_copies(KeepCopiesRequest(copies=(one.copy,)))
+                    self.keep_copies(KeepCopiesRequest(copies=(one.copy,), now=request.now))
         """,
         {"test_a_copy_and_what_waits_are_of_one_moment", "test_an_entry_that_is_gone_is_passed_over"},
     ),

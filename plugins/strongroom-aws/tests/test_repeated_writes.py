@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
+import strongroom
+
 from awswriting import asked, opened, read, write
 from fakeaws import FakeSecretsManager
 from strongroom.contracts import DeleteRequest, VersionsRequest, WriteRequest
+from strongroom.contracts.journal import EntryState
 from strongroom.errors import ConfigurationError, StrongroomError, VersionConflictError
 from strongroom.model import ABSENT, Absent, SecretName, SecretValue
+from strongroom.testing import FakeClock
 from strongroom_aws.backend import AwsBackend
 
 
@@ -132,3 +136,32 @@ def test_what_is_no_token_is_not_sent(aws: FakeSecretsManager, name: str) -> Non
         send(backend, name, "1", "x" * 36)
     assert asked(aws) == []
     backend.delete(DeleteRequest(name=SecretName(name)))
+
+
+@pytest.mark.parametrize("over", ["none", "a version"])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_write_whose_answer_is_lost_waits_and_is_one_version_of_that_token_in_the_end(
+    replaced: bool, over: str, aws: FakeSecretsManager, name: str
+) -> None:
+    backend, clock = opened(aws), FakeClock()
+    write(backend, "of no matter", name=f"{name}/other")
+    tables = {"backend": "aws", "fallback": "store", "audit": "none", "backends": {"store": {"type": "memory"}}}
+    with strongroom.open(tables, backends={"aws": backend}, clock=clock) as manager:
+        before = [] if over == "none" else [manager.set(name, "before").version]
+        for operation in ("CreateSecret", "PutSecretValue", "UpdateSecretVersionStage"):
+            aws.after(operation, how="reset", times=None)
+        # It cannot be looked for either, as in an outage that begins amidst the write.
+        aws.fail_transport("DescribeSecret", times=None)
+        written = manager.set(name, "ours", expect_version=before[0] if before else ABSENT)
+        assert written.queued is not None
+        (entry,) = manager.journal.list()
+        assert (entry.id, entry.state) == (written.queued, EntryState.UNCLEAR)
+        aws.heal()
+        if replaced and written.queued in versions(backend, name):
+            write(backend, "theirs", written.queued, name=name)
+        clock.advance(600)
+        assert (manager.journal.replay().made, manager.journal.list()) == (1, ())
+        assert versions(backend, name).count(written.queued) == 1
+        assert read(backend, name, version=written.queued).value.reveal_text() == "ours"
+        ours = [one for one in versions(backend, name) if one not in before]
+        assert len(ours) == (1 if read(backend, name).version == written.queued else 2)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import socket
+import threading
 import time
+
+from typing import Any
 
 import pytest
 
@@ -60,14 +64,26 @@ def test_the_time_that_the_operation_has_left_ends_the_attempts(aws: FakeSecrets
     assert 2 < len(aws.requests) < 20
 
 
-def test_where_there_is_no_time_for_an_attempt_the_core_has_to_see_to_it(aws: FakeSecretsManager) -> None:
-    """How long an attempt may take is set in the clients, so none would ever be begun."""
-    with opened(aws.url, connect_timeout=3.0, read_timeout=8.0) as backend:
-        assert backend.keeps_deadlines
-        with within(60.0):
-            assert backend.keeps_deadlines
-        with within(10.0):
-            assert not backend.keeps_deadlines
+def test_a_look_up_of_the_name_that_hangs_ends_with_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No time limit of the client below holds for it."""
+    release, real = threading.Event(), socket.getaddrinfo
+
+    def look_up(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host == "aws.example":
+            release.wait(20.0)
+            raise socket.gaierror(socket.EAI_NONAME, "there is no such host")
+        return real(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    limits = {"connect_timeout": "300ms", "read_timeout": "300ms", "attempts": 1}
+    table = {"type": "aws", "region": REGION, "endpoint": "http://aws.example:1"} | limits
+    config = {"backend": "aws", "audit": "none", "backends": {"aws": table}, "resilience": {"deadline": "2s"}}
+    with strongroom.open(config) as manager:
+        start = time.monotonic()
+        with pytest.raises(BackendUnavailableError, match="has not answered within"):
+            manager.get("app/key")
+        assert time.monotonic() - start < 4.0
+        release.set()
 
 
 def test_a_short_deadline_lets_requests_through_all_the_same(aws: FakeSecretsManager) -> None:

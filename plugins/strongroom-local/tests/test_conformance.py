@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from strongroom.contracts import Capability
@@ -20,3 +22,7 @@ class TestBackend(BackendContract):
     @pytest.fixture
     def backend(self, opened) -> LocalBackend:
         return opened.backend
+
+    @pytest.fixture
+    def reopen(self, store) -> Callable[[], LocalBackend]:
+        return lambda: store.open().backend

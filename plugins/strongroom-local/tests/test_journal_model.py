@@ -80,7 +80,8 @@ class Model:
 
     def keep_copies(self, request: KeepCopiesRequest) -> None:
         for copy in request.copies:
-            if copy.place not in self.copies or self.copies[copy.place].taken <= copy.taken:
+            old = self.copies.get(copy.place)
+            if old is None or old.taken <= copy.taken or old.taken > request.now:
                 self.copies[copy.place] = copy
 
     def drop_copies(self, request: DropCopiesRequest) -> None:
@@ -119,11 +120,11 @@ class Model:
             for at in places:
                 self.all[at : at + 1] = [] if settlement.done or settlement.dropped else [settlement.entry]
             if places and settlement.done:
-                self.made(settlement)
+                self.made(settlement, request.now)
 
-    def made(self, settlement: Settlement) -> None:
+    def made(self, settlement: Settlement, now: float) -> None:
         if settlement.copy is not None:
-            self.keep_copies(KeepCopiesRequest(copies=(settlement.copy,)))
+            self.keep_copies(KeepCopiesRequest(copies=(settlement.copy,), now=now))
         elif settlement.drop_copy:
             self.copies.pop(settlement.entry.place, None)
         self.all = [
@@ -172,9 +173,9 @@ class JournalMachine(RuleBasedStateMachine):
     def present(self) -> list[Entry]:
         return self.model.all
 
-    @rule(copies=st.lists(COPY, max_size=4))
-    def keep_copies(self, copies: list[Copy]) -> None:
-        self.both("keep_copies", KeepCopiesRequest(copies=tuple(copies)))
+    @rule(copies=st.lists(COPY, max_size=4), now=TIME)
+    def keep_copies(self, copies: list[Copy], now: float) -> None:
+        self.both("keep_copies", KeepCopiesRequest(copies=tuple(copies), now=now))
 
     @rule(places=st.lists(PLACE, max_size=4))
     def drop_copies(self, places: list[Place]) -> None:
@@ -216,7 +217,7 @@ class JournalMachine(RuleBasedStateMachine):
         """Some at once: made, dropped or in another state; also one that is not there any more."""
         chosen = data.draw(st.lists(st.sampled_from(self.present), unique_by=lambda one: one.id, max_size=4))
         settlements = tuple(data.draw(self.settlement(entry)) for entry in chosen)
-        self.both("settle", SettleRequest(settlements=settlements))
+        self.both("settle", SettleRequest(settlements=settlements, now=data.draw(TIME)))
         if settlements and settlements[0].done:
             self.both("settle", SettleRequest(settlements=settlements[:1]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -13,9 +14,11 @@ import time
 import pytest
 
 from strongroom.contracts import RekeyRequest
+from strongroom.contracts.journal import ClaimRequest
 from strongroom.errors import BackendError, BackendUnavailableError, ClosedError
 from strongroom.pacing import within
 from strongroom.testing import in_forked_child
+from strongroom_local.backend import LocalBackend
 
 PAGE = 4096
 
@@ -173,6 +176,19 @@ def test_a_claim_ends_when_the_store_is_closed(store):
         first.kept.claim()
     first.kept.release()
     assert not store.open().kept.claim()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_claim_ends_with_a_store_that_nobody_has_any_more(store):
+    """Or nobody would ever give it up; and a forked child would keep it for longer than its parent lives."""
+    opened = store.open()
+    request = ClaimRequest(backend=opened.kept.backend, target=opened.kept.target)
+    forgotten = LocalBackend.open(store.settings())
+    assert forgotten.claim(request).granted
+    assert not opened.kept.claim()
+    del forgotten
+    gc.collect()
+    assert opened.kept.claim()
 
 
 def test_a_claim_ends_when_its_holder_is_killed(store):

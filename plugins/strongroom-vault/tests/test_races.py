@@ -18,8 +18,10 @@ from logins import APPROLE, Tokens, granted, keeper_of, read
 from strongroom.contracts import KeySource
 from strongroom.errors import BackendUnavailableError
 from strongroom.model import SecretValue
+from strongroom.pacing import within
 from strongroom.testing import FakeClock, in_threads
 from strongroom_vault.adapter import VaultAdapter
+from strongroom_vault.lookups import MOST_LEFT_BEHIND, looked_up
 from strongroom_vault.target import Target
 from strongroom_vault.tokens import TokenKeeper
 from strongroom_vault.transport import Transport
@@ -237,6 +239,67 @@ def test_all_addresses_of_a_name_share_the_time_to_connect(monkeypatch: pytest.M
         found = [*silent[:2], (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", vault.port))]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
         assert sender.send("GET", "/", headers={}, repeatable=True).status == 404
+
+
+class Resolver:
+    """In the place of the system's: it hangs until it is released."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+        self.release = threading.Event()
+        self.asked = 0
+        self._port = port
+        monkeypatch.setattr(socket, "getaddrinfo", self.look_up)
+
+    def look_up(self, host: str, port: int, *, type: int, flags: int = 0) -> list[Any]:
+        if flags & socket.AI_NUMERICHOST:
+            raise socket.gaierror(socket.EAI_NONAME, "that is a name")
+        self.asked += 1
+        self.release.wait(20)
+        if host == "nowhere.example":
+            raise socket.gaierror(socket.EAI_NONAME, "there is no such host")
+        return [(socket.AF_INET, type, 6, "", ("127.0.0.1", self._port))]
+
+
+def lookups() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "strongroom-lookup"]
+
+
+def test_a_look_up_of_the_name_that_hangs_ends_with_the_time_to_connect(
+    monkeypatch: pytest.MonkeyPatch, vault: FakeVault
+) -> None:
+    resolver = Resolver(monkeypatch, vault.port)
+    sender = Transport(Target(addresses=("http://vault.example:1",), attempts=1, connect_timeout=0.3, proxy=""))
+    start = time.monotonic()
+    with pytest.raises(BackendUnavailableError) as caught:
+        sender.send("GET", "/", headers={}, repeatable=True)
+    assert 0.2 < time.monotonic() - start < 1.2
+    assert caught.value.code == "timeout"
+    # As little is left of the operation's own time as that.
+    with within(0.1), pytest.raises(BackendUnavailableError):
+        sender.send("GET", "/", headers={}, repeatable=True)
+    assert time.monotonic() - start < 2.0
+    resolver.release.set()
+    assert sender.send("GET", "/", headers={}, repeatable=True).status == 404
+    until = time.monotonic() + 10.0
+    while lookups():
+        assert time.monotonic() < until, "a look-up has not ended with its answer"
+        time.sleep(0.002)
+
+
+def test_look_ups_that_hang_do_not_become_ever_more(monkeypatch: pytest.MonkeyPatch, vault: FakeVault) -> None:
+    resolver = Resolver(monkeypatch, vault.port)
+    for _ in range(MOST_LEFT_BEHIND + 5):
+        with pytest.raises(TimeoutError):
+            looked_up("vault.example", 1, 0.0)
+    assert resolver.asked == MOST_LEFT_BEHIND
+    resolver.release.set()
+    until = time.monotonic() + 10.0
+    while lookups():
+        assert time.monotonic() < until
+        time.sleep(0.002)
+    assert looked_up("vault.example", 1, 10.0)[0][4] == ("127.0.0.1", vault.port)
+    with pytest.raises(socket.gaierror, match="no such host"):
+        looked_up("nowhere.example", 1, 10.0)
 
 
 @contextlib.contextmanager

@@ -45,11 +45,11 @@ class MemoryJournal(Journal):
         """Keep copies, unless there is a newer one."""
         with self._guard:
             for copy in request.copies:
-                self._keep_copy(copy)
+                self._keep_copy(copy, request.now)
 
-    def _keep_copy(self, copy: Copy) -> None:
+    def _keep_copy(self, copy: Copy, now: float) -> None:
         old = self._copies.get(copy.place)
-        if old is None or old.taken <= copy.taken:
+        if old is None or not copy.taken < old.taken <= now:
             self._copies[copy.place] = copy
 
     def drop_copies(self, request: DropCopiesRequest) -> None:
@@ -61,7 +61,8 @@ class MemoryJournal(Journal):
     def recall(self, request: RecallRequest) -> RecallResult:
         """Return the copy of a secret, and the newest write of it that waits."""
         with self._guard:
-            return RecallResult(copy=self._copies.get(request.place), entry=self._newest(request.place))
+            entry = None if request.copy_only else self._newest(request.place)
+            return RecallResult(copy=self._copies.get(request.place), entry=entry)
 
     def _newest(self, place: Place) -> Entry | None:
         known = (self._entries[one] for one in reversed(self._ids.get(place, ())))
@@ -93,9 +94,9 @@ class MemoryJournal(Journal):
         with self._guard:
             for settlement in request.settlements:
                 if settlement.entry.id in self._entries:
-                    self._settle(settlement)
+                    self._settle(settlement, request.now)
 
-    def _settle(self, settlement: Settlement) -> None:
+    def _settle(self, settlement: Settlement, now: float) -> None:
         entry = settlement.entry
         if not (settlement.done or settlement.dropped):
             self._entries[entry.id] = entry
@@ -104,7 +105,7 @@ class MemoryJournal(Journal):
         if not settlement.done:
             return
         if settlement.copy is not None:
-            self._keep_copy(settlement.copy)
+            self._keep_copy(settlement.copy, now)
         elif settlement.drop_copy:
             self._copies.pop(entry.place, None)
         for one in self._ids.get(entry.place, ()):

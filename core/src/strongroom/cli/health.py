@@ -9,11 +9,11 @@ import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from strongroom._spoken import spoken
 from strongroom.cli.command import Command, Session, add_json, print_json, table
 from strongroom.cli.parts import Part, opened_parts, told_facts
 from strongroom.cli.standby import Standby, look
 from strongroom.cli.text import printable
-from strongroom.conditions import spoken
 from strongroom.config.load import load
 from strongroom.contracts import HealthState
 from strongroom.discovery import Kind

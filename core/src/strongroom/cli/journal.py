@@ -9,9 +9,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from strongroom._spoken import spoken
 from strongroom.cli.command import QUEUED_STATUS, Command, Session, add_json, agreed, note, print_json, table
 from strongroom.cli.text import printable
-from strongroom.conditions import spoken
 from strongroom.contracts.journal import EntryState
 from strongroom.errors import BackendUnavailableError, VersionConflictError
 
@@ -25,7 +25,7 @@ SHORT: Final = 8
 
 _NEXT: Final = {
     EntryState.WAITING: "it is made when the backend answers; `strongroom journal replay` tries now",
-    EntryState.UNCLEAR: "it was sent, and is looked for before it is sent again; `strongroom journal replay` tries now",
+    EntryState.UNCLEAR: "it may have been made, and is looked for before it is sent; `strongroom journal replay` tries now",
     EntryState.CONFLICT: "keep it with `strongroom journal resolve {id} --ours`, or what the backend has with --theirs",
     EntryState.OVERDUE: "have it made with `strongroom journal resolve {id} --ours`, or give it up with --theirs",
     EntryState.REFUSED: "mend the cause, then `strongroom journal resolve {id} --ours`, or give it up with --theirs",
@@ -37,9 +37,9 @@ _EPILOG: Final = """\
 entries:
   ID is an entry's id, or its first eight or more characters if no other one begins
   so. No value is ever shown. `waiting` entries are made in order, as soon as the
-  backend answers, by any program with this configuration. `unclear` ones were sent,
-  and nobody knows what became of them: they are looked for before they are sent
-  again. `conflict`, `overdue` and `refused` ones are set aside: nothing happens to
+  backend answers, by any program with this configuration. `unclear` ones may have
+  been made, and nobody knows yet: they are looked for before they are sent again.
+  `conflict`, `overdue` and `refused` ones are set aside: nothing happens to
   them until somebody resolves or drops them. Those marked `elsewhere` are bound to
   an address or account that the backend does not stand for now, and are never made
   there.

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Final
 
 from strongroom._record import Record
+from strongroom._spoken import spoken
 from strongroom.background import Background
 from strongroom.cli.parts import Part
-from strongroom.conditions import State, spoken
+from strongroom.conditions import State
 from strongroom.config.load import Configuration
 from strongroom.config.resilience import Resilience
 from strongroom.contracts import HealthState
@@ -122,6 +123,9 @@ def _looked(rules: Resilience, parts: dict[str, Part], store: FallbackStore, now
     found: JournalStatus = store.status()
     noted = Outages(store, Background())
     down = [name for name in others if parts[name].health.state is HealthState.DOWN]
+    for name in others:
+        if name not in down:
+            noted.ended(name)
     return Standby(
         backend=store.name or "",
         stands_in=parts[store.name or ""].health.state is not HealthState.DOWN and is_used(rules),

@@ -28,8 +28,8 @@ def note_substitutes(secrets: Iterable[Secret]) -> None:
 
 def _told(secret: Secret) -> str:
     # Imported here: hardly a command ends here.
-    from strongroom.conditions import spoken
-    from strongroom.fallback import QUEUED
+    from strongroom._spoken import spoken
+    from strongroom.standins import QUEUED
 
     ago = f"{spoken(secret.age)} ago"
     if secret.version.startswith(QUEUED):

@@ -18,7 +18,8 @@ class NameKeys(Record):
     keep_copy: bool | None = None
     queue_writes: bool | None = None
     max_stale: Seconds | None = None
-    """How old, beyond its time, a substitute may be; 0 for names whose value must be the present one."""
+    """For how long an answer may stand in beyond its time, if the cache's policy lets it, and how old a copy may be;
+    0 for names whose value must be the present one."""
 
 
 class NameRules(Record):
@@ -35,7 +36,8 @@ class ResilienceKeys(Record):
     failures: int = 3
     """How many calls to a backend have to fail in a row until it is not asked any more, but for probes."""
     probe_every: Seconds = 5.0
-    """How much time lies between two probes at most; it is a random part of it, down to half."""
+    """How much time lies between two probes at most; it is a random part of it, down to half. A probe may take as long
+    as that, or 1 s if that is longer."""
     deadline: Seconds = 60.0
     """How long any call to a backend may take."""
     deadlines: dict[str, Seconds] | None = None

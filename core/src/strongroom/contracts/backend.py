@@ -265,7 +265,9 @@ class BackendSpec(Record):
     settings: type[Any]
     """A class whose annotated attributes are the settings: a ``Record`` or an attrs class."""
     open: Callable[[Any], Backend]
-    """Takes an instance of ``settings`` and returns the backend; imports the client library."""
+    """Takes an instance of ``settings`` and returns the backend; imports the client library.
+
+    It sends nothing, so that it does not fail in an outage: nothing stands in for a backend that is not open."""
     capabilities: frozenset[Capability] = frozenset()
     create: Callable[[Any], None] | None = None
     """Makes a new, empty store where the settings say, for ``strongroom init``; refuses to overwrite.

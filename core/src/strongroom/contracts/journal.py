@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 
 from abc import ABC, abstractmethod
 from datetime import datetime
@@ -30,14 +31,14 @@ class Copy(Record):
     created: datetime | None
     """When the backend says that the version was written, in UTC."""
     taken: float
-    """When the backend answered, in seconds since 1970 UTC."""
+    """As of when, in seconds since 1970 UTC: when the backend was asked for it, or had made it."""
 
 
 class EntryState(enum.Enum):
     """What has become of a write that was accepted."""
 
     WAITING = "waiting"
-    """It has not been sent, or was sent and certainly not made."""
+    """It has not been sent, or was sent and certainly not made. A delete may be on its way."""
     UNCLEAR = "unclear"
     """It was sent, and nobody knows what became of it: read before it is sent again."""
     CONFLICT = "conflict"
@@ -88,9 +89,14 @@ class Entry(Record):
 
 
 class KeepCopiesRequest(Record):
-    """Keep copies in place of those before; an older one, by ``taken``, never replaces a newer one."""
+    """Keep copies in place of those before; an older one, by ``taken``, never replaces a newer one.
+
+    One that is there and was taken later than ``now`` is from before a clock was set back: it is replaced by any.
+    """
 
     copies: tuple[Copy, ...]
+    now: float = math.inf
+    """In seconds since 1970 UTC, by the clock that ``taken`` was read from."""
 
 
 class DropCopiesRequest(Record):
@@ -103,6 +109,8 @@ class RecallRequest(Record):
     """Return what is known of a secret."""
 
     place: Place
+    copy_only: bool = False
+    """Whether only the copy is asked for: a write that waits is then neither returned nor looked at."""
 
 
 class RecallResult(Record):
@@ -184,6 +192,8 @@ class SettleRequest(Record):
     """Note what has become of entries: all of it, or nothing."""
 
     settlements: tuple[Settlement, ...]
+    now: float = math.inf
+    """As in :class:`KeepCopiesRequest`, for the copies among them."""
 
 
 class JournalStatusRequest(Record):
@@ -201,7 +211,7 @@ class JournalStatus(Record):
     size: int
     """Bytes of all their values together."""
     oldest: float | None
-    """When the oldest one that waits was accepted, in seconds since 1970 UTC."""
+    """When the oldest one that waits was accepted, in seconds since 1970 UTC; ``None`` also if nobody can say."""
 
 
 class ClaimRequest(Record):

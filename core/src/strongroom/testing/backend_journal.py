@@ -8,7 +8,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from strongroom.contracts import Appended, Backend, Capability, Entry, EntryState, Journal, Place, RecallResult
+from strongroom.contracts import (
+    Appended,
+    Backend,
+    Capability,
+    Entry,
+    EntryState,
+    Journal,
+    Place,
+    RecallRequest,
+    RecallResult,
+)
 from strongroom.errors import SecretNotFoundError
 from strongroom.model import MAX_NAME_BYTES, SecretName
 from strongroom.testing.backend_journal_kit import (
@@ -105,6 +115,18 @@ class CopyChecks(JournalKit):
         keep(journal, newer, older)
         assert kept(journal, newer.place) == newer
 
+    def test_a_copy_from_before_the_clock_was_set_back_is_replaced(self, journal: Journal, folder: str) -> None:
+        """By whatever comes then; one that was taken just now is none of those."""
+        ahead = copy_of(place(folder), "ahead", taken=2_000_000_000.0)
+        keep(journal, ahead, now=ahead.taken)
+        first = copy_of(place(folder), "first", version="2", taken=1_750_000_000.0)
+        keep(journal, first, now=ahead.taken)
+        assert kept(journal, first.place) == ahead
+        keep(journal, first, now=first.taken)
+        assert kept(journal, first.place) == first
+        keep(journal, first.replace(taken=first.taken - 1), now=first.taken)
+        assert kept(journal, first.place) == first
+
     def test_copies_of_places_that_look_alike_are_apart(self, journal: Journal, folder: str) -> None:
         """The same name in two backends, in two accounts, in two folders."""
         places = look_alikes(folder)
@@ -160,6 +182,16 @@ class CopyChecks(JournalKit):
         drop(journal, copy.place)
         settle(journal, done(entry))
         assert text_of(backend, name) == "the secret"
+
+    def test_a_write_that_waits_is_left_out_where_only_the_copy_is_asked_for(
+        self, journal: Journal, folder: str
+    ) -> None:
+        """So that one which cannot be read stops nobody from reading the copy."""
+        copy = copy_of(place(folder))
+        keep(journal, copy)
+        queue(journal, entry_of(copy.place))
+        request = RecallRequest(place=copy.place, copy_only=True)
+        assert journal.recall(request) == RecallResult(copy=copy, entry=None)
 
     def test_no_value_in_what_a_journal_shows(self, journal: Journal, folder: str) -> None:
         """Neither in requests and results nor in the journal itself."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from typing import Any, TypeGuard
 
 import pytest
@@ -63,9 +65,9 @@ def copy_of(where: Place, content: str | bytes = "content", **facts: Any) -> Cop
     return Copy(place=where, value=SecretValue(content), **(plain | facts))
 
 
-def keep(journal: Journal, *copies: Copy) -> None:
+def keep(journal: Journal, *copies: Copy, now: float = math.inf) -> None:
     """Keep copies, in one request."""
-    journal.keep_copies(KeepCopiesRequest(copies=copies))
+    journal.keep_copies(KeepCopiesRequest(copies=copies, now=now))
 
 
 def drop(journal: Journal, *places: Place) -> None:
@@ -80,7 +82,7 @@ def recall(journal: Journal, where: Place) -> RecallResult:
 
 def kept(journal: Journal, where: Place) -> Copy | None:
     """Return the copy of a secret."""
-    return recall(journal, where).copy
+    return journal.recall(RecallRequest(place=where, copy_only=True)).copy
 
 
 def entry_of(where: Place, content: str | bytes | None = "content", **facts: Any) -> Entry:

@@ -214,6 +214,7 @@ class JournalLifeChecks(JournalKit):
             settle(journal, done(entry, copy=copy_of(where)))
 
         assert RecallResult(copy=None, entry=None) not in _watched(act, lambda: recall(journal, where))
+        assert recall(journal, where) == RecallResult(copy=copy_of(where), entry=None)
 
     def test_a_big_journal_stays_in_order(self, journal: Journal, folder: str) -> None:
         """2,000 writes of 100 names: in pieces, by name, and when they are settled in pieces."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from strongroom.contracts import EntryState, Journal, JournalStatus, Settlement
+from strongroom.contracts import EntryState, Journal, JournalStatus, Settlement, SettleRequest
 from strongroom.testing.backend_journal import CONTENTS, MOMENT, SET_ASIDE
 from strongroom.testing.backend_journal_kit import (
     TARGET,
@@ -120,6 +120,18 @@ class SettlingChecks(JournalKit):
             copy = copy_of(entry.place, content, version="2", created=created, taken=1_764_295_872.123456)
             settle(journal, done(entry, copy=copy))
             assert kept(journal, entry.place) == copy
+
+    def test_a_write_that_is_made_replaces_a_copy_from_before_the_clock_was_set_back(
+        self, journal: Journal, folder: str
+    ) -> None:
+        """As when copies are kept."""
+        ahead = copy_of(place(folder), "ahead", taken=2_000_000_000.0)
+        keep(journal, ahead)
+        copy = copy_of(ahead.place, version="2")
+        for now, left in ((ahead.taken, ahead), (copy.taken, copy)):
+            entry = queue(journal, entry_of(ahead.place))
+            journal.settle(SettleRequest(settlements=(done(entry, copy=copy),), now=now))
+            assert kept(journal, ahead.place) == left
 
     def test_a_copy_is_forgotten_with_the_delete_that_is_made(self, journal: Journal, folder: str) -> None:
         """That of its name and of no other."""

@@ -47,7 +47,6 @@ from strongroom.contracts import (
     WriteResult,
 )
 from strongroom.model import SecretName
-from strongroom.pacing import time_left
 from strongroom_aws.asking import Asker
 from strongroom_aws.changes import OwnChanges
 from strongroom_aws.failover import Failover
@@ -78,6 +77,9 @@ class AwsBackend(Backend, Recoverable, Staging, ServiceRotation, Describing):
 
     max_value_bytes = MAX_VALUE_BYTES
     accepts_empty = False
+    # How long an attempt takes is set in the clients, and not for each call. Besides, botocore has no limit for the
+    # look-up of a host's name, nor for an answer that comes in small pieces.
+    keeps_deadlines = False
     batch_size = BATCH_SIZE
 
     def __init__(self, settings: AwsSettings, asker: Asker) -> None:
@@ -96,12 +98,6 @@ class AwsBackend(Backend, Recoverable, Staging, ServiceRotation, Describing):
         self._notes = Notes(asker, names)
         self._stages = Stages(asker, names)
         self._rotations = ServiceRotations(asker, names, settings.rotation_enabled, settings.rotation)
-
-    @property
-    def keeps_deadlines(self) -> bool:  # type: ignore[override]  # it depends on how much time there is
-        """Whether there is time for an attempt: how long one takes is a matter of the clients, and not of each call."""
-        left = time_left()
-        return left is None or left >= self._asker.longest
 
     @classmethod
     def open(cls, settings: AwsSettings) -> Self:

@@ -7,6 +7,7 @@ import os
 import threading
 
 from contextlib import suppress
+from io import FileIO
 from typing import Final
 
 from strongroom.errors import BackendError, ClosedError
@@ -23,6 +24,7 @@ class Claims:
     The system gives up a lock when its holder ends, however that happens, so no clock has a part in this. It belongs
     to an open file: another opened store is refused in the same process, too; a forked child inherits the open
     file, and closes it without unlocking it for the parent; a program that is started instead inherits nothing.
+    It also ends with the store that nobody has any more, though it was never closed: its open files go with it.
     The files stay: to remove one that somebody is about to lock would make two holders.
 
     Args:
@@ -31,7 +33,7 @@ class Claims:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._held: dict[str, int] = {}
+        self._held: dict[str, FileIO] = {}
         self._gate = threading.RLock()
         self._process = os.getpid()
         self._closed = False
@@ -53,21 +55,21 @@ class Claims:
                 raise ClosedError("the local store is closed", hint="open it again")
             if name in self._held:
                 return False
-            descriptor = self._locked(self._path + _CLAIM + name)
-            if descriptor is not None:
-                self._held[name] = descriptor
-            return descriptor is not None
+            file = self._locked(self._path + _CLAIM + name)
+            if file is not None:
+                self._held[name] = file
+            return file is not None
 
     def give(self, name: str) -> None:
         """Give up a claim, if it is held."""
         self.forget()
         with self._gate:
-            descriptor = self._held.pop(name, None)
-            if descriptor is not None:
+            file = self._held.pop(name, None)
+            if file is not None:
                 # Said aloud: closing alone would leave it to a child that was forked without our knowledge.
                 with suppress(OSError):
-                    fcntl.flock(descriptor, fcntl.LOCK_UN)
-                os.close(descriptor)
+                    fcntl.flock(file, fcntl.LOCK_UN)
+                file.close()
 
     def close(self) -> None:
         """Give up every claim, and take none from now on."""
@@ -77,24 +79,24 @@ class Claims:
             for name in list(self._held):
                 self.give(name)
 
-    def _locked(self, path: str) -> int | None:
+    def _locked(self, path: str) -> FileIO | None:
         try:
-            descriptor = os.open(path, _OPENING, PRIVATE_FILE)
+            file = FileIO(path, "r+", opener=_opened)
         except OSError as error:
             raise _unusable(path, error) from error
         try:
-            check_private(path, os.fstat(descriptor))
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            check_private(path, os.fstat(file.fileno()))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(descriptor)
+            file.close()
             return None
         except OSError as error:
-            os.close(descriptor)
+            file.close()
             raise _unusable(path, error) from error
         except BaseException:
-            os.close(descriptor)
+            file.close()
             raise
-        return descriptor
+        return file
 
     def before_fork(self) -> None:
         """Let nobody open a file until the fork is over: a child must know which to close."""
@@ -110,10 +112,14 @@ class Claims:
             return
         self._process = os.getpid()
         held, self._held = self._held, {}
-        for descriptor in held.values():
+        for file in held.values():
             with suppress(OSError):
-                os.close(descriptor)
+                file.close()
         self._gate = threading.RLock()
+
+
+def _opened(path: str, _flags: int) -> int:
+    return os.open(path, _OPENING, PRIVATE_FILE)
 
 
 def _unusable(path: str, error: OSError) -> BackendError:

@@ -10,12 +10,12 @@ import sqlite3
 from collections.abc import Iterator
 
 from strongroom.contracts.journal import Copy, Place
-from strongroom.errors import StrongroomError
+from strongroom.errors import StrongroomError, TamperedError
 from strongroom.model import SecretValue
 from strongroom_local import journal_schema as schema
 from strongroom_local.digest import Digest
 from strongroom_local.encoding import fields, listed, parted, spelled, unspelled
-from strongroom_local.faults import tampered
+from strongroom_local.faults import tampered, warn
 from strongroom_local.keys import StoreKeys
 from strongroom_local.packing import (
     packed_moment,
@@ -32,26 +32,25 @@ from strongroom_local.schema import has_kept, put_row
 from strongroom_local.sealing import LOOKUP_SIZE, seal, unseal
 
 
-def keep_copy(revision: Revision, copy: Copy) -> None:
-    """Keep a copy in place of the one before, unless that is a newer one.
+def keep_copy(revision: Revision, copy: Copy, now: float) -> None:
+    """Keep a copy in place of the one before, unless that is authentic and newer, but not from a clock that was wrong.
 
     Args:
         revision: The change that this is a part of.
         copy: What to keep.
-
-    Raises:
-        TamperedError: The one before is not authentic.
+        now: The writer's time, in seconds since 1970 UTC.
     """
     if not has_kept(revision.cursor)[0]:
         for statement in schema.COPIES.values():
             revision.cursor.execute(statement)
     lookup = revision.keys.journal.find_copy(copy.place)
     row = revision.cursor.execute(schema.COPY, (lookup,)).fetchone()
-    if row is not None and open_copy(revision.keys, lookup, row[0]).taken > copy.taken:
+    before = None if row is None else _known(revision.keys, lookup, row[0])
+    if before is not None and copy.taken < before.taken <= now:
         return
     sealed = _sealed(revision.sealing(), lookup, copy)
     revision.change(schema.ADD_COPY if row is None else schema.SET_COPY, (lookup, sealed))
-    if row is not None:
+    if before is not None:
         revision.digest.drop_copy(lookup, row[0])
     revision.digest.add_copy(lookup, sealed)
 
@@ -62,18 +61,28 @@ def drop_copy(revision: Revision, place: Place) -> None:
     Args:
         revision: The change that this is a part of.
         place: What it is a copy of.
-
-    Raises:
-        TamperedError: It is not authentic.
     """
     if not has_kept(revision.cursor)[0]:
         return
     lookup = revision.keys.journal.find_copy(place)
     row = revision.cursor.execute(schema.COPY, (lookup,)).fetchone()
     if row is not None:
-        open_copy(revision.keys, lookup, row[0])  # what is not authentic was not counted, either
         revision.change(schema.DROP_COPY, (lookup,))
-        revision.digest.drop_copy(lookup, row[0])
+        if _known(revision.keys, lookup, row[0]) is not None:
+            revision.digest.drop_copy(lookup, row[0])
+
+
+def _known(keys: StoreKeys, lookup: bytes, sealed: object) -> Copy | None:
+    """Return the copy that is to go; ``None`` if it is not authentic.
+
+    Nothing waits for that one, since others are kept, and writes noted, in the same step. It was not counted, and what
+    was counted in its place stays so: the digest's sum tells for good that somebody was at it.
+    """
+    try:
+        return open_copy(keys, lookup, sealed)
+    except TamperedError as error:
+        warn(f"{error.what}, and is replaced or dropped: {error.hint}")
+        return None
 
 
 def reencrypt_copies(cursor: sqlite3.Cursor, old: StoreKeys, new: StoreKeys, digest: Digest) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 
-from collections.abc import Iterator
 from typing import Any
 
 from strongroom.contracts.journal import (
@@ -18,7 +17,7 @@ from strongroom.contracts.journal import (
     RecallResult,
     Settlement,
 )
-from strongroom.errors import InvalidValueError
+from strongroom.errors import InvalidValueError, TamperedError
 from strongroom_local import journal_schema as schema
 from strongroom_local.copies import drop_copy, keep_copy, open_copy
 from strongroom_local.digest import Digest
@@ -60,15 +59,16 @@ def append(revision: Revision, request: AppendRequest) -> AppendResult:
     return AppendResult(outcome=Appended.YES, position=held.last)
 
 
-def settle(revision: Revision, settlement: Settlement) -> None:
+def settle(revision: Revision, settlement: Settlement, now: float) -> None:
     """Note what has become of an entry, unless it is not there any more.
 
     Args:
         revision: The change that this is a part of.
         settlement: What has become of it.
+        now: The writer's time, in seconds since 1970 UTC.
 
     Raises:
-        TamperedError: The entry, one that follows it, or its copy is not authentic.
+        TamperedError: The entry is not authentic.
     """
     row = _row_of(revision, settlement.entry.id)
     if row is None:
@@ -83,12 +83,14 @@ def settle(revision: Revision, settlement: Settlement) -> None:
     if not settlement.done:
         return
     if settlement.copy is not None:
-        keep_copy(revision, settlement.copy)
+        keep_copy(revision, settlement.copy, now)
     elif settlement.drop_copy:
         drop_copy(revision, old.place)
     for follower in revision.cursor.execute(schema.FOLLOWERS, (row[1],)).fetchall():
-        rebound = open_entry(revision.keys, follower).replace(follows=None, expected=settlement.version)
-        _replace(revision, follower, rebound)
+        entry = _authentic(revision.keys, follower)
+        # One that is not authentic is left to whoever comes to it: what was made is noted all the same.
+        if entry is not None:
+            _replace(revision, follower, entry.replace(follows=None, expected=settlement.version))
 
 
 def entries(cursor: sqlite3.Cursor, keys: StoreKeys, request: EntriesRequest) -> tuple[Entry, ...]:
@@ -119,24 +121,45 @@ def entries(cursor: sqlite3.Cursor, keys: StoreKeys, request: EntriesRequest) ->
 def status(cursor: sqlite3.Cursor, keys: StoreKeys, request: JournalStatusRequest) -> JournalStatus:
     """Count entries, within a transaction that has checked the key epoch.
 
-    How many there are in all, the digest says; those of one target are counted, and so are all.
+    How many there are in all, the digest says; those of some targets are counted, and so are all. One that is not
+    authentic counts, too: it must not keep anybody from looking for the others.
 
     Raises:
-        TamperedError: There are not as many as there should be, or one that was looked at is not authentic.
+        TamperedError: There are not as many as there should be.
     """
     if request.backend is None and request.target is None:
         held = _digest(cursor, keys).journal
-        numbers = (held.waiting, held.entries - held.waiting, held.size)
-        return _status(numbers, _oldest(cursor, keys, held.waiting, schema.OLDEST))
-    there, totals = _counted(cursor, keys)
-    if request.backend is None or request.target is None:
-        return _status_of(one for one in _all(cursor, keys, there) if _is_bound(one, request))
-    target = keys.journal.find_target(request.backend, request.target)
-    asked = [total for total in totals if total[0] == target]
-    waiting = sum(number for _, waits, number, _ in asked if waits)
-    set_aside = sum(number for _, waits, number, _ in asked if not waits)
-    numbers = (waiting, set_aside, sum(size for *_, size in asked))
-    return _status(numbers, _oldest(cursor, keys, waiting, schema.OLDEST_OF, target))
+        return JournalStatus(
+            waiting=held.waiting,
+            set_aside=held.entries - held.waiting,
+            size=held.size,
+            oldest=_oldest(cursor, keys, schema.OLDEST) if held.waiting else None,
+        )
+    totals = _counted(cursor, keys)[1]
+    targets = _targets(cursor, keys, request, {target for target, *_ in totals})
+    asked = [total for total in totals if total[0] in targets]
+    waiting = {target for target, waits, *_ in asked if waits}
+    oldest = [_oldest(cursor, keys, schema.OLDEST_OF, target) for target in waiting]
+    return JournalStatus(
+        waiting=sum(number for _, waits, number, _ in asked if waits),
+        set_aside=sum(number for _, waits, number, _ in asked if not waits),
+        size=sum(size for *_, size in asked),
+        oldest=min((one for one in oldest if one is not None), default=None),
+    )
+
+
+def _targets(cursor: sqlite3.Cursor, keys: StoreKeys, request: JournalStatusRequest, there: set[bytes]) -> set[bytes]:
+    """Return the look-up values of the targets that are asked for, of those of which there are entries."""
+    if request.backend is not None and request.target is not None:
+        return {keys.journal.find_target(request.backend, request.target)}
+    found = set()
+    for target in there:
+        opened = (_authentic(keys, row) for row in cursor.execute(schema.ALL_OF, (target,)))
+        entry = next((one for one in opened if one is not None), None)
+        # If nobody can say whose they are, they are anybody's, so that nobody takes them for none.
+        if entry is None or _is_bound(entry, request):
+            found.add(target)
+    return found
 
 
 def recalled(keys: StoreKeys, copies: bytes, row: Row) -> RecallResult:
@@ -148,13 +171,17 @@ def recalled(keys: StoreKeys, copies: bytes, row: Row) -> RecallResult:
         row: What ``journal_schema.recall`` has found.
 
     Raises:
-        TamperedError: It is not authentic.
+        TamperedError: The write that waits is not authentic; or none waits, and the copy is not.
     """
-    _, sealed, *entry = row
-    return RecallResult(
-        copy=None if sealed is None else open_copy(keys, copies, sealed),
-        entry=None if entry[0] is None else open_entry(keys, tuple(entry)),
-    )
+    _, sealed, *found = row
+    entry = None if found[0] is None else open_entry(keys, tuple(found))
+    try:
+        copy = None if sealed is None else open_copy(keys, copies, sealed)
+    except TamperedError:
+        if entry is None:
+            raise
+        copy = None  # it must not hide a write that is newer than it
+    return RecallResult(copy=copy, entry=entry)
 
 
 def claim_key(revision: Revision) -> bytes:
@@ -241,32 +268,26 @@ def _summed(totals: list[tuple[Any, ...]]) -> tuple[int, int, int]:
     )
 
 
-def _oldest(cursor: sqlite3.Cursor, keys: StoreKeys, waiting: int, statement: str, *target: bytes) -> float | None:
-    """Return when the oldest of those that wait was accepted."""
-    if not waiting:
-        return None
-    row = cursor.execute(statement, target).fetchone() if has_kept(cursor)[1] else None
-    if row is None:
+def _oldest(cursor: sqlite3.Cursor, keys: StoreKeys, statement: str, *target: bytes) -> float | None:
+    """Return when the oldest of those that wait was accepted, as far as they are authentic; ``None`` if none is."""
+    none = True
+    if has_kept(cursor)[1]:
+        for row in cursor.execute(statement, target):
+            none = False
+            entry = _authentic(keys, row)
+            if entry is not None:
+                return entry.queued
+    if none:
         raise _incomplete()
-    return open_entry(keys, row).queued
+    return None
 
 
-def _all(cursor: sqlite3.Cursor, keys: StoreKeys, there: bool) -> Iterator[Entry]:
-    for row in cursor.execute(schema.ALL_ENTRIES) if there else ():
-        yield open_entry(keys, row)
+def _authentic(keys: StoreKeys, row: Row) -> Entry | None:
+    try:
+        return open_entry(keys, row)
+    except TamperedError:
+        return None
 
 
 def _is_bound(entry: Entry, request: EntriesRequest | JournalStatusRequest) -> bool:
     return request.backend in {None, entry.place.backend} and request.target in {None, entry.place.target}
-
-
-def _status(numbers: tuple[int, int, int], oldest: float | None) -> JournalStatus:
-    waiting, set_aside, size = numbers
-    return JournalStatus(waiting=waiting, set_aside=set_aside, size=size, oldest=oldest)
-
-
-def _status_of(entries: Iterator[Entry]) -> JournalStatus:
-    found = list(entries)
-    waiting = [one for one in found if one.state.waits]
-    numbers = (len(waiting), len(found) - len(waiting), sum(map(size_of, found)))
-    return _status(numbers, min((one.queued for one in waiting), default=None))

@@ -39,8 +39,10 @@ DROP_COPY: Final = "DELETE FROM copy WHERE lookup = ?"
 _COLUMNS: Final = "position, entry, follows, place, target, waits, size, queued, sealed"
 _ROWS: Final = f"SELECT {_COLUMNS} FROM journal"  # noqa: S608  # of fixed words
 NEWEST: Final = f"{_ROWS} WHERE place = ? AND waits = 1 ORDER BY position DESC LIMIT 1"
-OLDEST: Final = f"{_ROWS} WHERE waits = 1 ORDER BY queued LIMIT 1"
-OLDEST_OF: Final = f"{_ROWS} WHERE target = ? AND waits = 1 ORDER BY queued LIMIT 1"
+OLDEST: Final = f"{_ROWS} WHERE waits = 1 ORDER BY queued"
+# In their order from the index, without sorting all of them: so no index of targets is taken.
+OLDEST_OF: Final = f"{_ROWS} WHERE waits = 1 AND +target = ? ORDER BY queued"
+ALL_OF: Final = f"{_ROWS} WHERE target = ?"
 ENTRY: Final = f"{_ROWS} WHERE entry = ?"
 FOLLOWERS: Final = f"{_ROWS} WHERE follows = ? ORDER BY position"
 ALL_ENTRIES: Final = f"{_ROWS} ORDER BY position"

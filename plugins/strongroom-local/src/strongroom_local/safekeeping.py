@@ -69,13 +69,15 @@ class Shelf:
             # A table that is there stays.
             keys, row = self.session.ask(schema.HAS_TABLES)
             self._tables = check_tables(keys, row)
-            if not any(self._tables):
-                return RecallResult(copy=None, entry=None)
+        copies, journal = self._tables
+        journal = journal and not request.copy_only
+        if not (copies or journal):
+            return RecallResult(copy=None, entry=None)
 
         def parameters(keys: StoreKeys) -> tuple[bytes, bytes]:
             return keys.journal.find_copy(request.place), keys.journal.find_place(request.place)
 
-        keys, row = self.session.ask(schema.recall(*self._tables), parameters)
+        keys, row = self.session.ask(schema.recall(copies, journal), parameters)
         return recalled(keys, keys.journal.find_copy(request.place), row)
 
     def claim(self, request: ClaimRequest) -> bool:
@@ -108,7 +110,7 @@ class Safekeeping(Journal):
 
         def keep(revision: Revision) -> None:
             for copy in request.copies:
-                keep_copy(revision, copy)
+                keep_copy(revision, copy, request.now)
 
         self._shelf.change(keep)
 
@@ -145,7 +147,7 @@ class Safekeeping(Journal):
 
         def note(revision: Revision) -> None:
             for settlement in request.settlements:
-                settle(revision, settlement)
+                settle(revision, settlement, request.now)
 
         self._shelf.change(note)
 

@@ -21,6 +21,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyM
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
+from strongroom_vault.lookups import looked_up
 from strongroom_vault.target import Target
 from strongroom_vault.tls import Contexts
 
@@ -177,7 +178,7 @@ class _Direct(HTTPConnection):
         """Connect to one of the host's addresses. They share the time that there is, and TLS has what is left."""
         end = time.monotonic() + (self.timeout or self.connect_timeout)
         try:
-            found = socket.getaddrinfo(self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM)
+            found = looked_up(self._dns_host.strip("[]"), self.port, end - time.monotonic())
         except (socket.gaierror, UnicodeError) as error:
             raise NameResolutionError(self.host, self, socket.gaierror(*error.args)) from error
         problem: OSError = TimeoutError("no address could be tried in time")

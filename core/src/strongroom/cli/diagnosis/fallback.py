@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from strongroom._spoken import spoken
 from strongroom.cli.diagnosis.finding import Finding, Place, from_error, ok, problem, warning
 from strongroom.cli.parts import Part, opened_parts
 from strongroom.cli.standby import Standby, is_used, look, opened_store
-from strongroom.conditions import spoken
 from strongroom.config.load import Configuration
 from strongroom.contracts.journal import Journal
 from strongroom.discovery import Kind
@@ -107,7 +107,8 @@ def _journal(configuration: Configuration, standby: Standby, parts: list[Part]) 
         found.append(warning(what, f"have it made before it is set aside, at {spoken(keys.journal_max_age)}"))
     count = standby.waiting + standby.set_aside
     if count > FULL * keys.journal_entries or standby.size > FULL * keys.journal_bytes:
-        what = f"{label} is nearly full: {count} entries, {standby.size} bytes"
+        full = count >= keys.journal_entries or standby.size >= keys.journal_bytes
+        what = f"{label} is {'full' if full else 'nearly full'}: {count} entries, {standby.size} bytes"
         found.append(warning(what, "mend the backend, resolve what is set aside, or raise journal_entries"))
     try:
         strays = _strays(configuration, standby, parts) if standby.waiting else 0
