@@ -33,7 +33,13 @@ from strongroom.contracts.journal import (
     SettleRequest,
 )
 from strongroom.copies import Copies
-from strongroom.errors import ConfigurationError, PluginError, StrongroomError, TamperedError
+from strongroom.errors import (
+    ClosedError,
+    ConfigurationError,
+    PluginError,
+    StrongroomError,
+    TamperedError,
+)
 from strongroom.model import SecretName
 from strongroom.outcomes import Begun
 from strongroom.pacing import within
@@ -58,6 +64,10 @@ class Noted(Record):
     """``None`` if there was none."""
     when: float
     """In seconds since 1970 UTC."""
+
+
+class NoFallbackError(ConfigurationError):
+    """The backend that ``fallback`` names could never keep copies or a journal."""
 
 
 class FallbackStore:
@@ -109,6 +119,8 @@ class FallbackStore:
         self._listened_at = 0.0
         # Claims of ours that could not be given up.
         self._kept: set[ClaimRequest] = set()
+        # Why the store could not be opened, and until when it is not tried again.
+        self._unopened: tuple[StrongroomError, float] | None = None
 
     def after_fork(self) -> None:
         """Start with nothing to write behind in a forked child: that is the parent's."""
@@ -123,14 +135,25 @@ class FallbackStore:
     def backend(self) -> GuardedBackend:
         """Return the store.
 
+        One that could not be opened is not tried again for a second: reads must not pay for it each time.
+
         Raises:
-            ConfigurationError: It keeps neither copies nor a journal.
-            StrongroomError: It cannot be opened.
+            PluginError: There is no such kind of backend here.
+            NoFallbackError: It keeps neither copies nor a journal.
+            StrongroomError: It cannot be opened, such as a file that is missing or a key that is wrong.
         """
         assert self.name is not None, "asked for only where there is one"
-        store = self._open(self.name)
+        if self._unopened is not None and self._clock() < self._unopened[1]:
+            raise self._unopened[0].again()
+        try:
+            store = self._open(self.name)
+        except (ClosedError, PluginError):
+            raise
+        except StrongroomError as error:
+            self._unopened = (error.again(), self._clock() + LOOK_SECONDS)
+            raise
         if not store.offers(Journal):
-            raise ConfigurationError(
+            raise NoFallbackError(
                 f"fallback names {self.name} (type {store.type}), which keeps no copies and no journal",
                 hint='name a backend that does, such as one of type = "local"',
             )
@@ -437,12 +460,12 @@ class FallbackStore:
             problem: What a failure means, for the log.
 
         Raises:
-            ConfigurationError, PluginError: The store is not one that could ever do it.
+            NoFallbackError, PluginError: The store is not one that could ever do it.
         """
         error = self._tried(act)
         if error is not None:
             self.warn(problem, error)
-        if isinstance(error, ConfigurationError | PluginError):
+        if isinstance(error, NoFallbackError | PluginError):
             raise error
         return error
 

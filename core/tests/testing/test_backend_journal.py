@@ -215,7 +215,7 @@ COPIES: Mistakes = {
                     self.times[copy.place] = copy.taken
                     super().keep_copies(request.replace(copies=(copy,)))
         """,
-        {"test_a_dropped_copy_can_be_kept_again"},
+        {"test_a_copy_from_before_the_clock_was_set_back_is_replaced", "test_a_dropped_copy_can_be_kept_again"},
     ),
     "keeps copies among its secrets": (
         """
@@ -597,6 +597,7 @@ SETTLING: Mistakes = {
             "test_a_copy_is_forgotten_with_the_delete_that_is_made",
             "test_a_forked_child_can_use_the_journal",
             "test_a_write_that_is_made_becomes_the_copy",
+            "test_a_write_that_is_made_replaces_a_copy_from_before_the_clock_was_set_back",
             "test_many_entries_are_settled_at_once",
             "test_what_follows_a_write_that_is_made_waits_over_its_version",
         },
@@ -737,7 +738,11 @@ SETTLING: Mistakes = {
         def _settle(self, settlement, now):
             super()._settle(settlement.replace(copy=None), now)
         """,
-        {"test_a_copy_and_what_waits_are_of_one_moment", "test_a_write_that_is_made_becomes_the_copy"},
+        {
+            "test_a_copy_and_what_waits_are_of_one_moment",
+            "test_a_write_that_is_made_becomes_the_copy",
+            "test_a_write_that_is_made_replaces_a_copy_from_before_the_clock_was_set_back",
+        },
     ),
     "keeps a copy of another type": (
         """

@@ -25,8 +25,10 @@ SHORT: Final = 8
 
 _NEXT: Final = {
     EntryState.WAITING: "it is made when the backend answers; `strongroom journal replay` tries now",
-    EntryState.UNCLEAR: "it may have been made, and is looked for before it is sent; `strongroom journal replay` tries now",
-    EntryState.CONFLICT: "keep it with `strongroom journal resolve {id} --ours`, or what the backend has with --theirs",
+    EntryState.UNCLEAR: "it may have been made, so it is looked for first; `strongroom journal replay` tries now",
+    EntryState.CONFLICT: (
+        "keep it with `strongroom journal resolve {id} --ours`, or what the backend has with --theirs"
+    ),
     EntryState.OVERDUE: "have it made with `strongroom journal resolve {id} --ours`, or give it up with --theirs",
     EntryState.REFUSED: "mend the cause, then `strongroom journal resolve {id} --ours`, or give it up with --theirs",
 }
