@@ -298,6 +298,49 @@ class TestGone:
         with pytest.raises(BackendUnavailableError):
             open_with().get(NAME)
 
+    @pytest.mark.parametrize(
+        "look",
+        [
+            lambda manager: manager.set(NAME, "ours", expect_version="1"),
+            lambda manager: manager.rotate(NAME),
+            lambda manager: manager.versions(NAME),
+        ],
+        ids=["set", "rotate", "versions"],
+    )
+    def test_what_was_seen_gone_by_the_way_has_no_copy_any_more(
+        self, look: Any, manager: SecretManager, open_with: Any, backend: Any, clock: FakeClock
+    ) -> None:
+        learn(manager)
+        backend.error = SecretNotFoundError("gone")
+        with pytest.raises(SecretNotFoundError):
+            look(manager)
+        backend.error = OUTAGE
+        for reader in (manager, open_with()):
+            with pytest.raises(BackendUnavailableError):
+                reader.get(NAME)
+
+    def test_what_somebody_else_has_changed_has_no_copy_any_more(
+        self, manager: SecretManager, open_with: Any, backend: Any
+    ) -> None:
+        learn(manager)
+        backend.write(WriteRequest(name=SecretName(NAME), value=SecretValue("theirs")))
+        with pytest.raises(VersionConflictError):
+            manager.set(NAME, "ours", expect_version="1")
+        backend.error = OUTAGE
+        for reader in (manager, open_with()):
+            with pytest.raises(BackendUnavailableError):
+                reader.get(NAME)
+
+    def test_a_wrong_guess_in_an_outage_costs_no_copy(self, manager: SecretManager, backend: Any) -> None:
+        learn(manager)
+        break_down(manager, backend)
+        waiting = manager.set(NAME, "ours").queued
+        assert waiting is not None
+        with pytest.raises(VersionConflictError):
+            manager.set(NAME, "again", expect_version="7")
+        manager.journal.drop(waiting)
+        assert manager.get(NAME).reveal_text() == "s3cret"
+
     @pytest.mark.parametrize("change", ["set", "delete"])
     def test_our_own_change_is_the_copy_s_too(
         self, change: str, manager: SecretManager, open_with: Any, backend: Any

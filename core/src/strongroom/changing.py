@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from strongroom.access import Gate
 from strongroom.contracts.backend import ReadResult
-from strongroom.errors import AuditError, ClosedError, StrongroomError
+from strongroom.errors import AuditError, ClosedError, SecretNotFoundError, StrongroomError, VersionConflictError
 from strongroom.events import SecretUpdated
 from strongroom.model import SecretName
 from strongroom.policy import Action
@@ -119,7 +119,23 @@ class Changer:
     def _ready(self, action: Action, name: SecretName) -> Iterator[GuardedBackend]:
         """Open a name's backend; if that or what the ``with`` block does is refused, record it."""
         with self._gate.recording_refusal(action, name):
-            yield self._parts.backend(self._parts.route(name))
+            backend = self._parts.backend(self._parts.route(name))
+            try:
+                yield backend
+            except StrongroomError as error:
+                self._note_refusal(backend, name, error)
+                raise
+
+    def _note_refusal(self, backend: GuardedBackend, name: SecretName, error: BaseException) -> None:
+        """Forget all of what the backend has just said to be gone, or to be other than somebody thought."""
+        if not isinstance(error, SecretNotFoundError | VersionConflictError):
+            return
+        if backend.condition is not None and backend.condition.is_out:
+            return  # it is the queue that says so
+        self._drop_surely(name)
+        substitutes = self._parts.continuity.substitutes
+        if substitutes is not None:
+            substitutes.gone(backend, name)
 
     @contextmanager
     def _change(self, event: str, name: SecretName, backend: str, **facts: Any) -> Iterator[Attempt]:
@@ -143,6 +159,8 @@ class Changer:
         except BaseException as error:
             with _keeping(error):
                 attempt.end(result=_result_of(error, name))
+            with _keeping(error):
+                self._note_refusal(self._parts.backend(backend), name, error)
             raise
         self._end(attempt, event, name)
 

@@ -349,7 +349,7 @@ class Loader:
         self._record_call(load, started, result=error.code)
         gone = load.version is None and isinstance(error, SecretNotFoundError | AccessDeniedError)
         if self._substitutes is not None and gone:
-            self._substitutes.gone(grant)
+            self._substitutes.gone(grant.backend, grant.name)
         if isinstance(error, SecretNotFoundError):
             # A credential that lives goes on serving: there will only be no other.
             if not self._cache.keeps_beside(load.key) and not self._is_behind(load):
@@ -360,6 +360,16 @@ class Loader:
         elif isinstance(error, AuthenticationError):
             self._pauses.failed(credentials_of(grant.origin), error)
         raise error
+
+    def note_gone(self, grant: Grant) -> None:
+        """Note that a backend has said by the way that there is no such secret: nothing of it may stand in any more.
+
+        Args:
+            grant: The right to it.
+        """
+        self._cache.drop(grant.name)
+        if self._substitutes is not None:
+            self._substitutes.gone(grant.backend, grant.name)
 
     def _stand_in(self, load: Load, flight: Flight[Secret]) -> Secret | None:
         """Return, and record, what may stand in for a backend that does not answer."""

@@ -394,7 +394,11 @@ class Reader:
         self._gate.judge(Action.READ, grant.name)
         with self._gate.recording_look("versions", grant.name, backend=grant.backend.name) as facts:
             grant.backend.refuse_leased(grant.name, "listing the versions of")
-            found = grant.backend.versions(VersionsRequest(name=grant.name))
+            try:
+                found = grant.backend.versions(VersionsRequest(name=grant.name))
+            except SecretNotFoundError:
+                self._loader.note_gone(grant)
+                raise
             facts.update(count=len(found.versions), request_id=found.request_id)
         return found.versions
 

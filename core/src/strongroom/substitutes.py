@@ -137,9 +137,14 @@ class Substitutes:
             error = self._store.copies.forget(place)
         return error.what if error is not None else ""
 
-    def gone(self, grant: Grant) -> None:
-        """Forget the copy of what a backend has said that there is not, or that it denies."""
-        place = self._place(grant)
+    def gone(self, backend: GuardedBackend, name: SecretName) -> None:
+        """Forget the copy of what a backend has said that there is not, or not as it was, or that it denies.
+
+        Args:
+            backend: The backend.
+            name: The secret's name.
+        """
+        place = self._store.place(backend, name) if self._store.covers(backend, name) else None
         error = self._store.forget_gone(place) if place is not None else None
         if error is not None:
-            self._store.warn(undropped(grant.name), error)
+            self._store.warn(undropped(name), error)
