@@ -23,7 +23,7 @@ import strongroom
 from baocluster import Cluster, cluster, full_disk, wait_until
 from histories import Operation, is_linearizable
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError, StrongroomError, VersionConflictError
-from vaults import approle, open_manager
+from vaults import ALWAYS_ASKED, approle, open_manager
 
 READS = ("any", "active")
 """There is a manager for each: which nodes it asks."""
@@ -296,7 +296,10 @@ def run(bao: Cluster) -> Iterator[Run]:
     login = approle(bao.api, "worker", token_ttl="2s", token_max_ttl="6s")
     with contextlib.ExitStack() as stack:
         managers = {
-            reads: stack.enter_context(open_manager(bao.addresses, login, reads=reads, timeout="3s")) for reads in READS
+            reads: stack.enter_context(
+                open_manager(bao.addresses, login, reads=reads, timeout="3s", resilience=ALWAYS_ASKED)
+            )
+            for reads in READS
         }
         with Run(bao, managers) as run:
             for name, fault in FAULTS.items():

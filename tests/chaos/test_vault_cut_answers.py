@@ -13,7 +13,7 @@ import pytest
 from faultproxy import FaultProxy
 from openbao import development_server
 from strongroom.errors import BackendUnavailableError
-from vaults import open_manager
+from vaults import ALWAYS_ASKED, open_manager
 
 LONGEST = 1600
 """More bytes than both answers have, their headers included."""
@@ -26,7 +26,9 @@ def test_a_cut_within_headers_or_content_is_an_outage_and_nothing_else(tmp_path:
     cut = whole = 0
     with development_server(tmp_path) as server, FaultProxy(int(server.address.rpartition(":")[2])) as proxy:
         server.ok("POST", "secret/data/cut/here", {"data": {"value": "here"}})
-        with open_manager(f"http://127.0.0.1:{proxy.port}", server.token, attempts=1) as manager:
+        with open_manager(
+            f"http://127.0.0.1:{proxy.port}", server.token, attempts=1, resilience=ALWAYS_ASKED
+        ) as manager:
             for length in range(0, LONGEST, 8):
                 proxy.cut_after = length
                 try:
@@ -45,7 +47,9 @@ def test_a_cut_within_the_headers_of_a_long_answer_is_an_outage(tmp_path: Path) 
     content = "x" * 8000
     with development_server(tmp_path) as server, FaultProxy(int(server.address.rpartition(":")[2])) as proxy:
         server.ok("POST", "secret/data/long", {"data": {"value": content}})
-        with open_manager(f"http://127.0.0.1:{proxy.port}", server.token, attempts=1) as manager:
+        with open_manager(
+            f"http://127.0.0.1:{proxy.port}", server.token, attempts=1, resilience=ALWAYS_ASKED
+        ) as manager:
             for length in range(HEADERS):
                 proxy.cut_after = length
                 with pytest.raises(BackendUnavailableError):
@@ -61,7 +65,9 @@ def test_whatever_happens_to_connections_no_answer_reaches_another_question(tmp_
         contents = {f"mixed/{number}": f"{number}" * (1 + 800 * number) for number in range(SECRETS)}
         for name, content in contents.items():
             server.ok("POST", f"secret/data/{name}", {"data": {"value": content}})
-        with open_manager(f"http://127.0.0.1:{proxy.port}", server.token, timeout="400ms") as manager:
+        with open_manager(
+            f"http://127.0.0.1:{proxy.port}", server.token, timeout="400ms", resilience=ALWAYS_ASKED
+        ) as manager:
 
             def read_all_the_time(number: int) -> int:
                 name, count = f"mixed/{number}", 0

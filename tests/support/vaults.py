@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import strongroom
 
 APPROLE_POLICY = 'path "secret/*" { capabilities = ["create", "read", "update", "delete", "list"] }'
+
+
+ALWAYS_ASKED: Final = {"failures": 1_000_000}
+"""A table ``[resilience]`` for tests of the plugin: each call reaches it, however many have failed before."""
 
 
 def open_manager(address: str | Sequence[str], auth: str | dict[str, Any], **more: Any) -> strongroom.SecretManager:
@@ -16,9 +20,10 @@ def open_manager(address: str | Sequence[str], auth: str | dict[str, Any], **mor
     Args:
         address: The server's, or those of a cluster.
         auth: A token, or the settings of a login.
-        more: Further settings of the backend; ``cache``, ``audit`` and ``fallback`` go to the manager.
+        more: Further settings of the backend; ``cache``, ``audit`` and ``resilience`` go to the manager.
     """
     top = {"audit": more.pop("audit", "none"), "cache": more.pop("cache", {"policy": "none"})}
+    top["resilience"] = more.pop("resilience", {})
     login = {"method": "token", "token": auth} if isinstance(auth, str) else auth
     settings = {"type": "vault", "address": address, "auth": login, **more}
     return strongroom.open({"backend": "vault", "backends": {"vault": settings}, **top})
