@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import secrets
 import sqlite3
 
 from collections.abc import Iterator
@@ -13,8 +11,8 @@ import pytest
 
 import strongroom
 
-from strongroom import SecretManager, SecretValue
-from strongroom.contracts import KeySource
+from heldkey import HeldKey
+from strongroom import SecretManager
 from strongroom.model import Freshness
 from strongroom.testing import FakeClock
 from strongroom_local.backend import LocalBackend
@@ -25,25 +23,12 @@ from unreachable import Server
 NAMES = ("app/first", "app/second", "app/third")
 
 
-class Key(KeySource):
-    """A key that the test holds."""
-
-    def __init__(self) -> None:
-        self._text = base64.b64encode(secrets.token_bytes(32)).decode()
-
-    def read(self) -> SecretValue:
-        return SecretValue(self._text)
-
-    def describe(self) -> str:
-        return "the test's key"
-
-
 @pytest.fixture
 def settings(tmp_path: Path) -> LocalSettings:
     """Return those of an empty store."""
     folder = tmp_path / "store"
     folder.mkdir(mode=0o700)
-    found = LocalSettings(path=str(folder / "secrets.db"), master_key=Key())
+    found = LocalSettings(path=str(folder / "secrets.db"), master_key=HeldKey())
     create_store(found)
     return found
 

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import secrets
-
 from pathlib import Path
 
 import pytest
 
 import strongroom
 
-from strongroom import SecretManager, SecretValue
-from strongroom.contracts import HealthState, KeySource
+from heldkey import HeldKey
+from strongroom import SecretManager
+from strongroom.contracts import HealthState
 from strongroom.errors import BackendUnavailableError, ConfigurationError
 from strongroom.testing import FakeClock
 from strongroom_local.creation import create_store
 from strongroom_local.plugin import LocalSettings
 from unreachable import Server
-
-
-class Key(KeySource):
-    """A key that the test holds."""
-
-    def __init__(self) -> None:
-        self.text = base64.b64encode(secrets.token_bytes(32)).decode()
-
-    def read(self) -> SecretValue:
-        return SecretValue(self.text)
-
-    def describe(self) -> str:
-        return "the test's key"
 
 
 def opened(clock: FakeClock, server: Server, store: dict[str, object]) -> SecretManager:
@@ -54,8 +39,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     folder = tmp_path / "store"
     folder.mkdir(mode=0o700)
     if request.param != "no file":
-        create_store(LocalSettings(path=str(folder / "secrets.db"), master_key=Key()))
-    monkeypatch.setenv("OTHER_KEY", Key().text)
+        create_store(LocalSettings(path=str(folder / "secrets.db"), master_key=HeldKey()))
+    monkeypatch.setenv("OTHER_KEY", HeldKey().text)
     return {"path": str(folder / "secrets.db"), "master_key": {"env": "OTHER_KEY"}}
 
 
@@ -81,7 +66,7 @@ def test_what_it_cannot_answer_says_both_reasons(store: dict[str, object]) -> No
 
 
 def test_a_store_that_comes_back_is_used_a_second_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    key = Key()
+    key = HeldKey()
     monkeypatch.setenv("THE_KEY", key.text)
     (tmp_path / "store").mkdir(mode=0o700)
     path = str(tmp_path / "store" / "secrets.db")

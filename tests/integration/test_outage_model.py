@@ -7,14 +7,9 @@ reach the other.
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import secrets
-import shutil
-import tempfile
 
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import hypothesis.strategies as st
 
@@ -23,9 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 import strongroom
 
-from outages import TINY, Crash, FallbackDouble, Primary, World, text
-from strongroom.builtin.memory import MemoryBackend
-from strongroom.contracts import DeleteRequest, KeySource, WriteRequest
+from outages import TINY, Accepted, Crash, FallbackDouble, Primary, World, text
+from outagestores import LocalStore, MemoryStore
+from strongroom.contracts import DeleteRequest, WriteRequest
 from strongroom.contracts.journal import EntriesRequest, Entry, EntryState
 from strongroom.errors import (
     BackendUnavailableError,
@@ -59,81 +54,6 @@ KINDS = ["any", "any", "any", "any", "absent", "seen", "wrong", "delete", "delet
 WORK = st.lists(
     st.tuples(st.sampled_from([*KINDS, "get_many", "refresh"]), st.sampled_from(NAMES)), min_size=1, max_size=5
 )
-
-
-class Key(KeySource):
-    """A key that the test holds."""
-
-    def __init__(self) -> None:
-        self._text = base64.b64encode(secrets.token_bytes(32)).decode()
-
-    def read(self) -> SecretValue:
-        return SecretValue(self._text)
-
-    def describe(self) -> str:
-        return "the test's key"
-
-
-class MemoryStore:
-    """The fallback store in memory: what it holds stays when the process dies."""
-
-    def __init__(self) -> None:
-        self.backend: Any = MemoryBackend()
-
-    def die(self) -> None:
-        """Let go of what only a process holds."""
-        self.backend.start_in_child()
-
-    def close(self) -> None:
-        pass
-
-
-class LocalStore:
-    """The real one. When the process dies, the next one finds the files as they were at that moment."""
-
-    def __init__(self) -> None:
-        from strongroom_local.creation import create_store
-
-        self._folder = tempfile.TemporaryDirectory()
-        self._number = 0
-        self._key = Key()
-        self._at = Path(self._folder.name) / "0"
-        self._at.mkdir(mode=0o700)
-        create_store(self._settings())
-        self.backend: Any = self._opened()
-
-    def _settings(self) -> Any:
-        from strongroom_local.plugin import LocalSettings
-
-        return LocalSettings(path=str(self._at / "secrets.db"), master_key=self._key)
-
-    def _opened(self) -> Any:
-        from strongroom_local.backend import LocalBackend
-
-        return LocalBackend.open(self._settings())
-
-    def die(self) -> None:
-        left = self._at
-        self._number += 1
-        self._at = Path(self._folder.name) / str(self._number)
-        shutil.copytree(left, self._at, ignore=shutil.ignore_patterns("*-shm"))
-        self.backend.close()
-        shutil.rmtree(left)
-        self.backend = self._opened()
-
-    def close(self) -> None:
-        self.backend.close()
-        self._folder.cleanup()
-
-
-class Accepted(NamedTuple):
-    """A write that the caller was told is queued."""
-
-    target: str
-    name: str
-    value: str | None
-    since: int
-    """How many changes had been made when it was accepted."""
 
 
 class OutageMachine(RuleBasedStateMachine):

@@ -294,3 +294,13 @@ class FallbackDouble(Backend, Journal):
 def text(value: Any) -> str:
     """Return a value as text."""
     return str(value.reveal().decode("latin-1"))
+
+
+class Accepted(NamedTuple):
+    """A write that the caller was told is queued."""
+
+    target: str
+    name: str
+    value: str | None
+    since: int
+    """How many changes had been made when it was accepted."""
