@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from strongroom.contracts.anomaly import Access
+from strongroom.contracts.names import RESERVED, is_reserved
 from strongroom.errors import AccessDeniedError, InvalidNameError, StrongroomError
 from strongroom.model import AuditEvent, Principal, SecretName
 from strongroom.policy import Action, Ruling, denied, name_pattern
@@ -84,7 +85,12 @@ class Gate:
         """
         self.ensure_open()
         try:
-            return SecretName(spelling)
+            name = SecretName(spelling)
+            if is_reserved(name):
+                raise InvalidNameError(
+                    f"names below {RESERVED}/ are kept for strongroom itself", name=name, hint="choose another name"
+                )
+            return name
         except InvalidNameError as error:
             self.refused(action, printable(spelling), error)
             raise

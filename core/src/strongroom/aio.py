@@ -24,9 +24,10 @@ from strongroom.conditions import ConditionChanged
 from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend
 from strongroom.events import SUBSCRIBER_SECONDS, SecretUpdated
+from strongroom.generators import Encoding
 from strongroom.manager import ManagerHealth, SecretManager
 from strongroom.model import Absent, Secret, SecretName, SecretValue, SecretVersion
-from strongroom.rotation import WAIT_SECONDS, Encoding
+from strongroom.rotation import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider

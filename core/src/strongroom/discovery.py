@@ -22,13 +22,14 @@ from strongroom.contracts.anomaly import DetectorSpec
 from strongroom.contracts.audit import SinkSpec
 from strongroom.contracts.backend import BackendSpec
 from strongroom.contracts.cache import CachePolicySpec
+from strongroom.contracts.rotation import RotatorSpec
 from strongroom.errors import PluginError
 from strongroom.hookspecs import MARKER
 
 OFF_SWITCH: Final = "STRONGROOM_NO_PLUGINS"
 """Set to anything but ``0`` or the empty string: only what the core itself offers is found."""
 
-Spec = BackendSpec | CachePolicySpec | SinkSpec | DetectorSpec
+Spec = BackendSpec | CachePolicySpec | SinkSpec | DetectorSpec | RotatorSpec
 
 
 class Kind(enum.Enum):
@@ -38,6 +39,7 @@ class Kind(enum.Enum):
     CACHE_POLICY = ("strongroom.cache_policies", "strongroom_cache_policies", CachePolicySpec)
     AUDIT_SINK = ("strongroom.audit_sinks", "strongroom_audit_sinks", SinkSpec)
     ANOMALY_DETECTOR = ("strongroom.anomaly_detectors", "strongroom_anomaly_detectors", DetectorSpec)
+    ROTATOR = ("strongroom.rotators", "strongroom_rotators", RotatorSpec)
 
     def __init__(self, group: str, hook: str, spec: type[Any]) -> None:
         self.group = group

@@ -254,6 +254,38 @@ class PluginError(StrongroomError):
     exit_status = 2
 
 
+class RotationError(StrongroomError):
+    """A rotation did not come to its end, or could not begin.
+
+    The codes tell what is to be done: ``rotation_in_progress``, wait; ``rotation_left_over``, resume or undo what
+    another process has left; ``rotation_lost``, nothing, since another process has taken it over;
+    ``rotation_failed``, look at the cause: it was undone, and everything is as before; ``rotation_incomplete``, the
+    same, but it is pending and will be resumed or undone; ``rotation_none``, there is nothing to resume or undo.
+
+    Attributes:
+        step: The step at which it stopped, if it had begun; one of ``generate``, ``record``, ``apply``, ``verify``,
+            ``promote``, ``announce``, ``finish`` and ``undo``.
+    """
+
+    codes = (
+        "rotation_failed",
+        "rotation_incomplete",
+        "rotation_in_progress",
+        "rotation_left_over",
+        "rotation_lost",
+        "rotation_none",
+    )
+    exit_status = 12
+    step: str | None = None
+
+
+class CandidateRefusedError(StrongroomError):
+    """The dependent of a rotation does not take a candidate, or does not accept it once taken."""
+
+    codes = ("candidate_refused",)
+    exit_status = 12
+
+
 class ClosedError(StrongroomError):
     """The manager was used after it had been closed."""
 

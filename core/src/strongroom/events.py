@@ -6,6 +6,7 @@ import threading
 import time
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 from strongroom._record import Record
@@ -28,6 +29,21 @@ class SecretUpdated(Record):
     version: str | None
     """The new version, or the one that was brought back; ``None`` after a delete, after versions were destroyed,
     and when a leased credential is gone."""
+
+
+class Announcement(Record):
+    """Something about a secret's rotation that others may have to know.
+
+    It holds no value.
+    """
+
+    kind: str
+    """``rotation_started``, ``rotation_failed``, ``rotation_due`` or ``expiring``."""
+    name: SecretName
+    detail: str = ""
+    """A sentence for people: why it failed, by when it is due."""
+    when: datetime | None = None
+    """When it is due, or ends by itself, with its offset from UTC."""
 
 
 Callback = Callable[[SecretUpdated], object]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
-    from strongroom.contracts import BackendSpec, CachePolicySpec, DetectorSpec, SinkSpec
+    from strongroom.contracts import BackendSpec, CachePolicySpec, DetectorSpec, RotatorSpec, SinkSpec
 
 PROJECT: Final = "strongroom"
 MARKER: Final = "strongroom_hook"
@@ -133,5 +133,28 @@ def strongroom_anomaly_detectors() -> Iterable[DetectorSpec]:
             @hookimpl
             def strongroom_anomaly_detectors():
                 yield DetectorSpec(name="siesta", summary="No access at noon.", settings=Siesta, open=SiestaDetector)
+    """
+    raise AssertionError("a specification is never called")
+
+
+@_hookspec
+def strongroom_rotators() -> Iterable[RotatorSpec]:
+    """Offer rotators: makers of new values, which have a dependent take them.
+
+    Called when a configuration names one in ``[rotation."..."] rotator``, and by
+    ``strongroom plugins`` and ``doctor``. Values reach a rotator through its own
+    methods, never through a hook.
+
+    Entry-point group: ``strongroom.rotators``.
+
+    Returns:
+        One ``RotatorSpec`` for each rotator.
+
+    Example:
+        .. code-block:: python
+
+            @hookimpl
+            def strongroom_rotators():
+                yield RotatorSpec(name="acme", summary="Users of Acme.", settings=AcmeSettings, open=AcmeRotator)
     """
     raise AssertionError("a specification is never called")

@@ -26,6 +26,7 @@ from strongroom.config.load import load
 from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend
 from strongroom.events import Callback, SecretUpdated
+from strongroom.generators import Encoding
 from strongroom.keys import KeyUser
 from strongroom.model import (
     Absent,
@@ -35,7 +36,7 @@ from strongroom.model import (
     SecretValue,
 )
 from strongroom.policy import Action
-from strongroom.rotation import WAIT_SECONDS, Encoding
+from strongroom.rotation import WAIT_SECONDS
 from strongroom.wiring import Parts
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from strongroom.journals import JournalDesk
     from strongroom.maintenance import AuditedMaintenance
     from strongroom.recovery import Curator, Description, Destroyed, Undeleted
+    from strongroom.rotation.desk import RotationDesk
     from strongroom.writing import Deleted, Writer, Written
 
 
@@ -406,6 +408,14 @@ class SecretManager(BatchReader, KeyUser):
         from strongroom.journals import JournalDesk
 
         return JournalDesk(self._parts, self._gate, self._cache.drop)
+
+    @property
+    def rotation(self) -> RotationDesk:
+        """What is rotated when, what is pending, and what was left to be resumed or undone."""
+        # Imported here, as the journal.
+        from strongroom.rotation.desk import RotationDesk
+
+        return RotationDesk(self._parts, self._gate, self._cache.drop)
 
     def leases(self) -> tuple[LeaseStatus, ...]:
         """Return the leased credentials that this process keeps alive, and those that it has replaced, without values.

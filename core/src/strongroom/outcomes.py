@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from strongroom._record import Record
 from strongroom.contracts.backend import ReadResult
 from strongroom.errors import BackendUnavailableError, SecretDeletedError, StrongroomError
@@ -48,6 +50,49 @@ class Accepted(Record):
     """Under which the value is read until then; ``None`` for a delete."""
     existed: bool
     """Whether there was a secret before, as far as is known."""
+
+
+class Written(Record):
+    """What a write or rotation did."""
+
+    name: SecretName
+    version: str
+    """The new version; of a write that waits ``queued:`` with the entry's id, under which this process reads it."""
+    subscribers_failed: tuple[str, ...] = ()
+    """Subscribers that raised or did not return in time, one sentence each."""
+    queued: str | None = None
+    """The id of its entry in the journal, if the backend is out of reach: it is accepted, but not yet made."""
+    copy_failed: str = ""
+    """Why the copy in the fallback store could not be brought up to date; empty if it is, or if there is none."""
+
+
+class Deleted(Record):
+    """What a delete did."""
+
+    name: SecretName
+    existed: bool
+    """Whether there was one; of a delete that waits, as far as is known."""
+    recoverable_until: datetime | None = None
+    subscribers_failed: tuple[str, ...] = ()
+    queued: str | None = None
+    """As in :class:`Written`."""
+    copy_failed: str = ""
+    """As in :class:`Written`."""
+
+
+class Rotated(Written):
+    """What a rotation by a rule did."""
+
+    id: str
+    """The rotation's id, a UUID; empty for one that waits in the journal."""
+    unfinished: str = ""
+    """What is still to be done and when, in words: the former value is taken from the dependent only after the
+    rule's ``overlap``. Empty if all is done."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything is done and everybody has heard of it."""
+        return not self.unfinished and not self.subscribers_failed and not self.copy_failed
 
 
 Outcome = ReadResult | StrongroomError | Substitute

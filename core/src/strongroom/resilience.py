@@ -30,6 +30,7 @@ from strongroom.contracts.backend import (
 )
 from strongroom.contracts.health import Health, HealthState
 from strongroom.contracts.leasing import Leasing
+from strongroom.contracts.names import is_reserved
 from strongroom.errors import (
     InvalidValueError,
     StrongroomError,
@@ -126,6 +127,11 @@ class GuardedBackend(GuardedOptions, Backend):
             self._need(Capability.CHECK_AND_SET, "writing only over an expected version")
         self._check_value(request.name, request.value)
 
+    def check_write_value(self, name: SecretName, value: SecretValue) -> None:
+        """Refuse a value that could not be written, as :meth:`check_write` does."""
+        self._need(Capability.WRITE, "writing")
+        self._check_value(name, value)
+
     def _check_value(self, name: SecretName, value: SecretValue) -> None:
         size = len(value)
         if self.max_value_bytes is not None and size > self.max_value_bytes:
@@ -167,6 +173,11 @@ class GuardedBackend(GuardedOptions, Backend):
         """List names, without those that are leased; see :meth:`Backend.list`."""
         self._need(Capability.LIST, "listing")
         found = self._call("list", self.wrapped.list, request, gives=ListResult)
+        if not is_reserved(request.prefix):
+            found = found.replace(
+                names=tuple(name for name in found.names if not is_reserved(name)),
+                folders=tuple(name for name in found.folders if not is_reserved(name)),
+            )
         if not self.offers(Leasing):
             return found
         # What is stored under such a name cannot be read by it.

@@ -30,6 +30,7 @@ BACKEND_TYPE: Final = "strongroom.backend.type"
 SINK_TYPE: Final = "strongroom.sink.type"
 SECRET_ID: Final = "strongroom.secret.id"
 COUNT: Final = "strongroom.count"
+ROTATOR_TYPE: Final = "strongroom.rotator.type"
 ERROR_TYPE: Final = "error.type"
 RESENDS: Final = "http.request.resend_count"
 REGION: Final = "cloud.region"
@@ -55,6 +56,7 @@ ATTRIBUTES: Final = frozenset(
         BACKEND,
         BACKEND_TYPE,
         SINK_TYPE,
+        ROTATOR_TYPE,
         SECRET_ID,
         COUNT,
         ERROR_TYPE,

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from strongroom.alerts import Alerts
-    from strongroom.events import SecretUpdated
+    from strongroom.events import Announcement, SecretUpdated
     from strongroom.leases import Leases
+    from strongroom.rotators import Rotators
     from strongroom.state import DetectorMemory
 
 
@@ -87,6 +88,7 @@ class Parts:
         self.background = Background()
         self._sweeper: threading.Thread | None = None
         self._leases: Leases | None = None
+        self._rotators: Rotators | None = None
         self._ending: Flight[None] | None = None
         self.waiting: dict[object, Callable[[], object]] = {}
         """What waits for a service for minutes, and for each what ends that when the manager is closed."""
@@ -265,10 +267,24 @@ class Parts:
             leases.refuse()
         return leases
 
+    @property
+    def rotators(self) -> Rotators:
+        """What makes new values and has dependents take them; made when first needed."""
+        if self._rotators is None:
+            # Imported here: hardly a program rotates.
+            from strongroom.rotators import Rotators
+
+            with self._lock:
+                self._rotators = self._rotators or Rotators(self._catalogue, self.telemetry)
+        return self._rotators
+
     def tell(self, event: SecretUpdated) -> None:
         """Let subscribers hear of what has happened by itself, and do not wait for them."""
         # Subscribers take what time they like, and leases have none to lose. Equal events are two all the same.
         self.background.submit(object(), lambda: self.subscriptions.notify(event))
+
+    def announce(self, event: Announcement) -> None:
+        """Let everybody who asked for it hear of a rotation, and do not wait for them."""
 
     def is_leased(self, name: str) -> bool:
         """Tell whether reading a name makes a credential; not before its backend has been opened."""
@@ -379,7 +395,7 @@ class Parts:
         self.waiting = {}
         backends = [backend.after_fork for backend in self._backends.values()]
         self.decisions.after_fork()
-        kept = [one.after_fork for one in (self.memory, self.alerts, self._leases) if one is not None]
+        kept = [one.after_fork for one in (self.memory, self.alerts, self._leases, self._rotators) if one is not None]
         lifecycle.all_of(
             [
                 self.continuity.after_fork,
@@ -422,7 +438,7 @@ class Parts:
             self._close_again(ending)
             return
         backends = [one.close for one in self._backends.values()]
-        told = [] if self.alerts is None else [self.alerts.close]
+        told = [one.close for one in (self.alerts, self._rotators) if one is not None]
         # Backends last, and leases before the audit stage: whoever revokes one needs both. What waits records its end.
         leases = partial(self._close_leases, own)
         first: list[Callable[[], object]] = [

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from strongroom._record import Record
 from strongroom.audit import recorded_at_once
 from strongroom.changing import Attempt, Changer
+from strongroom.config.rotation import RotationRule
 from strongroom.contracts.backend import (
     Capability,
     DeleteRequest,
@@ -19,44 +19,18 @@ from strongroom.contracts.backend import (
     WriteResult,
 )
 from strongroom.errors import BackendUnavailableError, ConfigurationError, InvalidValueError, SecretNotFoundError
+from strongroom.generators import DEFAULT_BYTES, Encoding, random_value
 from strongroom.model import ABSENT, Absent, SecretName, SecretValue
 from strongroom.outcomes import Accepted, Wish
+from strongroom.outcomes import Deleted as Deleted
+from strongroom.outcomes import Written as Written
 from strongroom.policy import Action
 from strongroom.resilience import GuardedBackend
-from strongroom.rotation import DEFAULT_BYTES, Encoding, random_value
 
 Made = TypeVar("Made", WriteResult, DeleteResult)
 
 FOREVER: Final = 1e12
 """Seconds: some thirty thousand years."""
-
-
-class Written(Record):
-    """What a write or rotation did."""
-
-    name: SecretName
-    version: str
-    """The new version; of a write that waits ``queued:`` with the entry's id, under which this process reads it."""
-    subscribers_failed: tuple[str, ...] = ()
-    """Subscribers that raised or did not return in time, one sentence each."""
-    queued: str | None = None
-    """The id of its entry in the journal, if the backend is out of reach: it is accepted, but not yet made."""
-    copy_failed: str = ""
-    """Why the copy in the fallback store could not be brought up to date; empty if it is, or if there is none."""
-
-
-class Deleted(Record):
-    """What a delete did."""
-
-    name: SecretName
-    existed: bool
-    """Whether there was one; of a delete that waits, as far as is known."""
-    recoverable_until: datetime | None = None
-    subscribers_failed: tuple[str, ...] = ()
-    queued: str | None = None
-    """As in :class:`Written`."""
-    copy_failed: str = ""
-    """As in :class:`Written`."""
 
 
 class _Aim(Record):
@@ -232,27 +206,53 @@ class Writer(Changer):
         """Replace a value by a random one, or have it replaced; see :meth:`SecretManager.rotate`."""
         canonical = self._gate.check(Action.ROTATE, name)
         self._gate.judge(Action.ROTATE, canonical)
+        rule = self._parts.configuration.rotation.rule(canonical)
         with self._ready(Action.ROTATE, canonical) as backend:
             backend.refuse_leased(canonical, "rotating")
             seconds = _seconds(wait)
             if by_service := backend.rotates(canonical):
                 # Imported here, and below: most secrets are rotated by nobody but us.
-                from strongroom.rotating import refuse_choices
+                from strongroom.rotation.service import refuse_choices, refuse_rule
 
-                refuse_choices(canonical, backend.name, size=size, encoding=encoding)
+                refuse_choices(canonical, f"the service of {backend.name}", size=size, encoding=encoding)
+                refuse_rule(canonical, backend.name, rule)
+            elif rule is not None:
+                from strongroom.rotation.service import refuse_choices
+
+                refuse_choices(canonical, f"the rotator {rule.keys.rotator}", size=size, encoding=encoding)
             else:
                 value = random_value(DEFAULT_BYTES if size is None else size, "raw" if encoding is None else encoding)
         if by_service:
             return self._have_rotated(canonical, backend, expect_version, seconds)
-        aim = self._aimed(Action.ROTATE, canonical) if not expect_version else None
+        if rule is not None:
+            return self._rotate_by(rule, canonical, backend, expect_version)
+        return self._rotate_to(value, canonical, backend, expect_version)
+
+    def _rotate_by(
+        self, rule: RotationRule, name: SecretName, backend: GuardedBackend, expected: str | None
+    ) -> Written:
+        """Have the machine lead the rotation; what has no dependent may be queued in an outage, as a write."""
+        from strongroom.rotation.changes import RotationChanger
+
+        if self._parts.continuity.queue is not None and not self._parts.rotators.spec(rule).dependent:
+            aim = self._aimed(Action.ROTATE, name) if expected is None else _Aim(name=name, expected=expected)
+            if aim.outage is not None:
+                return self._rotate_to(self._parts.rotators.of(rule).value(name), name, backend, expected)
+        return RotationChanger(self._parts, self._gate, self._drop).rotate(name, rule, expect_version=expected)
+
+    def _rotate_to(
+        self, value: SecretValue, name: SecretName, backend: GuardedBackend, expect_version: str | None
+    ) -> Written:
+        """Write a new value over the current version, where the backend compares them."""
+        aim = self._aimed(Action.ROTATE, name) if not expect_version else None
         conditional = Capability.CHECK_AND_SET in backend.capabilities or aim is None
         expected = expect_version if aim is None else aim.expected
-        request = WriteRequest(name=canonical, value=value, expect_version=expected if conditional else None)
+        request = WriteRequest(name=name, value=value, expect_version=expected if conditional else None)
         return self._write("rotate", Action.ROTATE, request, aim.outage if aim is not None else None)
 
     def _have_rotated(self, name: SecretName, backend: GuardedBackend, expected: str | None, wait: float) -> Written:
         """Trigger the service's own rotation, and wait until its version is the current one."""
-        from strongroom.rotating import ServiceWatch
+        from strongroom.rotation.service import ServiceWatch
 
         watch = ServiceWatch(self._parts, backend, name)
         with self._change("rotate", name, backend.name, detail="by the service") as attempt:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from strongroom.builtin.settings import MemorySettings, NoneSettings, TtlSettings
+from strongroom.builtin.settings import MemorySettings, NoneSettings, RandomSettings, TtlSettings
 from strongroom.contracts.backend import Backend, BackendSpec, Capability
 from strongroom.contracts.cache import CachePolicy, CachePolicySpec
+from strongroom.contracts.rotation import Rotator, RotatorSpec
 from strongroom.hookspecs import hookimpl
 
 
@@ -55,3 +56,21 @@ def _open_none(settings: NoneSettings) -> CachePolicy:
     from strongroom.builtin.policies import NonePolicy
 
     return NonePolicy(settings)
+
+
+@hookimpl
+def strongroom_rotators() -> Iterator[RotatorSpec]:
+    """Offer rotators of secrets that nothing depends on but their readers."""
+    yield RotatorSpec(
+        name="random",
+        summary="Random bytes, or text that stands for them.",
+        settings=RandomSettings,
+        open=_open_random,
+        dependent=False,
+    )
+
+
+def _open_random(settings: RandomSettings) -> Rotator:
+    from strongroom.builtin.rotators import RandomRotator
+
+    return RandomRotator(settings)

@@ -13,6 +13,7 @@ from strongroom.config.convert import Place, convert, suggestion
 from strongroom.config.merge import ENVIRONMENT, Item, Merged, environment_layer, merge
 from strongroom.config.policies import checked_pattern, policy_of
 from strongroom.config.resilience import Resilience, ResilienceKeys
+from strongroom.config.rotation import RotationKeys, RotationRule, RotationRules
 from strongroom.config.top import top_keys
 from strongroom.contracts.settings import Seconds
 from strongroom.errors import ConfigurationError
@@ -128,6 +129,8 @@ class Configuration(Record):
     alerts: tuple[AlertTable, ...] = ()
     resilience: Resilience
     """What is to happen in an outage, and which backend keeps copies and the journal."""
+    rotation: RotationRules = RotationRules()
+    """Which names are rotated when, and by what."""
     state: str | None = None
     """The backend that keeps what detectors have learned; ``None`` if they forget it with the process."""
     state_every: float = 60.0
@@ -221,6 +224,7 @@ def _build(source: str, layers: list[files.Layer], locking: list[files.Layer], r
         layers=tuple(part for layer in (*locking, *layers) for part in (layer, *layer.included)),
         alerts=_alerts(merged, detectors),
         resilience=Resilience(resilience, top.fallback),
+        rotation=RotationRules(_rotation_rule(merged, pattern) for pattern in merged.table("rotation")),
         state=top.state,
         state_every=top.state_every,
         lock_memory=top.lock_memory,
@@ -274,6 +278,18 @@ def _backends(merged: Merged) -> dict[str, PluginTable]:
             from_text=_from_text(merged, "backends", name),
         )
     return found
+
+
+def _rotation_rule(merged: Merged, pattern: str) -> RotationRule:
+    """Split ``[rotation."..."]`` into the core's keys and the rotator's."""
+    place = _place(merged, "rotation", pattern)
+    checked_pattern(pattern, place.table)
+    table = merged.table("rotation", pattern)
+    own = {key: value for key, value in table.items() if key in RotationKeys._fields}
+    keys = convert(RotationKeys, own, place)
+    rest = {key: value for key, value in table.items() if key not in own}
+    rotator = PluginTable(name=pattern, type=keys.rotator, table=rest, place=place)
+    return RotationRule(pattern=pattern, keys=keys, table=rotator)
 
 
 def _default_backend(source: str, merged: Merged, backends: dict[str, PluginTable]) -> str:

@@ -20,8 +20,10 @@ from strongroom.errors import ConfigurationError, InvalidNameError
 from strongroom.model import SecretName
 
 LISTS: Final = frozenset({"audit", "anomaly", "alerts", "policies"})
-TABLES: Final = frozenset({"backends", "routes", "cache", "telemetry", "resilience"})
+TABLES: Final = frozenset({"backends", "routes", "cache", "telemetry", "resilience", "rotation"})
 SCALARS: Final = frozenset({"backend", "fallback", "principal", "locked", "state", "state_every", "lock_memory"})
+_NESTED: Final = frozenset({"backends", "rotation"})
+"""Tables whose keys are the names of tables."""
 _SWITCHES: Final = frozenset({"lock_memory"})
 SECTIONS: Final = LISTS | TABLES | SCALARS
 ENVIRONMENT: Final = "<environment>"
@@ -170,7 +172,7 @@ def _add_list(merged: Merged, section: str, value: Any, layer: Layer, locks: Loc
 def _add_table(merged: Merged, section: str, value: Any, layer: Layer, locks: Locks) -> None:
     if not isinstance(value, dict):
         raise ConfigurationError(f"{section} in {layer.path} is not usable", hint=f"expected a table [{section}]")
-    nested = section == "backends"
+    nested = section in _NESTED
     if section == "routes":
         value = {_prefix(prefix, layer): backend for prefix, backend in value.items()}
     for path, leaf in _leaves(value, (section,), depth=2 if nested else 1):

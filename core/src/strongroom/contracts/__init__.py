@@ -119,6 +119,19 @@ if TYPE_CHECKING:
     from strongroom.contracts.recovery import Recoverable as Recoverable
     from strongroom.contracts.recovery import UndeleteRequest as UndeleteRequest
     from strongroom.contracts.recovery import UndeleteResult as UndeleteResult
+    from strongroom.contracts.rotation import ApplyRequest as ApplyRequest
+    from strongroom.contracts.rotation import ApplyResult as ApplyResult
+    from strongroom.contracts.rotation import FinishRequest as FinishRequest
+    from strongroom.contracts.rotation import FinishResult as FinishResult
+    from strongroom.contracts.rotation import GenerateRequest as GenerateRequest
+    from strongroom.contracts.rotation import GenerateResult as GenerateResult
+    from strongroom.contracts.rotation import Life as Life
+    from strongroom.contracts.rotation import Rotator as Rotator
+    from strongroom.contracts.rotation import RotatorSpec as RotatorSpec
+    from strongroom.contracts.rotation import UndoRequest as UndoRequest
+    from strongroom.contracts.rotation import UndoResult as UndoResult
+    from strongroom.contracts.rotation import VerifyCandidateRequest as VerifyCandidateRequest
+    from strongroom.contracts.rotation import VerifyCandidateResult as VerifyCandidateResult
     from strongroom.contracts.service_rotation import RotationStatusRequest as RotationStatusRequest
     from strongroom.contracts.service_rotation import RotationStatusResult as RotationStatusResult
     from strongroom.contracts.service_rotation import Schedule as Schedule
@@ -176,6 +189,10 @@ __getattr__ = importer(
         "recovery": (
             "AnnotateRequest AnnotateResult DescribeRequest DescribeResult Describing DestroyRequest "
             "DestroyResult Recoverable UndeleteRequest UndeleteResult"
+        ),
+        "rotation": (
+            "ApplyRequest ApplyResult FinishRequest FinishResult GenerateRequest GenerateResult Life Rotator "
+            "RotatorSpec UndoRequest UndoResult VerifyCandidateRequest VerifyCandidateResult"
         ),
         "service_rotation": (
             "RotationStatusRequest RotationStatusResult Schedule SchedulesRequest SchedulesResult ServiceRotation "

@@ -45,6 +45,8 @@ class StagesResult(Record):
     pending: str | None
     """The one that may become current; never the one that is."""
     previous: str | None
+    unfinished: str | None = None
+    """The current one, if it was promoted with ``keep_unfinished`` and has not been discarded since."""
     request_id: str | None = None
 
 
@@ -56,6 +58,9 @@ class PromoteRequest(Record):
     """A pending version, or the previous one, which takes a promotion back."""
     expect_current: str
     """Only if this is the current version; it becomes the previous one."""
+    keep_unfinished: bool = False
+    """Whether the version goes on being marked, as ``StagesResult.unfinished``: its rotation has not come to its
+    end. Discarding it takes the mark off and changes nothing else."""
 
 
 class PromoteResult(Record):
@@ -65,7 +70,7 @@ class PromoteResult(Record):
 
 
 class DiscardRequest(Record):
-    """Give a pending version up."""
+    """Give a pending version up, or take the mark off one that is unfinished."""
 
     name: SecretName
     version: str
@@ -75,7 +80,7 @@ class DiscardResult(Record):
     """What giving up a pending version did."""
 
     existed: bool
-    """Whether it was the pending one."""
+    """Whether it was the pending one, or unfinished."""
     request_id: str | None = None
 
 
@@ -116,7 +121,7 @@ class Staging(ABC):
 
     @abstractmethod
     def discard(self, request: DiscardRequest) -> DiscardResult:
-        """Give a pending version up; one that is not pending is left alone.
+        """Give a pending version up, or the mark of an unfinished one; any other is left alone.
 
         Raises:
             SecretNotFoundError: There is no such secret.

@@ -7,9 +7,11 @@ import time
 
 from typing import Final
 
+from strongroom.config.rotation import DEFAULT_ROTATOR, RotationRule
 from strongroom.contracts.service_rotation import RotationStatusRequest, TriggerRotationRequest
 from strongroom.errors import (
     BackendUnavailableError,
+    ConfigurationError,
     StrongroomError,
     UnsupportedOperationError,
     VersionConflictError,
@@ -25,12 +27,12 @@ LONGEST_SECONDS: Final = 10.0
 GROWTH: Final = 1.5
 
 
-def refuse_choices(name: SecretName, backend: str, *, size: int | None, encoding: str | None) -> None:
-    """Refuse to choose how a value is made that a service makes.
+def refuse_choices(name: SecretName, maker: str, *, size: int | None, encoding: str | None) -> None:
+    """Refuse to choose how a value is made that somebody else makes.
 
     Args:
         name: The secret's name.
-        backend: The configured name of its backend.
+        maker: Who makes it, in words.
         size: What was asked for; ``None`` for nothing.
         encoding: The same.
 
@@ -40,10 +42,30 @@ def refuse_choices(name: SecretName, backend: str, *, size: int | None, encoding
     chosen = [what for what, given in (("size", size), ("encoding", encoding)) if given is not None]
     if chosen:
         raise UnsupportedOperationError(
-            f"the service of {backend} rotates {name} and makes the value, so no {' or '.join(chosen)} can be chosen",
+            f"{maker} makes the value of {name}, so no {' or '.join(chosen)} can be chosen",
+            name=name,
+            hint=f"leave that out, or say it to {maker}",
+        )
+
+
+def refuse_rule(name: SecretName, backend: str, rule: RotationRule | None) -> None:
+    """Refuse to have two rotate one secret.
+
+    Args:
+        name: The secret's name.
+        backend: The configured name of its backend, whose service rotates it.
+        rule: The rule for it, if there is one.
+
+    Raises:
+        ConfigurationError: The rule says that another rotator does.
+    """
+    if rule is not None and rule.keys.rotator != DEFAULT_ROTATOR:
+        raise ConfigurationError(
+            f'the service of {backend} rotates {name}, and [rotation."{rule.pattern}"] says that the rotator '
+            f"{rule.keys.rotator} does",
             name=name,
             backend=backend,
-            hint="leave that out, or say it to the service",
+            hint="take the rotation off the service, or the name out of the table",
         )
 
 
@@ -95,7 +117,7 @@ class ServiceWatch:
 
     def trigger(self) -> str | None:
         """Have the service begin; return its id of the request, if there is one."""
-        begun = self._backend.trigger_rotation(TriggerRotationRequest(name=self._name, token=_uuid()))
+        begun = self._backend.trigger_rotation(TriggerRotationRequest(name=self._name, token=new_uuid()))
         self.version = begun.version
         return begun.request_id
 
@@ -159,7 +181,7 @@ def _jittered(pause: float) -> float:
     return max(FIRST_SECONDS, pause * (1.0 - int.from_bytes(os.urandom(4)) / 2**32 / 3.0))
 
 
-def _uuid() -> str:
+def new_uuid() -> str:
     """Return a random UUID (RFC 9562, version 4); the module for them would cost a command more."""
     number = bytearray(os.urandom(16))
     number[6] = number[6] & 0x0F | 0x40

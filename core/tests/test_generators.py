@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from strongroom.errors import ConfigurationError
+from strongroom.generators import random_value
 from strongroom.model import ValueType
-from strongroom.rotation import random_value
 
 
 def test_by_default_there_are_32_random_bytes() -> None:

@@ -9,9 +9,24 @@ from strongroom.errors import ConfigurationError
 from strongroom.model import SecretValue
 
 DEFAULT_BYTES: Final = 32
-WAIT_SECONDS: Final = 300.0
-"""For how long a rotation that a service makes is watched, at most."""
+LEAST_BYTES: Final = 16
 Encoding = Literal["raw", "hex", "base64url"]
+ENCODINGS: Final = ("raw", "hex", "base64url")
+
+
+def check_random(size: object, encoding: object) -> list[str]:
+    """Return what is wrong with a choice of random bytes, each as a sentence.
+
+    Args:
+        size: How many bytes.
+        encoding: How they are written down.
+    """
+    found = []
+    if not isinstance(size, int) or size < LEAST_BYTES:
+        found.append(f"{size!r} random bytes are too few for a secret: use at least {LEAST_BYTES}")
+    if not isinstance(encoding, str) or encoding not in ENCODINGS:
+        found.append(f"{encoding!r} is not an encoding: use one of {', '.join(ENCODINGS)}")
+    return found
 
 
 def random_value(size: int = DEFAULT_BYTES, encoding: Encoding = "raw") -> SecretValue:
@@ -25,8 +40,10 @@ def random_value(size: int = DEFAULT_BYTES, encoding: Encoding = "raw") -> Secre
     Raises:
         ConfigurationError: The size is under 16, or the encoding is another one.
     """
-    if not isinstance(size, int) or size < 16:
-        raise ConfigurationError(f"{size!r} random bytes are too few for a secret", hint="use at least 16")
+    problems = check_random(size, encoding)
+    if problems:
+        what, _, hint = problems[0].partition(": ")
+        raise ConfigurationError(what, hint=hint)
     import secrets
 
     makers: dict[str, Callable[[int], str | bytes]] = {
@@ -34,6 +51,4 @@ def random_value(size: int = DEFAULT_BYTES, encoding: Encoding = "raw") -> Secre
         "hex": secrets.token_hex,
         "base64url": secrets.token_urlsafe,
     }
-    if not isinstance(encoding, str) or encoding not in makers:
-        raise ConfigurationError(f"{encoding!r} is not an encoding", hint=f"use one of {', '.join(makers)}")
     return SecretValue(makers[encoding](size))

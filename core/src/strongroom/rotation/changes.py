@@ -1,0 +1,319 @@
+"""Rotations as one principal: begun, resumed, undone; each led by the machine, under audit."""
+
+from __future__ import annotations
+
+import threading
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from strongroom._record import Record
+from strongroom.audit import recorded_at_once
+from strongroom.changing import Attempt, Changer
+from strongroom.config.rotation import RotationRule
+from strongroom.contracts.backend import Capability, ReadRequest, ReadResult
+from strongroom.contracts.staging import Staging
+from strongroom.errors import ConfigurationError, RotationError, StrongroomError, VersionConflictError
+from strongroom.events import Announcement
+from strongroom.model import SecretName, SecretValue
+from strongroom.outcomes import Rotated
+from strongroom.policy import Action
+from strongroom.resilience import GuardedBackend
+from strongroom.rotation.ledger import Ledger, in_progress
+from strongroom.rotation.machine import Machine, moment
+from strongroom.rotation.pending import Pending, Step
+from strongroom.rotation.records import RecordLedger
+from strongroom.rotation.service import new_uuid
+from strongroom.rotation.staged import StagedLedger
+
+_RUNNING: Final[set[str]] = set()
+"""The ids of the rotations that threads of this process lead; one of its own that is not here was left."""
+_LOCK: Final = threading.Lock()
+
+
+class Undone(Record):
+    """What undoing a rotation did."""
+
+    name: SecretName
+    id: str
+    """The rotation's."""
+    version: str | None
+    """The version that is current by that; ``None`` if that has not changed."""
+
+
+class RotationChanger(Changer):
+    """Begins, resumes and undoes rotations as one principal."""
+
+    def rotate(self, name: SecretName, rule: RotationRule, *, expect_version: str | None) -> Rotated:
+        """Lead a secret from its current value to the next one.
+
+        Args:
+            name: The secret's name; the caller has checked that it may be rotated.
+            rule: The rule for it.
+            expect_version: Rotate only this version; ``None`` for any.
+
+        Raises:
+            RotationError: Another rotation of it is pending, or this one has stopped.
+            SecretNotFoundError: There is no such secret.
+            VersionConflictError: Another version is current.
+        """
+        with self._ready(Action.ROTATE, name) as backend:
+            backend.refuse_leased(name, "rotating")
+            ledger = self._ledger(backend, name, rule)
+            self._parts.rotators.of(rule)
+        with self._change("rotate", name, backend.name, detail=f"by {rule.keys.rotator}") as attempt:
+            attempt.was_sent = False
+            machine = self._machine(ledger, rule, attempt, backend)
+            standing = ledger.look()
+            if standing.pending is not None:
+                self._finish_first(machine, ledger, standing.pending, rule)
+                standing = ledger.look()
+            now = self._expected(backend, name, expect_version)
+            draft = Pending(
+                id=new_uuid(),
+                step=Step.APPLY,
+                attempt=1,
+                candidate=machine.generate(now.value, 1),
+                former=now.value,
+                base=now.version,
+                began=self._now(),
+            )
+            backend.check_write_value(name, draft.candidate)
+            with _running(draft.id), self._announcing(name):
+                begun = machine.begin(draft)
+                self._parts.announce(Announcement(kind="rotation_started", name=name))
+                return self._led(machine, begun, backend, attempt)
+
+    def _finish_first(self, machine: Machine, ledger: Ledger, pending: Pending, rule: RotationRule) -> None:
+        """Finish the rotation before, if its overlap is all that it waited for; refuse whatever else is pending."""
+        self._refuse_if_led(pending, rule, ledger.name)
+        left = machine.waits(pending)
+        if pending.step is not Step.FINISH or left:
+            raise self._left_over(pending, ledger.name, left)
+        with _running(pending.id):
+            machine.run(ledger.take_over(pending, self._now()))
+
+    @recorded_at_once
+    def resume(self, name: str, *, force: bool = False) -> Rotated:
+        """Lead a rotation that was left to its end.
+
+        Args:
+            name: The secret's name.
+            force: Take it over even if its process may be alive.
+
+        Raises:
+            RotationError: There is none (code ``rotation_none``), another process leads it, or it has stopped again.
+        """
+        canonical, rule, backend = self._known(name)
+        with self._change("rotate", canonical, backend.name, detail="resumed") as attempt:
+            attempt.was_sent = False
+            ledger, pending = self._pending(backend, canonical, rule, force=force)
+            machine = self._machine(ledger, rule, attempt, backend)
+            with _running(pending.id):
+                if pending.step is Step.UNDO:
+                    machine.undo(ledger.take_over(pending, self._now()), foreign=True)
+                    raise RotationError(
+                        f"the rotation of {canonical} was being undone, and that is done now",
+                        name=canonical,
+                        hint="rotate it again if that is what you want",
+                    )
+                with self._announcing(canonical):
+                    taken = self._rebased(ledger, ledger.take_over(pending, self._now()), backend)
+                    return self._led(machine, taken, backend, attempt)
+
+    @recorded_at_once
+    def undo(self, name: str, *, force: bool = False) -> Undone:
+        """Have a pending rotation's dependent and secret be as before.
+
+        Args:
+            name: The secret's name.
+            force: Take it over even if its process may be alive.
+
+        Raises:
+            RotationError: There is none (code ``rotation_none``), another process leads it, or that has stopped.
+        """
+        canonical, rule, backend = self._known(name)
+        with self._change("rotate", canonical, backend.name, detail="undone") as attempt:
+            ledger, pending = self._pending(backend, canonical, rule, force=force)
+            machine = self._machine(ledger, rule, attempt, backend)
+            with _running(pending.id):
+                taken = ledger.take_over(pending, self._now())
+                now = backend.read(ReadRequest(name=canonical))
+                by_hand = now.value not in (taken.candidate, taken.former)
+                version = machine.undo(taken, foreign=True, current=now.value if by_hand else None)
+            attempt.update(version=version)
+            self._renew_copy(attempt, backend, canonical, None)
+        if version is not None:
+            self._notify(canonical, "rotate", version)
+        return Undone(name=canonical, id=pending.id, version=version)
+
+    def _led(self, machine: Machine, pending: Pending, backend: GuardedBackend, attempt: Attempt) -> Rotated:
+        done = machine.run(pending)
+        assert done.version is not None, "it has been promoted"
+        now = ReadResult(value=done.candidate, version=done.version)
+        problem = self._renew_copy(attempt, backend, machine.name, now)
+        left = machine.waits(done)
+        return Rotated(
+            id=done.id,
+            name=machine.name,
+            version=done.version,
+            subscribers_failed=machine.subscribers_failed,
+            copy_failed=problem,
+            unfinished=f"the former value goes on working until {moment(self._now() + left)}" if left else "",
+        )
+
+    @contextmanager
+    def _announcing(self, name: SecretName) -> Iterator[None]:
+        """Announce that a rotation has failed, if it does."""
+        try:
+            yield
+        except StrongroomError as error:
+            self._parts.announce(Announcement(kind="rotation_failed", name=name, detail=error.what))
+            raise
+
+    def _known(self, spelling: str) -> tuple[SecretName, RotationRule, GuardedBackend]:
+        name = self._gate.check(Action.ROTATE, spelling)
+        self._gate.judge(Action.ROTATE, name)
+        with self._ready(Action.ROTATE, name) as backend:
+            rule = self._parts.configuration.rotation.rule(name)
+            if rule is None:
+                raise ConfigurationError(
+                    f"no [rotation] table is for {name}, so it has no rotation to resume or undo",
+                    name=name,
+                    hint="`strongroom rotation status` lists the names that have one",
+                )
+            self._parts.rotators.of(rule)
+            return name, rule, backend
+
+    def _ledger(self, backend: GuardedBackend, name: SecretName, rule: RotationRule) -> Ledger:
+        return ledger_of(backend, name, rule)
+
+    def _pending(
+        self, backend: GuardedBackend, name: SecretName, rule: RotationRule, *, force: bool
+    ) -> tuple[Ledger, Pending]:
+        ledger = self._ledger(backend, name, rule)
+        pending = ledger.look().pending
+        if pending is None:
+            raise RotationError(
+                f"no rotation of {name} is pending", code="rotation_none", name=name, hint="there is nothing to do"
+            )
+        if not force:
+            self._refuse_if_led(pending, rule, name)
+        return ledger, pending
+
+    def _refuse_if_led(self, pending: Pending, rule: RotationRule, name: SecretName) -> None:
+        """Refuse to touch a rotation that somebody may be leading."""
+        owner, limit = pending.owner, rule.keys.limit
+        if pending.step is Step.FINISH and pending.promoted is not None:
+            return  # it waits for nobody but the clock
+        if pending.id in _RUNNING:
+            raise in_progress(name, "by this process", "wait until that is done")
+        if owner is not None and (owner.is_this or owner.is_gone):
+            return
+        if pending.is_over(self._now(), limit):
+            return
+        who = f"by process {owner.pid} on {owner.host}" if owner is not None else "by another process"
+        until = moment(pending.began + limit)
+        raise in_progress(
+            name, f"{who}, until {until} at the latest", "wait; or take it over with --force if it is dead"
+        )
+
+    def _left_over(self, pending: Pending, name: SecretName, left: float) -> RotationError:
+        if left:
+            return in_progress(
+                name,
+                f"still: the former value goes on working until {moment(self._now() + left)}",
+                "wait until then, or make `overlap` in its [rotation] table shorter",
+            )
+        return RotationError(
+            f"a rotation of {name} was left at {pending.step.value}, begun at {moment(pending.began)}",
+            code="rotation_left_over",
+            name=name,
+            hint="`strongroom rotate --resume` leads it to its end, `--undo` takes it back",
+        )
+
+    def _rebased(self, ledger: Ledger, pending: Pending, backend: GuardedBackend) -> Pending:
+        """Have a candidate promoted over what somebody has written meanwhile: who resumes says so."""
+        if pending.version is not None:
+            return pending
+        now = backend.read(ReadRequest(name=ledger.name))
+        if now.version == pending.base or now.value == pending.candidate:
+            return pending
+        return ledger.rebase(pending, now.version)
+
+    def _expected(self, backend: GuardedBackend, name: SecretName, expected: str | None) -> ReadResult:
+        now = backend.read(ReadRequest(name=name))
+        if expected is not None and now.version != expected:
+            raise VersionConflictError(
+                f"{name} is at version {now.version}, not {expected}",
+                expected=expected,
+                found=now.version,
+                name=name,
+                backend=backend.name,
+                hint="read it again and decide anew",
+            )
+        return now
+
+    def _machine(self, ledger: Ledger, rule: RotationRule, attempt: Attempt, backend: GuardedBackend) -> Machine:
+        name = ledger.name
+
+        def note(step: str, rotation: str) -> None:
+            attempt.was_sent = True
+            event = self._gate.event(
+                f"rotate_{step}", key=name, backend=backend.name, detail=f"of the rotation {rotation}"
+            )
+            self._parts.audit.record(event)
+
+        def promoted(_: Pending) -> None:
+            self._drop_surely(name)
+
+        return Machine(
+            ledger,
+            self._parts.rotators.of(rule),
+            rule.keys,
+            attempt=attempt,
+            note=note,
+            promoted=promoted,
+            announce=lambda version: self._notify(name, "rotate", version),
+            read_secret=lambda spelling: self._read_for(name, spelling),
+            clock=self._clock,
+            wall_clock=self._parts.wall_clock,
+            sleep=self._parts.sleep,
+        )
+
+    def _read_for(self, rotated: SecretName, spelling: str) -> SecretValue:
+        """Read another secret for a rotator, as this principal, and record that."""
+        name = self._gate.check(Action.READ, spelling)
+        self._gate.judge(Action.READ, name)
+        with self._gate.recording_look("get", name, detail=f"to rotate {rotated}") as facts:
+            backend = self._parts.backend(self._parts.route(name))
+            facts["backend"] = backend.name
+            found = backend.read(ReadRequest(name=name))
+            facts["version"] = found.version
+        return found.value
+
+    def _now(self) -> float:
+        return self._parts.wall_clock() / 1e9
+
+
+def ledger_of(backend: GuardedBackend, name: SecretName, rule: RotationRule) -> Ledger:
+    """Return where the rotations of a name are written down.
+
+    Raises:
+        ConfigurationError: Nothing would keep two hosts apart.
+    """
+    if backend.offers(Staging) and Capability.VERSIONS in backend.capabilities:
+        return StagedLedger(backend, name)
+    return RecordLedger(backend, name, single_host=rule.keys.single_host)
+
+
+@contextmanager
+def _running(rotation: str) -> Iterator[None]:
+    with _LOCK:
+        _RUNNING.add(rotation)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _RUNNING.discard(rotation)

@@ -1,0 +1,165 @@
+"""A rotation on a backend that has stages of its own: the pending version is the record, and the fence."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from strongroom.contracts.backend import ReadRequest, VersionsRequest
+from strongroom.contracts.staging import DiscardRequest, PromoteRequest, StageRequest, StagesRequest, StagesResult
+from strongroom.errors import SecretNotFoundError, VersionConflictError
+from strongroom.model import SecretName, SecretValue
+from strongroom.resilience import GuardedBackend
+from strongroom.rotation.ledger import Ledger, in_progress, lost
+from strongroom.rotation.pending import Pending, Standing, Step
+from strongroom.rotation.service import new_uuid
+
+
+class StagedLedger(Ledger):
+    """Keeps rotations in the stages of the secret itself.
+
+    Which step is next is not kept there. A rotation that somebody has left begins
+    again with ``apply``, or with ``announce`` if its candidate is the current value.
+
+    Args:
+        backend: The secret's backend.
+        name: The secret's name.
+    """
+
+    def __init__(self, backend: GuardedBackend, name: SecretName) -> None:
+        self.name = name
+        self._backend = backend
+
+    def look(self) -> Standing:
+        """Return what the stages say."""
+        stages = self._stages()
+        created = self._created()
+        current, pending = stages.current, stages.pending
+        if current is None:
+            raise SecretNotFoundError(f"{self.name} has no value", name=self.name, hint="write one first")
+        if pending is not None:
+            return Standing(pending=self._waiting(current, pending, created), rotated=created.get(current))
+        if stages.unfinished is not None and stages.previous is not None:
+            return Standing(pending=self._unfinished(current, stages.previous, created), rotated=created.get(current))
+        return Standing(pending=None, rotated=created.get(current))
+
+    def _waiting(self, current: str, pending: str, created: dict[str, float]) -> Pending:
+        return Pending(
+            id=pending,
+            step=Step.APPLY,
+            attempt=1,
+            candidate=self._value(pending),
+            former=self._value(current),
+            base=current,
+            began=created.get(pending, 0.0),
+            mark=pending,
+        )
+
+    def _unfinished(self, current: str, previous: str, created: dict[str, float]) -> Pending:
+        promoted = created.get(current, 0.0)
+        return Pending(
+            id=current,
+            step=Step.ANNOUNCE,
+            attempt=1,
+            candidate=self._value(current),
+            former=self._value(previous),
+            base=previous,
+            version=current,
+            began=promoted,
+            promoted=promoted,
+            mark=current,
+        )
+
+    def begin(self, draft: Pending) -> Pending:
+        """Stage the candidate; its version has the rotation's id as its name."""
+        try:
+            staged = self._backend.stage(StageRequest(name=self.name, value=draft.candidate, token=draft.id))
+        except VersionConflictError as error:
+            raise in_progress(
+                self.name, "by another process", "wait until that is done; see `rotation status`"
+            ) from error
+        return draft.replace(mark=staged.version)
+
+    def advance(self, pending: Pending, step: Step) -> Pending:
+        """Nothing is written for that; the stages must be ours."""
+        self.confirm(pending)
+        return pending.replace(step=step)
+
+    def replace(self, pending: Pending, candidate: SecretValue) -> Pending:
+        """Stage another candidate in place of the pending one."""
+        staged = self._staged(pending, candidate)
+        return pending.replace(candidate=candidate, attempt=pending.attempt + 1, step=Step.APPLY, mark=staged)
+
+    def take_over(self, pending: Pending, now: float) -> Pending:
+        """Stage the same candidate under a name of our own; what is promoted already is as it is."""
+        if pending.version is not None:
+            return pending.replace(began=now)
+        return pending.replace(mark=self._staged(pending, pending.candidate), began=now)
+
+    def _staged(self, pending: Pending, value: SecretValue) -> str:
+        request = StageRequest(name=self.name, value=value, token=new_uuid(), expect_pending=pending.mark)
+        try:
+            return self._backend.stage(request).version
+        except VersionConflictError as error:
+            raise lost(self.name) from error
+
+    def rebase(self, pending: Pending, version: str) -> Pending:
+        """Nothing is written for that."""
+        return pending.replace(base=version, step=Step.APPLY)
+
+    def confirm(self, pending: Pending) -> None:
+        """Ask for the stages again."""
+        stages = self._stages()
+        if pending.mark not in (stages.pending, stages.unfinished):
+            raise lost(self.name)
+
+    def promote(self, pending: Pending, now: float) -> Pending:
+        """Move the current stage to the candidate's version, from the base."""
+        request = PromoteRequest(
+            name=self.name, version=pending.mark, expect_current=pending.base, keep_unfinished=True
+        )
+        self.confirm(pending)
+        version = pending.mark
+        try:
+            self._backend.promote(request)
+        except VersionConflictError:
+            current = self._stages().current
+            if current is None or self._value(current) != pending.candidate:
+                raise
+            # Whoever has led it before us has promoted the same value under another name.
+            self._backend.discard(DiscardRequest(name=self.name, version=version))
+            version = current
+        return pending.replace(version=version, promoted=now, step=Step.ANNOUNCE, mark=version)
+
+    def finish(self, pending: Pending, expires: float | None) -> None:  # noqa: ARG002  # a value tells it
+        """Take the pending stage from the current version; when it was made is when it was rotated."""
+        self._backend.discard(DiscardRequest(name=self.name, version=pending.mark))
+
+    def abandon(self, pending: Pending, *, foreign: bool) -> str | None:
+        """Make the former version current again, or the former value under a new version."""
+        stages = self._stages()
+        if pending.version is not None and stages.current == pending.version:
+            request = PromoteRequest(name=self.name, version=pending.base, expect_current=pending.version)
+            self._backend.promote(request)
+            self._backend.discard(DiscardRequest(name=self.name, version=pending.version))
+            return pending.base
+        if foreign and stages.current == pending.base and stages.pending == pending.mark:
+            moved = self._staged(pending, pending.former)
+            self._backend.promote(PromoteRequest(name=self.name, version=moved, expect_current=pending.base))
+            return moved
+        self._backend.discard(DiscardRequest(name=self.name, version=pending.mark))
+        return None
+
+    def _stages(self) -> StagesResult:
+        return self._backend.stages(StagesRequest(name=self.name))
+
+    def _value(self, version: str) -> SecretValue:
+        return self._backend.read(ReadRequest(name=self.name, version=version)).value
+
+    def _created(self) -> dict[str, float]:
+        """Return when each version was made, in seconds since 1970 UTC."""
+        versions = self._backend.versions(VersionsRequest(name=self.name)).versions
+        return {one.version: _seconds(one.created) for one in versions if one.created is not None}
+
+
+def _seconds(moment: datetime) -> float:
+    return moment.timestamp()
