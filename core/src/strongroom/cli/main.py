@@ -23,8 +23,9 @@ COMMANDS: Final = {
     "undelete": ("recovery", "bring a deleted secret back"),
     "destroy": ("recovery", "remove a secret so that nothing brings it back"),
     "metadata": ("recovery", "show or change what is noted about a secret"),
-    "rotate": ("values", "replace a secret's value by a random one"),
-    "schedule": ("schedule", "show when services rotate secrets"),
+    "rotate": ("rotation", "replace a secret's value, and have what depends on it take the new one"),
+    "rotation": ("rotation", "show how rotations stand, and make units that run them"),
+    "schedule": ("schedule", "show when secrets are rotated, and what is due"),
     "encrypt": ("keys", "encrypt with a named key"),
     "decrypt": ("keys", "decrypt what was encrypted with a named key"),
     "run": ("run", "run a program with secrets in its environment"),
@@ -48,7 +49,7 @@ STATUSES: Final = """\
 exit status:
   0 fine; 1 other; 2 usage or configuration; 3 not found; 4 denied;
   5 authentication; 6 outage; 7 conflict; 8 damaged or wrong key;
-  9 suspicious; 10 audit; 11 queued.  `run`: 125, 126, 127 or the program's own.
+  9 suspicious; 10 audit; 11 queued; 12 rotation.  `run`: 125, 126, 127 or the program's own.
   With STRONGROOM_DEBUG=1 an internal error shows its traceback, which may hold values."""
 
 

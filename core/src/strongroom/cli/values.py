@@ -1,4 +1,4 @@
-"""``get``, ``set``, ``list``, ``versions``, ``delete`` and ``rotate``."""
+"""``get``, ``set``, ``list``, ``versions`` and ``delete``."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _set(session: Session, options: argparse.Namespace) -> int:
     with session.open() as manager:
         value = _value(content(options.name, path), binary=options.binary, trim=options.trim_newline)
         written = manager.set(options.name, value, expect_version=expected)
-    return _report_written(session, options, "stored", written)
+    return report_written(session, options, "stored", written)
 
 
 def _value_path(options: argparse.Namespace) -> str | None:
@@ -137,7 +137,7 @@ def _value(content: bytes, *, binary: bool, trim: bool) -> SecretValue:
     return value
 
 
-def _report_written(session: Session, options: argparse.Namespace, verb: str, written: Written) -> int:
+def report_written(session: Session, options: argparse.Namespace, verb: str, written: Written) -> int:
     """Say what became of a write, and return the exit status."""
     note_copy(written)
     if options.json:
@@ -222,44 +222,6 @@ def _delete(session: Session, options: argparse.Namespace) -> int:
     return QUEUED_STATUS if deleted.queued else 0
 
 
-def _configure_rotate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME")
-    parser.add_argument("--bytes", type=int, metavar="N", help="how many random bytes (32)")
-    parser.add_argument(
-        "--encoding",
-        choices=("raw", "hex", "base64url"),
-        help="store the bytes themselves, unless given, or text that stands for them",
-    )
-    parser.add_argument("--expect-version", metavar="VERSION", help="rotate only this version")
-    parser.add_argument(
-        "--wait", metavar="TIME", default="5m", help="how long to wait for a service that makes the new value (5m)"
-    )
-    add_json(parser)
-
-
-def _rotate(session: Session, options: argparse.Namespace) -> int:
-    wait = _duration("--wait", options.wait)
-    with session.open() as manager:
-        written = manager.rotate(
-            options.name,
-            size=options.bytes,
-            encoding=options.encoding,
-            expect_version=options.expect_version,
-            wait=wait,
-        )
-    return _report_written(session, options, "rotated", written)
-
-
-def _duration(option: str, text: str) -> float:
-    from strongroom.config.units import parse_seconds
-
-    try:
-        # Nought needs no unit.
-        return parse_seconds(0 if text == "0" else text)
-    except ValueError as error:
-        raise UsageError(f"{option} takes {error}, not {text!r}") from error
-
-
 COMMANDS: Final = {
     "get": Command(
         summary="Print a secret: its exact bytes into a pipe or file, with a line feed added on a terminal.",
@@ -302,15 +264,5 @@ COMMANDS: Final = {
         configure=_configure_delete,
         run=_delete,
         examples="strongroom delete db/password",
-    ),
-    "rotate": Command(
-        summary="Replace a secret's value by a random one, or have its service do so where that rotates it.",
-        configure=_configure_rotate,
-        run=_rotate,
-        examples="""
-            strongroom rotate session/key
-            strongroom rotate db/password --encoding base64url
-            strongroom rotate prod/db/password --wait 10m
-        """,
     ),
 }

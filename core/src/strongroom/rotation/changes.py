@@ -223,7 +223,7 @@ class RotationChanger(Changer):
         if left:
             return in_progress(
                 name,
-                f"still: the former value goes on working until {moment(self._now() + left)}",
+                f"still, since the former value has to go on working until {moment(self._now() + left)}",
                 "wait until then, or make `overlap` in its [rotation] table shorter",
             )
         return RotationError(
