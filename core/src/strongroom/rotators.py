@@ -69,9 +69,9 @@ class GuardedRotator:
     def _failed(self, step: str, name: SecretName, what: str) -> RotationError:
         error = RotationError(
             f"the rotator {self.spec.name} failed in {step} of {name} with {what}",
-            code="rotation_incomplete",
+            code="rotation_failed" if step == "generate" else "rotation_incomplete",
             name=name,
-            hint="see its own log; `strongroom rotation status` shows what is pending",
+            hint="see its own log; `strongroom rotation status` shows what is pending, if anything is",
         )
         error.step = step
         return error

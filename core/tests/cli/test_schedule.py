@@ -91,7 +91,7 @@ class TestSchedule:
         done = desk("schedule")
         assert (done.status, done.stderr) == (0, "")
         heading, *rows = done.lines
-        assert heading.split() == ["NAME", "RULE", "LAST", "NEXT", "IN", "WINDOW", "BY"]
+        assert heading.split() == ["NAME", "RULE", "STATE", "LAST", "NEXT", "IN", "TIMELINE", "WINDOW", "BY"]
         assert [line.split()[0] for line in rows] == ["ci/d", "db/c", "db/b", "db/a"]
         assert "2030-01-02 00:00+00:00" in rows[2]
         assert [" 1 h " in line for line in rows] == [False, True, False, False]  # the window
@@ -101,7 +101,7 @@ class TestSchedule:
 
     def test_a_prefix_is_a_folder(self, desk: Any) -> None:
         assert [line.split()[0] for line in desk("schedule", "ci/").lines] == ["NAME", "ci/d"]
-        assert desk("schedule", "nothing").lines == ["NAME  RULE  LAST  NEXT  IN  WINDOW  BY"]
+        assert desk("schedule", "nothing").lines == ["NAME  RULE  STATE  LAST  NEXT  IN  TIMELINE  WINDOW  BY"]
 
     def test_nothing_of_a_service_s_words_moves_the_cursor(self, desk: Any) -> None:
         assert "never\\x1b[2J" in desk("schedule").lines[-1]
@@ -117,6 +117,12 @@ class TestSchedule:
             "last": "2030-01-02T00:00:00+00:00",
             "next": found[1]["next"],
             "window": None,
+            "due": None,
+            "warn_from": None,
+            "ends": None,
+            "pattern": None,
+            "state": found[1]["state"],
+            "problem": "",
         }
         assert datetime.fromisoformat(found[1]["next"]) > datetime.fromisoformat(found[0]["next"])
         assert (found[0]["window"], found[2]["next"]) == (3600.0, None)
@@ -150,7 +156,7 @@ class TestSchedule:
 def test_how_long_it_is_until_then(left: timedelta | None, facts: Any, shown: str) -> None:
     due = None if left is None else NOW + left
     schedule = Schedule(name=SecretName("a"), rule="every day", by="fn", next=due, **facts)
-    assert until(schedule, NOW) == row(schedule, NOW)[4] == shown
+    assert until(schedule, NOW) == row(schedule, NOW)[5] == shown
 
 
 def test_times_are_shown_in_utc_whatever_the_service_s_zone() -> None:
@@ -158,7 +164,7 @@ def test_times_are_shown_in_utc_whatever_the_service_s_zone() -> None:
     summer, winter = timezone(timedelta(hours=2)), timezone(timedelta(hours=1))
     last, due = datetime(2030, 10, 27, 2, 30, tzinfo=summer), datetime(2030, 10, 27, 2, 30, tzinfo=winter)
     schedule = Schedule(name=SecretName("a"), rule="every day", by="fn", last=last, next=due)
-    assert row(schedule, NOW)[2:4] == ("2030-10-27 00:30+00:00", "2030-10-27 01:30+00:00")
+    assert row(schedule, NOW)[3:5] == ("2030-10-27 00:30+00:00", "2030-10-27 01:30+00:00")
     shown = described(schedule)
     assert (shown["last"], shown["next"]) == ("2030-10-27T00:30:00+00:00", "2030-10-27T01:30:00+00:00")
     assert until(schedule, datetime(2030, 10, 27, 0, 30, tzinfo=UTC)) == "in 1 h"

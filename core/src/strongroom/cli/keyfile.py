@@ -16,11 +16,10 @@ from contextlib import contextmanager
 from typing import Final
 
 from strongroom.cli.output import AS_IT_STANDS, remove_drafts, sync_folder, try_lock, write_private
-from strongroom.config.references import FileSource
+from strongroom.config.references import NEW, FileSource
 from strongroom.contracts.keys import KeySource
 from strongroom.errors import ConfigurationError
 
-NEW: Final = ".new"
 OLD: Final = ".old"
 
 

@@ -1,4 +1,4 @@
-"""``schedule``: when the services of backends rotate secrets."""
+"""``schedule``: when secrets are rotated, by rules and by the services of backends, and what is due."""
 
 from __future__ import annotations
 
@@ -7,18 +7,41 @@ import argparse
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from strongroom.cli.command import Command, Session, add_json, print_json, table
+from strongroom.cli.command import Command, Session, add_json, note, print_json, table
 from strongroom.cli.text import printable
+from strongroom.errors import RotationError
 
 if TYPE_CHECKING:
     from strongroom.contracts.service_rotation import Schedule
 
 _UNITS: Final = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)))
-HEADINGS: Final = ("NAME", "RULE", "LAST", "NEXT", "IN", "WINDOW", "BY")
+HEADINGS: Final = ("NAME", "RULE", "STATE", "LAST", "NEXT", "IN", "TIMELINE", "WINDOW", "BY")
+WIDTH: Final = 10
+"""How many characters of a timeline lie between the last rotation and the next one."""
+_SEVERITY: Final = {"due soon": 1, "due": 2, "overdue": 3, "left": 3, "unknown": 3}
+_CHECKS: Final = {"soon": 1, "due": 2, "overdue": 3}
+
+_EPILOG: Final = """\
+timeline:
+  from the last rotation to the next one: [####------] is four tenths of the way, and
+  [##########! is past its end.
+
+statuses:
+  0; with --check 12 if anything is overdue, was left in the middle of a rotation, or
+  cannot be found out. --check due and --check soon also count what is due and what
+  is due soon."""
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = f"{parser.epilog}\n\n{_EPILOG}"
     parser.add_argument("prefix", nargs="?", default="", metavar="PREFIX", help="a folder such as db/")
+    parser.add_argument(
+        "--check",
+        nargs="?",
+        const="overdue",
+        choices=tuple(_CHECKS),
+        help="let the exit status say if anything is overdue, or due, or due soon",
+    )
     add_json(parser)
 
 
@@ -30,7 +53,12 @@ def _show(session: Session, options: argparse.Namespace) -> int:
     else:
         now = datetime.now(UTC)
         table([row(one, now) for one in schedules], HEADINGS)
-    return 0
+        for one in schedules:
+            if one.problem:
+                note(f"{printable(one.name)}: {printable(one.problem)}")
+    least = _CHECKS.get(options.check or "")
+    worst = max((_SEVERITY.get(one.state, 0) for one in schedules), default=0)
+    return RotationError.exit_status if least is not None and worst >= least else 0
 
 
 def _soonest_first(schedule: Schedule) -> tuple[bool, float, str]:
@@ -46,7 +74,24 @@ def described(schedule: Schedule) -> dict[str, object]:
 
 
 def _times(schedule: Schedule) -> dict[str, datetime | None]:
-    return {"last": schedule.last, "next": schedule.next}
+    return {key: getattr(schedule, key) for key in ("last", "next", "due", "warn_from", "ends")}
+
+
+def timeline(schedule: Schedule, now: datetime) -> str:
+    """Return how far a secret is on its way from its last rotation to the next one, as a bar.
+
+    Args:
+        schedule: When it is.
+        now: What time it is, with its offset from UTC.
+    """
+    begin, end = schedule.last, schedule.next
+    if not schedule.enabled or begin is None or end is None or end <= begin:
+        return "-"
+    part = (now - begin) / (end - begin)
+    if part > 1:
+        return f"[{'#' * WIDTH}!"
+    done = int(max(0.0, part) * WIDTH)
+    return f"[{'#' * done}{'-' * (WIDTH - done)}]"
 
 
 def row(schedule: Schedule, now: datetime) -> tuple[str, ...]:
@@ -56,13 +101,15 @@ def row(schedule: Schedule, now: datetime) -> tuple[str, ...]:
         schedule: The schedule.
         now: What time it is, with its offset from UTC.
     """
-    times = [_minutes(moment) if moment else "-" for moment in _times(schedule).values()]
+    times = [_minutes(moment) if moment else "-" for moment in (schedule.last, schedule.next)]
     # The rule and who follows it are in the service's words: nothing in them may move the cursor or start a line.
     return (
         printable(schedule.name),
         printable(schedule.rule),
+        schedule.state or "-",
         *times,
         until(schedule, now),
+        timeline(schedule, now),
         _span(timedelta(seconds=schedule.window)) if schedule.window else "-",
         printable(schedule.by),
     )
@@ -97,12 +144,13 @@ def _span(time: timedelta) -> str:
 
 COMMANDS: Final = {
     "schedule": Command(
-        summary="Show when the services of backends rotate the secrets below a prefix, the next one first.",
+        summary="Show when the secrets below a prefix are rotated, the next one first, and what is due.",
         configure=_configure,
         run=_show,
         examples="""
             strongroom schedule
             strongroom schedule prod/ --json
+            strongroom schedule --check
         """,
     ),
 }

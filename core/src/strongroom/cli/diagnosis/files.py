@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from strongroom.cli.diagnosis.finding import Finding, Place, ok, problem, warning
 from strongroom.cli.diagnosis.sources import configuration_files, kept_files, key_files, left_keys
-from strongroom.cli.keyfile import NEW
 from strongroom.config.files import OVERLAY
+from strongroom.config.references import NEW
 
 
 def check_modes(place: Place) -> Iterator[Finding]:

@@ -9,11 +9,12 @@ from typing import Any
 
 from strongroom._record import Record
 from strongroom.cli.diagnosis.finding import Place
-from strongroom.cli.keyfile import NEW, OLD
+from strongroom.cli.keyfile import OLD
 from strongroom.cli.parts import own_path, settings_of
 from strongroom.cli.settings import plugin_tables
 from strongroom.config import files
 from strongroom.config.convert import fields
+from strongroom.config.references import NEW
 from strongroom.contracts import KeySource
 from strongroom.errors import StrongroomError
 

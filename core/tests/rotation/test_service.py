@@ -18,7 +18,7 @@ import pytest
 import strongroom
 
 from serviced import ServicedBackend
-from strongroom import SecretManager, rotating
+from strongroom import SecretManager
 from strongroom.builtin.settings import MemorySettings
 from strongroom.contracts import Decision, Leasing, ReadRequest, ReadResult, Verdict
 from strongroom.errors import (
@@ -34,6 +34,7 @@ from strongroom.errors import (
     VersionConflictError,
 )
 from strongroom.model import SecretName, SecretValue
+from strongroom.rotation import service as rotating
 from strongroom.testing import FakeClock, MemorySink
 from strongroom.testing.processes import in_forked_child
 from strongroom.testing.spans import Spans
