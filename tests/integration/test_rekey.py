@@ -8,12 +8,15 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+import strongroom
 
 from commandline import Cli, clean_environment
 
@@ -232,6 +235,23 @@ def test_killed_at_any_moment_the_store_opens_after_another_run(filled: Cli, sto
         assert readable(filled)
     assert filled("local", "verify").status == 0
     assert drafts(store) == []
+
+
+def test_a_reader_waits_for_the_key_that_follows_the_header(filled: Cli, store: Path) -> None:
+    """The store is locked with the new key already, and a moment later the key has its name."""
+    crashed_after(filled, store)
+    rename = threading.Timer(0.4, os.replace, (store / "master.key.new", store / "master.key"))
+    rename.start()
+    assert readable(filled)
+    rename.join()
+
+
+def test_a_manager_opens_the_store_with_the_key_of_that_moment(filled: Cli, store: Path) -> None:
+    with strongroom.open(str(store / "strongroom.toml")) as manager:
+        assert filled("rekey", "--new-key", "--reencrypt").status == 0
+        assert manager.get("db/password").reveal_text() == "s3cret"
+        assert filled("rekey", "--new-key", "--reencrypt").status == 0
+        assert manager.refresh("db/password").reveal_text() == "s3cret"
 
 
 def test_readers_go_on_while_keys_change(filled: Cli, store: Path, home: Path) -> None:

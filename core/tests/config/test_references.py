@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.cli.keyfile import KeyFile
 from strongroom.config.references import is_reference, make_source
 from strongroom.errors import ConfigurationError
 from strongroom.model import SecretValue
@@ -59,6 +60,24 @@ def test_a_source_is_read_anew_each_time(tmp_path: Path) -> None:
     for content in (b"1", b"2"):
         (tmp_path / "k").write_bytes(content)
         assert source.read().reveal() == content
+
+
+def test_a_key_that_waits_beside_a_file_is_seen_also_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    sources = [make_source({"file": name}, folder=str(tmp_path), where="here") for name in ("real", "link")]
+    assert [source.is_changing() for source in sources] == [False, False]
+    key = KeyFile(str(tmp_path / "link"))
+    key.prepare()
+    assert [source.is_changing() for source in sources] == [True, True]
+    key.exchange()
+    assert [source.is_changing() for source in sources] == [False, False]
+
+
+def test_only_a_file_has_a_place_where_another_key_can_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", "value")
+    assert not make_source({"env": "X"}, folder="/conf", where="here").is_changing()
+    assert not make_source("plain", folder="/conf", where="here").is_changing()
 
 
 @pytest.mark.parametrize(

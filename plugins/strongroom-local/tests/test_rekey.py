@@ -7,6 +7,8 @@ import os
 import secrets
 import sqlite3
 
+from types import SimpleNamespace
+
 import pytest
 
 from strongroom.contracts import KeySource, RekeyRequest
@@ -225,6 +227,97 @@ def test_nothing_is_written_under_an_old_key(filled, passphrase_of, reencrypt):
     assert _rows(filled) == before
     filled.set_key(key)
     assert stale.get("app/1") == CONTENT["app/1"]
+
+
+class ChangingKey(KeySource):
+    """A store's key as a process reads it while another one changes it, step by step, at moments of the test's choice.
+
+    Args:
+        store: The store.
+        lock_at: With which time the key is read the store is locked with the new one; never unless given.
+        rename_at: With which time the new key takes the old one's place.
+        reencrypt: Whether everything is encrypted anew.
+    """
+
+    def __init__(self, store, *, lock_at: int = 0, rename_at: int = 0, reencrypt: bool = False) -> None:
+        self._store = store
+        self._lock_at, self._rename_at, self._reencrypt = lock_at, rename_at, reencrypt
+        self._waiting = new_key()
+        self.reads = 0
+
+    def lock(self) -> None:
+        """Lock the store with the new key, which is not in the old one's place yet."""
+        other = self._store.open()
+        other.backend.rekey(RekeyRequest(new_key=BrokenKey(*[self._waiting] * 3), reencrypt=self._reencrypt))
+        other.close()
+
+    def read(self) -> SecretValue:
+        self.reads += 1
+        if self.reads == self._lock_at:
+            self.lock()
+        if self.reads == self._rename_at:
+            self._store.set_key(self._waiting)
+            self._waiting = ""
+        return SecretValue(self._store.key_path.read_text())
+
+    def is_changing(self) -> bool:
+        return bool(self._waiting) and bool(self._lock_at or self._rename_at)
+
+    def describe(self) -> str:
+        return "a key that is being changed"
+
+
+@pytest.fixture
+def waited(monkeypatch):
+    """Return the seconds of each pause that a session has made; none of them takes any time."""
+    from strongroom_local import session
+
+    pauses: list[float] = []
+    monkeypatch.setattr(session, "time", SimpleNamespace(monotonic=lambda: sum(pauses), sleep=pauses.append))
+    return pauses
+
+
+@pytest.mark.parametrize("reencrypt", [False, True])
+def test_a_store_opens_whose_keys_are_changed_between_its_header_and_its_key(filled, waited, reencrypt):
+    """The header is the old one, and the key the new one."""
+    key = ChangingKey(filled, lock_at=1, rename_at=1, reencrypt=reencrypt)
+    assert filled.open(master_key=key).everything() == CONTENT
+    assert waited == []
+
+
+@pytest.mark.parametrize("reencrypt", [False, True])
+@pytest.mark.parametrize("rename_at", [2, 3, 10])
+def test_a_store_opens_whose_new_key_follows_its_header_in_a_moment(filled, waited, rename_at, reencrypt):
+    key = ChangingKey(filled, rename_at=rename_at, reencrypt=reencrypt)
+    key.lock()
+    assert filled.open(master_key=key).everything() == CONTENT
+    assert len(waited) == rename_at - 2
+
+
+def test_a_key_that_never_follows_is_not_waited_for_long(filled, waited):
+    """A change of keys that was cut off leaves the same behind."""
+    key = ChangingKey(filled, rename_at=1_000_000)
+    key.lock()
+    with pytest.raises(MasterKeyError) as caught:
+        filled.open(master_key=key)
+    assert caught.value.code == "master_key_wrong"
+    assert 0.5 < sum(waited) < 1
+
+
+def test_a_wrong_key_is_refused_at_once(filled, waited):
+    filled.set_key(new_key())
+    key = ChangingKey(filled)
+    with pytest.raises(MasterKeyError) as caught:
+        filled.open(master_key=key)
+    assert caught.value.code == "master_key_wrong"
+    assert (key.reads, waited) == (2, [])
+
+
+def test_the_right_key_is_read_once(filled, waited, monkeypatch):
+    key = ChangingKey(filled)
+    monkeypatch.setattr(key, "is_changing", lambda: pytest.fail("nobody had to ask"))
+    assert filled.open(master_key=key).everything() == CONTENT
+    assert (key.reads, waited) == (1, [])
 
 
 def _rows(store) -> list[tuple]:

@@ -18,6 +18,8 @@ from strongroom.model import SecretValue
 
 KINDS: Final = ("env", "file", "credential")
 CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
+NEW: Final = ".new"
+"""What a key file's name ends with while the key waits to take the place of the one beside it."""
 
 
 class Text(str):
@@ -173,6 +175,10 @@ class FileSource(KeySource):
                 f"{self._where} refers to the file {self._path}, which cannot be read: {error.strerror}",
                 hint="check the path and its permissions",
             ) from error
+
+    def is_changing(self) -> bool:
+        """Tell whether a new key waits beside the file; it is where a link leads to, as ``rekey`` follows links."""
+        return os.path.lexists(os.path.realpath(self._path) + NEW)
 
     def describe(self) -> str:
         """Return the path in words."""

@@ -29,6 +29,13 @@ class KeySource(ABC):
     def describe(self) -> str:
         """Return where it comes from, such as ``the variable VAULT_TOKEN``."""
 
+    def is_changing(self) -> bool:
+        """Tell whether a change of keys is under way, so that another secret may be there in a moment.
+
+        It may also have been cut off, so who waits for its end waits for a short time only.
+        """
+        return False
+
     @property
     def variable(self) -> str | None:
         """The environment variable it comes from, so that ``run`` keeps it from the child."""

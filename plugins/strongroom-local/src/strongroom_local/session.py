@@ -22,6 +22,7 @@ from strongroom_local.sealing import LIVE, Head, check_link, open_current, open_
 Result = TypeVar("Result")
 
 _KEY_PATIENCE: Final = 2.0
+_OPENING_PATIENCE: Final = 0.8
 _KEY_PAUSE: Final = 0.02
 _ATTEMPTS: Final = 3
 
@@ -43,7 +44,7 @@ class Session:
         self.pool = pool
         self.master = master
         self._configured = master
-        self.keys = self._loaded()
+        self.keys = self._first()
 
     def adopt(self, master: MasterKey, keys: StoreKeys) -> None:
         """Go on with the keys that this session has just given the store.
@@ -61,6 +62,28 @@ class Session:
             if self.master is self._configured:
                 raise
         return self._configured.open(content, self.pool.path)
+
+    def _first(self) -> StoreKeys:
+        """Load the keys of a store that is being opened.
+
+        Header and key are read one after the other, and a change of keys may exchange both in
+        between; or it has exchanged the header, and the key follows in a moment. A key that is
+        simply wrong is read twice, and nobody waits for another one.
+        """
+        try:
+            return self._loaded()
+        except MasterKeyError:
+            pass  # raised again below, unless it was a matter of time
+        deadline = time.monotonic() + self.pool.patience(_OPENING_PATIENCE)
+        while True:
+            # Asked before: a change that is over by now is seen by the next attempt as a whole.
+            changing = self.master.source.is_changing()
+            try:
+                return self._loaded()
+            except MasterKeyError:
+                if not changing or time.monotonic() > deadline:
+                    raise
+            time.sleep(_KEY_PAUSE)
 
     def _loaded(self) -> StoreKeys:
         rows = self.pool.fetch(schema.HEADER)
