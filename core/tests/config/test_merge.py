@@ -337,3 +337,10 @@ class TestLocks:
         monkeypatch.setenv("STRONGROOM_CACHE__TTL", "1d")
         configuration = load({"audit": "none", "backends": {"b": {"type": "memory"}}})
         assert (configuration.sinks, configuration.cache.table) == ((), {})
+
+
+def test_a_table_of_which_nothing_is_said_is_there_all_the_same() -> None:
+    first = Layer(path="a", folder="/", content={"rotation": {"db/**": {"every": "1d"}, "db/a": {}}})
+    second = Layer(path="b", folder="/", content={"rotation": {"db/a": {"limit": "5m"}, "db/**": {}}})
+    assert merge([first], []).table("rotation") == {"db/**": {"every": "1d"}, "db/a": {}}
+    assert merge([first, second], []).table("rotation") == {"db/**": {"every": "1d"}, "db/a": {"limit": "5m"}}

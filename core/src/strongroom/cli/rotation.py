@@ -152,7 +152,9 @@ def _all_due(manager: SecretManager, options: argparse.Namespace) -> int:
             for one in done:
                 note(f"{verb} {one.name} version {one.version}{_left(one)}")
         for name in run.waiting:
-            note(f"{name} is due, and waits for its window")
+            note(f"{name} is due, and waits for its window, or for the end of an overlap")
+        for name in run.running:
+            note(f"{name} is being rotated by another process")
         for failure in run.failed:
             note(f"{failure.name} failed: {failure.error}")
         if run == type(run)():
@@ -170,6 +172,7 @@ def _described_run(run: DueRun) -> dict[str, Any]:
         "rotated": [one.as_dict() for one in run.rotated],
         "finished": [one.as_dict() for one in run.resumed],
         "waiting": list(run.waiting),
+        "running": list(run.running),
         "failed": [{"name": one.name} | _problem(one.error) for one in run.failed],
     }
 

@@ -133,6 +133,8 @@ def until(schedule: Schedule, now: datetime) -> str:
     left = schedule.next - now
     if left > timedelta(0):
         return f"in {_span(left)}"
+    if schedule.pattern is not None and schedule.state in {"due", "overdue"}:
+        return schedule.state
     # A service may begin within a while after the time that it has set itself.
     return "due" if -left <= timedelta(seconds=schedule.window or 0.0) else "overdue"
 

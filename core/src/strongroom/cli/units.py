@@ -49,7 +49,7 @@ def write_units(session: Session, folder: str | None, every: float) -> int:
 
     Args:
         session: The global options.
-        folder: Where to write them; they are printed unless given.
+        folder: Where to write them, made if need be; they are printed unless given.
         every: Seconds between two looks.
 
     Returns:
@@ -101,6 +101,7 @@ def _quoted(path: str) -> str:
 
 def _write(path: str, content: str) -> None:
     try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         with open(path, "x", encoding="utf-8") as file:
             file.write(content)
     except FileExistsError as error:
