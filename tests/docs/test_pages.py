@@ -1,5 +1,6 @@
 """Each example in the documentation does what the page says."""
 
+import os
 import shutil
 
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import moto_server
+import postgres
 
 from _workspace import ROOT
 from awsclient import ACCESS_KEY, REGION, SECRET_KEY
@@ -22,6 +24,7 @@ from pages import (
     commands,
     matches,
     needs_aws,
+    needs_postgres,
     needs_server,
     problems,
     starts_empty,
@@ -75,6 +78,21 @@ def emulator(tmp_path: Path) -> Iterator[moto_server.Emulator]:
         yield started
 
 
+@pytest.fixture
+def postgres_variables(home: Path) -> Iterator[dict[str, str]]:
+    """The variables that lead to a PostgreSQL of the page's own, as its superuser."""
+    with postgres.database() as started:
+        yield {
+            "PATH": f"{postgres.programs()}{os.pathsep}{clean_environment(home)['PATH']}",
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(started.port),
+            "PGDATABASE": "postgres",
+            "PGUSER": "postgres",
+            "PGPASSWORD": postgres.PASSWORD,
+            "POSTGRES_ADMIN_PASSWORD": postgres.PASSWORD,
+        }
+
+
 @each_page
 def test_the_examples_of_a_page_work(
     page: Path, folder: Path, session: Callable[..., Session], request: pytest.FixtureRequest
@@ -96,6 +114,8 @@ def test_the_examples_of_a_page_work(
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         }
+    if needs_postgres(text):
+        variables |= request.getfixturevalue("postgres_variables")
     reader = session(str(page.relative_to(ROOT)), **variables)
     for block in blocks(text):
         reader.run(block)
@@ -202,6 +222,11 @@ def test_a_page_may_ask_for_a_server() -> None:
 def test_a_page_may_ask_for_an_emulator_of_aws() -> None:
     assert needs_aws("# Title\n\n<!-- page: AWS -->\n")
     assert not needs_aws("# Title\n\n<!-- page: OpenBao -->\n")
+
+
+def test_a_page_may_ask_for_a_postgresql() -> None:
+    assert needs_postgres("# Title\n\n<!-- page: PostgreSQL -->\n")
+    assert not needs_postgres("# Title\n\n<!-- page: AWS -->\n")
 
 
 def test_a_remark_before_other_text_is_no_remark() -> None:

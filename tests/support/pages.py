@@ -80,6 +80,11 @@ def needs_aws(page: str) -> bool:
     return asks_for(page, "AWS")
 
 
+def needs_postgres(page: str) -> bool:
+    """Whether the page asks for a PostgreSQL of its own, which the environment leads to, with the programs for it."""
+    return asks_for(page, "PostgreSQL")
+
+
 def problems(page: str) -> list[str]:
     """Return what is wrong with the blocks of *page* before any is run."""
     found = []

@@ -99,14 +99,19 @@ def _copied(binaries: Path, target: Path) -> Path:
 
 
 @contextlib.contextmanager
-def database() -> Iterator[Database]:
-    """Start a server, and stop it in the end."""
+def database(*options: str, binaries: Path | None = None) -> Iterator[Database]:
+    """Start a server, and stop it in the end.
+
+    Args:
+        options: Settings of the server's, each as ``name=value``.
+        binaries: The folder of its programs, if it is a certain one.
+    """
     user = _User()
     # Not below the test's own folder, which only its user may look into.
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as name:
         home = Path(name)
         user.give(home)
-        binaries = programs()
+        binaries = binaries or programs()
         if not user.can_run(binaries / "postgres"):
             binaries = _copied(binaries, home / "installed")
         secret = home / "password"
@@ -120,6 +125,7 @@ def database() -> Iterator[Database]:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = int(free.getsockname()[1])
         command = [binaries / "postgres", "-D", home / "data", "-p", str(port), "-h", "127.0.0.1", "-k", home, "-F"]
+        command += [part for option in options for part in ("-c", option)]
         with (
             (home / "server.log").open("wb") as log,
             subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, **common) as process,

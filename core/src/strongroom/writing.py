@@ -237,7 +237,12 @@ class Writer(Changer):
         if self._parts.continuity.queue is not None and not self._parts.rotators.spec(rule).dependent:
             aim = self._aimed(Action.ROTATE, name) if expected is None else _Aim(name=name, expected=expected)
             if aim.outage is not None:
-                return self._rotate_to(self._parts.rotators.of(rule).value(name), name, backend, expected)
+                try:
+                    value = self._parts.rotators.of(rule).value(name)
+                except InvalidValueError:
+                    # It builds upon the current value, which nobody knows now.
+                    raise aim.outage from None
+                return self._rotate_to(value, name, backend, expected)
         return RotationChanger(self._parts, self._gate, self._drop).rotate(name, rule, expect_version=expected)
 
     def _rotate_to(

@@ -26,6 +26,7 @@ from strongroom.contracts.backend import (
     WriteRequest,
     WriteResult,
 )
+from strongroom.contracts.polling import CurrentVersionsRequest, CurrentVersionsResult, VersionPolling
 from strongroom.contracts.recovery import (
     AnnotateRequest,
     AnnotateResult,
@@ -75,7 +76,7 @@ class _Version(Record):
 _History = tuple[_Version, ...]
 
 
-class MemoryBackend(Backend, StateStore, Recoverable, Describing, MemoryJournal):
+class MemoryBackend(Backend, StateStore, Recoverable, Describing, VersionPolling, MemoryJournal):
     """Keeps secrets in this process, with every capability that the contract knows.
 
     A write makes version ``"1"``, ``"2"`` and so on; no number comes twice, not even
@@ -94,6 +95,7 @@ class MemoryBackend(Backend, StateStore, Recoverable, Describing, MemoryJournal)
     """
 
     keeps_deadlines = True
+    versions_at_once = 10_000
 
     def __init__(self, settings: MemorySettings | None = None) -> None:
         super().__init__()
@@ -131,6 +133,13 @@ class MemoryBackend(Backend, StateStore, Recoverable, Describing, MemoryJournal)
             except SecretNotFoundError as error:
                 errors[name] = error
         return ReadManyResult(found=found, errors=errors)
+
+    def current_versions(self, request: CurrentVersionsRequest) -> CurrentVersionsResult:
+        """Return the current versions of several secrets as they are at one moment."""
+        histories = self._histories.copy()
+        alive = {name: history for name in request.names if _is_alive(history := histories.get(name, ()))}
+        numbers = {name: str(history[-1].number) for name, history in alive.items()}
+        return CurrentVersionsResult(versions=dict.fromkeys(request.names) | numbers, errors={})
 
     def write(self, request: WriteRequest) -> WriteResult:
         """Create or update a secret.

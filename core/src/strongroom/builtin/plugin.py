@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from strongroom.builtin.settings import MemorySettings, NoneSettings, RandomSettings, TtlSettings
+from strongroom.builtin.settings import MemorySettings, NoneSettings, TtlSettings
 from strongroom.contracts.backend import Backend, BackendSpec, Capability
 from strongroom.contracts.cache import CachePolicy, CachePolicySpec
 from strongroom.contracts.rotation import Rotator, RotatorSpec
 from strongroom.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from strongroom.builtin.rotator_settings import PasswordSettings, RandomSettings, UuidSettings
 
 
 @hookimpl
@@ -61,6 +65,9 @@ def _open_none(settings: NoneSettings) -> CachePolicy:
 @hookimpl
 def strongroom_rotators() -> Iterator[RotatorSpec]:
     """Offer rotators of secrets that nothing depends on but their readers."""
+    # Imported here: hardly a command rotates.
+    from strongroom.builtin.rotator_settings import PasswordSettings, RandomSettings, UuidSettings
+
     yield RotatorSpec(
         name="random",
         summary="Random bytes, or text that stands for them.",
@@ -68,9 +75,35 @@ def strongroom_rotators() -> Iterator[RotatorSpec]:
         open=_open_random,
         dependent=False,
     )
+    yield RotatorSpec(
+        name="password",
+        summary="A password by rules.",
+        settings=PasswordSettings,
+        open=_open_password,
+        dependent=False,
+    )
+    yield RotatorSpec(
+        name="uuid",
+        summary="A random UUID.",
+        settings=UuidSettings,
+        open=_open_uuid,
+        dependent=False,
+    )
 
 
 def _open_random(settings: RandomSettings) -> Rotator:
-    from strongroom.builtin.rotators import RandomRotator
+    from strongroom.builtin.rotators import random_rotator
 
-    return RandomRotator(settings)
+    return random_rotator(settings)
+
+
+def _open_password(settings: PasswordSettings) -> Rotator:
+    from strongroom.builtin.rotators import password_rotator
+
+    return password_rotator(settings)
+
+
+def _open_uuid(settings: UuidSettings) -> Rotator:
+    from strongroom.builtin.rotators import uuid_rotator
+
+    return uuid_rotator(settings)

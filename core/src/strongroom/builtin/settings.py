@@ -5,7 +5,6 @@ from __future__ import annotations
 from strongroom._record import Record
 from strongroom.contracts.patterns import malformed
 from strongroom.contracts.settings import Seconds, Size
-from strongroom.generators import DEFAULT_BYTES, check_random
 from strongroom.model import SecretValue
 
 
@@ -60,16 +59,3 @@ class TtlSettings(Record):
 
 class NoneSettings(Record):
     """Settings of the cache policy ``none``: there are none."""
-
-
-class RandomSettings(Record):
-    """Settings of the rotator ``random``."""
-
-    size: int = DEFAULT_BYTES
-    """How many random bytes, at least 16."""
-    encoding: str = "raw"
-    """``raw`` for the bytes themselves; ``hex`` or ``base64url`` for text that stands for them."""
-
-    def problems(self) -> list[str]:
-        """Return each broken rule as a sentence."""
-        return check_random(self.size, self.encoding)

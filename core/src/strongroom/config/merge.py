@@ -20,8 +20,10 @@ from strongroom.errors import ConfigurationError, InvalidNameError
 from strongroom.model import SecretName
 
 LISTS: Final = frozenset({"audit", "anomaly", "alerts", "policies"})
-TABLES: Final = frozenset({"backends", "routes", "cache", "telemetry", "resilience", "rotation"})
-SCALARS: Final = frozenset({"backend", "fallback", "principal", "locked", "state", "state_every", "lock_memory"})
+TABLES: Final = frozenset({"backends", "routes", "cache", "telemetry", "resilience", "rotation", "watch"})
+SCALARS: Final = frozenset(
+    {"backend", "fallback", "principal", "locked", "state", "state_every", "lock_memory", "rotate_every"}
+)
 _NESTED: Final = frozenset({"backends", "rotation"})
 """Tables whose keys are the names of tables."""
 _SWITCHES: Final = frozenset({"lock_memory"})
@@ -60,7 +62,11 @@ class Merged(Record):
                 inner = content
                 for part in key[len(path) : -1]:
                     inner = inner.setdefault(part, {})
-                inner[key[-1]] = value
+                if value == {}:
+                    # A table of which nothing is said; another layer may have said something.
+                    inner.setdefault(key[-1], {})
+                else:
+                    inner[key[-1]] = value
         return content
 
 
@@ -176,7 +182,7 @@ def _add_table(merged: Merged, section: str, value: Any, layer: Layer, locks: Lo
     if section == "routes":
         value = {_prefix(prefix, layer): backend for prefix, backend in value.items()}
     for path, leaf in _leaves(value, (section,), depth=2 if nested else 1):
-        if nested and len(path) == 2:
+        if nested and len(path) == 2 and leaf != {}:
             raise ConfigurationError(f"{'.'.join(path)} in {layer.path} is not usable", hint="expected a table")
         old: Any = merged.settings.get(path)
         within = layer.text and _is_table(leaf) and _is_table(old)
@@ -211,7 +217,8 @@ def _leaves(table: dict[str, Any], path: tuple[str, ...], *, depth: int) -> list
     found: list[tuple[tuple[str, ...], Any]] = []
     for key, value in table.items():
         if isinstance(value, dict) and depth > 1:
-            found += _leaves(value, (*path, key), depth=depth - 1)
+            # A table of which nothing is said is there all the same.
+            found += _leaves(value, (*path, key), depth=depth - 1) or [((*path, key), {})]
         else:
             found.append(((*path, key), value))
     return found

@@ -16,7 +16,7 @@ DEFAULT_ROTATOR = "random"
 class RotationKeys(Record):
     """The core's own keys of a ``[rotation."..."]`` table; the others are its rotator's settings."""
 
-    rotator: str = DEFAULT_ROTATOR
+    rotator: str = "random"
     """What makes the new value and has the dependent take it."""
     every: Seconds | None = None
     """How long after its last rotation a secret is due for the next one; never by itself unless given."""
@@ -45,7 +45,22 @@ class RotationKeys(Record):
         found += [f"{name} is below 0" for name, seconds in least.items() if seconds < 0]
         if not self.limit > 0:
             found.append("limit is not above 0")
-        return found
+        if self.renew_before is not None and not self.renew_before > 0:
+            found.append("renew_before is not above 0")
+        return found + _window_problems(self.window)
+
+
+def _window_problems(window: str | None) -> list[str]:
+    if window is None:
+        return []
+    # Imported here: most rules have none.
+    from strongroom.config.windows import parse_windows
+
+    try:
+        parse_windows(window)
+    except ValueError as error:
+        return [f"window {error}"]
+    return []
 
 
 class RotationRule(Record):

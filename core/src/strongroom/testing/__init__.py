@@ -44,6 +44,7 @@ pytest.register_assert_rewrite(
     "strongroom.testing.leasing",
     "strongroom.testing.plugin",
     "strongroom.testing.processes",
+    "strongroom.testing.rotation",
 )
 
 from strongroom.testing.anomaly import AnomalyDetectorContract as AnomalyDetectorContract  # noqa: E402  # see above
@@ -63,3 +64,4 @@ from strongroom.testing.leasing import LeasingContract as LeasingContract  # noq
 from strongroom.testing.plugin import PluginContract as PluginContract  # noqa: E402  # see above
 from strongroom.testing.processes import in_forked_child as in_forked_child  # noqa: E402  # see above
 from strongroom.testing.processes import in_threads as in_threads  # noqa: E402  # see above
+from strongroom.testing.rotation import RotatorContract as RotatorContract  # noqa: E402  # see above

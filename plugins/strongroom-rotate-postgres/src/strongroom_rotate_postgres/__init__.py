@@ -1,0 +1,1 @@
+"""Strongroom rotators for the passwords of PostgreSQL users."""

@@ -1,0 +1,31 @@
+"""New passwords."""
+
+from __future__ import annotations
+
+import secrets
+
+from strongroom.model import SecretValue
+
+
+def new_password(length: int, alphabet: str) -> SecretValue:
+    """Return a random password that has a character of each kind that the alphabet has.
+
+    Each of those that do is as likely as any other.
+
+    Args:
+        length: How many characters it has.
+        alphabet: What it is made of.
+    """
+    kinds = {_kind(each) for each in alphabet}
+    while True:
+        made = "".join(secrets.choice(alphabet) for _ in range(length))
+        if {_kind(each) for each in made} == kinds:
+            return SecretValue(made)
+
+
+def _kind(character: str) -> str:
+    if character.isdigit():
+        return "digit"
+    if character.isalpha():
+        return "small" if character.islower() else "capital"
+    return "other"
