@@ -37,10 +37,12 @@ class Kept:
         self.current: str | None = None
         self.pending: str | None = None
         self.previous: str | None = None
+        self.unfinished: str | None = None
 
     def make_current(self, version: str) -> None:
         if version != self.current:
             self.previous, self.current = self.current, version
+            self.unfinished = None
         if version == self.pending:
             self.pending = None
 
@@ -90,11 +92,14 @@ class StagedBackend(Backend, Staging):
                 raise conflict(request.name, str(request.expect_pending), str(kept.pending))
             kept.values[request.token] = request.value
             kept.pending = request.token
+            kept.unfinished = None
             return StageResult(version=request.token)
 
     def stages(self, request: StagesRequest) -> StagesResult:
         kept = self._known(request.name)
-        return StagesResult(current=kept.current, pending=kept.pending, previous=kept.previous)
+        return StagesResult(
+            current=kept.current, pending=kept.pending, previous=kept.previous, unfinished=kept.unfinished
+        )
 
     def promote(self, request: PromoteRequest) -> PromoteResult:
         with self._lock:
@@ -103,14 +108,17 @@ class StagedBackend(Backend, Staging):
             if kept.current not in {version, request.expect_current}:
                 raise conflict(request.name, request.expect_current, str(kept.current))
             kept.make_current(version)
+            kept.unfinished = version if request.keep_unfinished else None
             return PromoteResult()
 
     def discard(self, request: DiscardRequest) -> DiscardResult:
         with self._lock:
             kept = self._known(request.name)
-            existed = kept.pending == request.version
-            if existed:
+            existed = request.version in {kept.pending, kept.unfinished}
+            if kept.pending == request.version:
                 kept.pending = None
+            elif existed:
+                kept.unfinished = None
             return DiscardResult(existed=existed)
 
     def _known(self, name: SecretName) -> Kept:

@@ -58,6 +58,7 @@ MISTAKES = {
             "test_a_discarded_value_leaves_the_current_one",
             "test_only_a_pending_version_is_discarded",
             "test_no_pending_version_is_listed_as_current",
+            "test_a_promoted_version_can_stay_marked_as_unfinished",
         },
     ),
     "reads the current value for a pending version": (
@@ -92,6 +93,8 @@ MISTAKES = {
             "test_promoting_twice_changes_nothing",
             "test_promoting_the_previous_version_takes_it_back",
             "test_a_discarded_value_leaves_the_current_one",
+            "test_a_promoted_version_can_stay_marked_as_unfinished",
+            "test_an_unfinished_version_can_be_taken_back",
         },
     ),
     "takes a repetition for another write": (
@@ -192,7 +195,10 @@ MISTAKES = {
                 raise conflict(request.name, request.expect_current, "another")
             return super().promote(request)
         """,
-        {"test_promoting_twice_changes_nothing"},
+        {
+            "test_promoting_twice_changes_nothing",
+            "test_a_promoted_version_can_stay_marked_as_unfinished",
+        },
     ),
     "has no previous version after a second promotion": (
         """
@@ -204,7 +210,10 @@ MISTAKES = {
             self.once = request.version
             return result
         """,
-        {"test_promoting_twice_changes_nothing"},
+        {
+            "test_promoting_twice_changes_nothing",
+            "test_a_promoted_version_can_stay_marked_as_unfinished",
+        },
     ),
     "promotes only what is pending": (
         """
@@ -214,7 +223,10 @@ MISTAKES = {
                 raise SecretNotFoundError("it is not pending")
             return super().promote(request)
         """,
-        {"test_promoting_the_previous_version_takes_it_back"},
+        {
+            "test_promoting_the_previous_version_takes_it_back",
+            "test_an_unfinished_version_can_be_taken_back",
+        },
     ),
     "loses the old value when it promotes": (
         """
@@ -224,7 +236,11 @@ MISTAKES = {
                 self.kept[request.name].values.pop(request.expect_current, None)
             return result
         """,
-        {"test_a_promoted_version_is_the_current_one", "test_promoting_the_previous_version_takes_it_back"},
+        {
+            "test_a_promoted_version_is_the_current_one",
+            "test_promoting_the_previous_version_takes_it_back",
+            "test_an_unfinished_version_can_be_taken_back",
+        },
     ),
     "promotes a version that never was": (
         """
@@ -235,6 +251,23 @@ MISTAKES = {
             return PromoteResult()
         """,
         {"test_a_version_that_never_was_cannot_be_promoted"},
+    ),
+    "forgets what is unfinished": (
+        """
+        def promote(self, request):
+            return super().promote(request.replace(keep_unfinished=False))
+        """,
+        {"test_a_promoted_version_can_stay_marked_as_unfinished"},
+    ),
+    "leaves what was taken back unfinished": (
+        """
+        def stages(self, request):
+            found = super().stages(request)
+            kept = self.kept[request.name]
+            kept.mark = found.unfinished or getattr(kept, "mark", None)
+            return found.replace(unfinished=kept.mark)
+        """,
+        {"test_a_promoted_version_can_stay_marked_as_unfinished"},
     ),
     "discards whatever is pending": (
         """
@@ -253,7 +286,10 @@ MISTAKES = {
                 kept.current = kept.pending
             return result
         """,
-        {"test_only_a_pending_version_is_discarded"},
+        {
+            "test_only_a_pending_version_is_discarded",
+            "test_a_promoted_version_can_stay_marked_as_unfinished",
+        },
     ),
     "does not discard": (
         """
@@ -264,6 +300,7 @@ MISTAKES = {
             "test_only_the_pending_version_can_be_taken_over",
             "test_a_discarded_value_leaves_the_current_one",
             "test_after_a_discard_another_value_can_be_staged",
+            "test_a_promoted_version_can_stay_marked_as_unfinished",
         },
     ),
     "names a version by its content": (

@@ -92,11 +92,11 @@ class Machine(RuleBasedStateMachine):
         with pytest.raises(VersionConflictError):
             self.backend.stage(request)
 
-    @rule(choice=CHOICE, expected=st.sampled_from(["current", "any"]))
-    def promote(self, choice: int, expected: str) -> None:
+    @rule(choice=CHOICE, expected=st.sampled_from(["current", "any"]), keep=st.booleans())
+    def promote(self, choice: int, expected: str, keep: bool) -> None:
         model, version = self.model, self.version(choice)
         expects = model.current if expected == "current" else self.version(choice // 7)
-        request = PromoteRequest(name=self.name, version=version, expect_current=expects)
+        request = PromoteRequest(name=self.name, version=version, expect_current=expects, keep_unfinished=keep)
         error: type[StrongroomError] | None = None
         if version != model.current and expects != model.current:
             error = VersionConflictError
@@ -110,14 +110,14 @@ class Machine(RuleBasedStateMachine):
         # What had been current and what is so now are no candidates any more.
         left = {version} if version == model.current else {version, model.current}
         model.make_current(version)
-        model.label = None if model.label in left else model.label
+        model.label = None if model.label in left and not keep else model.label
 
     @rule(choice=CHOICE)
     def discard(self, choice: int) -> None:
         model, version = self.model, self.version(choice)
         existed = self.backend.discard(DiscardRequest(name=self.name, version=version)).existed
-        # A label that was left on the previous version is no candidate, and may be taken off.
-        assert existed == (version == model.label and version != model.current)
+        # A label that was left on the current version marks it, one on the previous says nothing: both may be taken off.
+        assert existed == (version == model.label)
         model.label = None if existed else model.label
 
     @rule(conditional=st.booleans())
@@ -141,6 +141,7 @@ class Machine(RuleBasedStateMachine):
         model = self.model
         found = self.backend.stages(StagesRequest(name=self.name))
         assert (found.current, found.pending, found.previous) == (model.current, model.pending, model.previous)
+        assert found.unfinished == (model.label if model.label == model.current else None)
         assert self.read(None) == (model.current, model.values[model.current])
         for version in {found.pending, found.previous} - {None}:
             assert self.read(version) == (version, model.values[str(version)])

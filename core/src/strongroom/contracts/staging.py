@@ -60,7 +60,7 @@ class PromoteRequest(Record):
     """Only if this is the current version; it becomes the previous one."""
     keep_unfinished: bool = False
     """Whether the version goes on being marked, as ``StagesResult.unfinished``: its rotation has not come to its
-    end. Discarding it takes the mark off and changes nothing else."""
+    end. Discarding it takes the mark off and changes nothing else; so does staging another value."""
 
 
 class PromoteResult(Record):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
 
 from strongroom._record import Record
 from strongroom.audit import recorded_at_once
@@ -20,16 +17,13 @@ from strongroom.model import SecretName, SecretValue
 from strongroom.outcomes import Rotated
 from strongroom.policy import Action
 from strongroom.resilience import GuardedBackend
+from strongroom.rotation.leading import is_waiting, left_over, moment, refusal_if_led, running
 from strongroom.rotation.ledger import Ledger, in_progress
-from strongroom.rotation.machine import Machine, moment
-from strongroom.rotation.pending import Pending, Step
+from strongroom.rotation.machine import Machine
+from strongroom.rotation.pending import Pending, Standing, Step
 from strongroom.rotation.records import RecordLedger
 from strongroom.rotation.service import new_uuid
 from strongroom.rotation.staged import StagedLedger
-
-_RUNNING: Final[set[str]] = set()
-"""The ids of the rotations that threads of this process lead; one of its own that is not here was left."""
-_LOCK: Final = threading.Lock()
 
 
 class Undone(Record):
@@ -45,13 +39,22 @@ class Undone(Record):
 class RotationChanger(Changer):
     """Begins, resumes and undoes rotations as one principal."""
 
-    def rotate(self, name: SecretName, rule: RotationRule, *, expect_version: str | None) -> Rotated:
+    def rotate(
+        self,
+        name: SecretName,
+        rule: RotationRule,
+        *,
+        expect_version: str | None,
+        if_still: Callable[[Standing], bool] | None = None,
+    ) -> Rotated:
         """Lead a secret from its current value to the next one.
 
         Args:
             name: The secret's name; the caller has checked that it may be rotated.
             rule: The rule for it.
             expect_version: Rotate only this version; ``None`` for any.
+            if_still: Tells by what is known of its rotations whether it still is to be rotated; whoever else
+                rotates it after that question is found out.
 
         Raises:
             RotationError: Another rotation of it is pending, or this one has stopped.
@@ -69,6 +72,8 @@ class RotationChanger(Changer):
             if standing.pending is not None:
                 self._finish_first(machine, ledger, standing.pending, rule)
                 standing = ledger.look()
+            if if_still is not None and not if_still(standing):
+                raise in_progress(name, "by another process, which was faster", "there is nothing left to do")
             now = self._expected(backend, name, expect_version)
             draft = Pending(
                 id=new_uuid(),
@@ -80,7 +85,7 @@ class RotationChanger(Changer):
                 began=self._now(),
             )
             backend.check_write_value(name, draft.candidate)
-            with _running(draft.id), self._announcing(name):
+            with running(draft.id), self._announcing(name):
                 begun = machine.begin(draft)
                 self._parts.announce(Announcement(kind="rotation_started", name=name))
                 return self._led(machine, begun, backend, attempt)
@@ -89,9 +94,9 @@ class RotationChanger(Changer):
         """Finish the rotation before, if its overlap is all that it waited for; refuse whatever else is pending."""
         self._refuse_if_led(pending, rule, ledger.name)
         left = machine.waits(pending)
-        if pending.step is not Step.FINISH or left:
-            raise self._left_over(pending, ledger.name, left)
-        with _running(pending.id):
+        if left or not is_waiting(pending):
+            raise left_over(pending, ledger.name, left, self._now())
+        with running(pending.id):
             machine.run(ledger.take_over(pending, self._now()))
 
     @recorded_at_once
@@ -110,7 +115,7 @@ class RotationChanger(Changer):
             attempt.was_sent = False
             ledger, pending = self._pending(backend, canonical, rule, force=force)
             machine = self._machine(ledger, rule, attempt, backend)
-            with _running(pending.id):
+            with running(pending.id):
                 if pending.step is Step.UNDO:
                     machine.undo(ledger.take_over(pending, self._now()), foreign=True)
                     raise RotationError(
@@ -137,7 +142,7 @@ class RotationChanger(Changer):
         with self._change("rotate", canonical, backend.name, detail="undone") as attempt:
             ledger, pending = self._pending(backend, canonical, rule, force=force)
             machine = self._machine(ledger, rule, attempt, backend)
-            with _running(pending.id):
+            with running(pending.id):
                 taken = ledger.take_over(pending, self._now())
                 now = backend.read(ReadRequest(name=canonical))
                 by_hand = now.value not in (taken.candidate, taken.former)
@@ -204,34 +209,10 @@ class RotationChanger(Changer):
 
     def _refuse_if_led(self, pending: Pending, rule: RotationRule, name: SecretName) -> None:
         """Refuse to touch a rotation that somebody may be leading."""
-        owner, limit = pending.owner, rule.keys.limit
-        if pending.step is Step.FINISH and pending.promoted is not None:
-            return  # it waits for nobody but the clock
-        if pending.id in _RUNNING:
-            raise in_progress(name, "by this process", "wait until that is done")
-        if owner is not None and (owner.is_this or owner.is_gone):
-            return
-        if pending.is_over(self._now(), limit):
-            return
-        who = f"by process {owner.pid} on {owner.host}" if owner is not None else "by another process"
-        until = moment(pending.began + limit)
-        raise in_progress(
-            name, f"{who}, until {until} at the latest", "wait; or take it over with --force if it is dead"
-        )
-
-    def _left_over(self, pending: Pending, name: SecretName, left: float) -> RotationError:
-        if left:
-            return in_progress(
-                name,
-                f"still, since the former value has to go on working until {moment(self._now() + left)}",
-                "wait until then, or make `overlap` in its [rotation] table shorter",
-            )
-        return RotationError(
-            f"a rotation of {name} was left at {pending.step.value}, begun at {moment(pending.began)}",
-            code="rotation_left_over",
-            name=name,
-            hint="`strongroom rotate --resume` leads it to its end, `--undo` takes it back",
-        )
+        overlap = self._parts.rotators.spec(rule).overlap if rule.keys.overlap is None else rule.keys.overlap
+        refusal = refusal_if_led(pending, name, limit=rule.keys.limit, overlap=overlap, now=self._now())
+        if refusal is not None:
+            raise refusal
 
     def _rebased(self, ledger: Ledger, pending: Pending, backend: GuardedBackend) -> Pending:
         """Have a candidate promoted over what somebody has written meanwhile: who resumes says so."""
@@ -306,14 +287,3 @@ def ledger_of(backend: GuardedBackend, name: SecretName, rule: RotationRule) -> 
     if backend.offers(Staging) and Capability.VERSIONS in backend.capabilities:
         return StagedLedger(backend, name)
     return RecordLedger(backend, name, single_host=rule.keys.single_host)
-
-
-@contextmanager
-def _running(rotation: str) -> Iterator[None]:
-    with _LOCK:
-        _RUNNING.add(rotation)
-    try:
-        yield
-    finally:
-        with _LOCK:
-            _RUNNING.discard(rotation)

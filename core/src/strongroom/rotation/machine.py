@@ -7,7 +7,6 @@ again from the step that was next; that is why each step is idempotent.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from strongroom.changing import Attempt
@@ -33,6 +32,7 @@ from strongroom.errors import (
 )
 from strongroom.model import SecretValue
 from strongroom.pacing import delay
+from strongroom.rotation.leading import overlap_left
 from strongroom.rotation.ledger import Ledger
 from strongroom.rotation.pending import Pending, Step
 from strongroom.rotators import GuardedRotator
@@ -136,6 +136,7 @@ class Machine:
         Raises:
             RotationError: It has stopped; the code tells whether it was undone, is pending, or is led by others.
         """
+        self._over = False
         try:
             pending = self._adopted(pending)
             pending = self._promote(pending)
@@ -149,11 +150,7 @@ class Machine:
 
     def waits(self, pending: Pending) -> float:
         """Return for how many seconds the former value has still to go on working."""
-        if pending.promoted is None or not self.overlap:
-            return 0.0
-        passed = self._wall_clock() / 1e9 - pending.promoted
-        # A clock that was set back must not make it longer than it is.
-        return max(0.0, min(self.overlap, self.overlap - passed))
+        return overlap_left(pending, self.overlap, self._wall_clock() / 1e9)
 
     def _adopted(self, pending: Pending) -> Pending:
         """Have the dependent take the candidate and accept it, or another one in its place."""
@@ -334,8 +331,3 @@ class Machine:
             name=self._name,
             hint="resume it, and raise `limit` in its [rotation] table if its dependent is slow",
         )
-
-
-def moment(seconds: float) -> str:
-    """Return a point in time as ISO 8601 in UTC, to the second."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

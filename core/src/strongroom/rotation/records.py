@@ -8,7 +8,7 @@ import os
 from base64 import b64decode, b64encode
 from typing import Any, Final
 
-from strongroom.contracts.backend import Capability, ReadRequest, VersionsRequest, WriteRequest
+from strongroom.contracts.backend import Capability, ReadRequest, ReadResult, VersionsRequest, WriteRequest
 from strongroom.contracts.names import rotation_record
 from strongroom.contracts.recovery import DestroyRequest, Recoverable
 from strongroom.errors import (
@@ -44,7 +44,7 @@ class RecordLedger(Ledger):
     def __init__(self, backend: GuardedBackend, name: SecretName, *, single_host: bool = False) -> None:
         self.name = name
         self._backend = backend
-        self._record = rotation_record(name)
+        self.record = rotation_record(name)
         self._compares = Capability.CHECK_AND_SET in backend.capabilities
         self._mark: str | None = None
         """The record's version as it was seen last; ``None`` if there is none."""
@@ -62,13 +62,27 @@ class RecordLedger(Ledger):
     def look(self) -> Standing:
         """Return what the record says; nothing is pending if there is none."""
         try:
-            found = self._backend.read(ReadRequest(name=self._record))
+            return self.seen(self._backend.read(ReadRequest(name=self.record)))
         except SecretNotFoundError:
+            return self.seen(None)
+
+    def seen(self, found: ReadResult | None) -> Standing:
+        """Return what the record says, as somebody has read it.
+
+        Args:
+            found: What was read under :attr:`record`; ``None`` if there is no such record.
+
+        Raises:
+            TamperedError: It is no record that this release can read.
+        """
+        if found is None:
             self._mark = self._rotated = self._expires = None
             return Standing(pending=None)
         standing = self._understood(found.value, found.version)
         self._mark, self._rotated, self._expires = found.version, standing.rotated, standing.expires
-        return standing
+        pending = standing.pending
+        # Until it is finished, when it was promoted stands with it.
+        return standing if pending is None or not pending.promoted else standing.replace(rotated=pending.promoted)
 
     def begin(self, draft: Pending) -> Pending:
         """Record a candidate as pending, if the record is as it was seen last; :meth:`look` first."""
@@ -99,7 +113,7 @@ class RecordLedger(Ledger):
     def confirm(self, pending: Pending) -> None:
         """Read the record again."""
         try:
-            found = self._backend.read(ReadRequest(name=self._record))
+            found = self._backend.read(ReadRequest(name=self.record))
         except SecretNotFoundError as error:
             raise lost(self.name) from error
         if found.version != pending.mark:
@@ -187,10 +201,10 @@ class RecordLedger(Ledger):
         if not self._backend.offers(Recoverable) or Capability.VERSIONS not in self._backend.capabilities:
             return
         try:
-            kept = self._backend.versions(VersionsRequest(name=self._record)).versions
+            kept = self._backend.versions(VersionsRequest(name=self.record)).versions
             old = tuple(one.version for one in kept if one.version != self._mark)
             if old:
-                self._backend.destroy(DestroyRequest(name=self._record, versions=old))
+                self._backend.destroy(DestroyRequest(name=self.record, versions=old))
         # The rotation is done; who may not destroy here has an older value in a place that nobody reads.
         except StrongroomError:
             return
@@ -221,7 +235,7 @@ class RecordLedger(Ledger):
         value = SecretValue(json.dumps(content | {"write": os.urandom(8).hex()}))
         over: str | Absent = expected or self._mark or ABSENT
         request = WriteRequest(
-            name=self._record, value=value, expect_version=over if self._compares else None, token=new_uuid()
+            name=self.record, value=value, expect_version=over if self._compares else None, token=new_uuid()
         )
         self._backend.check_write(request)
         try:
@@ -235,7 +249,7 @@ class RecordLedger(Ledger):
     def _version_of(self, value: SecretValue, error: StrongroomError) -> str:
         """Return the record's version if it is what was to be written; else raise the error of the write."""
         try:
-            found = self._backend.read(ReadRequest(name=self._record))
+            found = self._backend.read(ReadRequest(name=self.record))
         except SecretNotFoundError:
             raise error from None
         if found.value != value:

@@ -42,7 +42,7 @@ def refuse_choices(name: SecretName, maker: str, *, size: int | None, encoding: 
     chosen = [what for what, given in (("size", size), ("encoding", encoding)) if given is not None]
     if chosen:
         raise UnsupportedOperationError(
-            f"{maker} makes the value of {name}, so no {' or '.join(chosen)} can be chosen",
+            f"{maker} rotates {name} and makes the value, so no {' or '.join(chosen)} can be chosen",
             name=name,
             hint=f"leave that out, or say it to {maker}",
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable
+from typing import Final
 
 from strongroom.contracts.backend import ReadRequest, VersionsRequest
 from strongroom.contracts.staging import DiscardRequest, PromoteRequest, StageRequest, StagesRequest, StagesResult
@@ -12,6 +13,10 @@ from strongroom.resilience import GuardedBackend
 from strongroom.rotation.ledger import Ledger, in_progress, lost
 from strongroom.rotation.pending import Pending, Standing, Step
 from strongroom.rotation.service import new_uuid
+from strongroom.rotation.timing import seconds
+
+NO_VALUE: Final = SecretValue(b"")
+"""Stands where nobody has looked."""
 
 
 class StagedLedger(Ledger):
@@ -31,37 +36,50 @@ class StagedLedger(Ledger):
 
     def look(self) -> Standing:
         """Return what the stages say."""
+        return self._looked(self._value)
+
+    def glance(self) -> Standing:
+        """Return what the stages say without a value: those of a rotation that is pending are empty."""
+        return self._looked(lambda _: NO_VALUE)
+
+    def _looked(self, value: Callable[[str], SecretValue]) -> Standing:
         stages = self._stages()
         created = self._created()
         current, pending = stages.current, stages.pending
         if current is None:
             raise SecretNotFoundError(f"{self.name} has no value", name=self.name, hint="write one first")
         if pending is not None:
-            return Standing(pending=self._waiting(current, pending, created), rotated=created.get(current))
+            return Standing(pending=self._waiting(current, pending, created, value), rotated=created.get(current))
         if stages.unfinished is not None and stages.previous is not None:
-            return Standing(pending=self._unfinished(current, stages.previous, created), rotated=created.get(current))
+            return Standing(
+                pending=self._unfinished(current, stages.previous, created, value), rotated=created.get(current)
+            )
         return Standing(pending=None, rotated=created.get(current))
 
-    def _waiting(self, current: str, pending: str, created: dict[str, float]) -> Pending:
+    def _waiting(
+        self, current: str, pending: str, created: dict[str, float], value: Callable[[str], SecretValue]
+    ) -> Pending:
         return Pending(
             id=pending,
             step=Step.APPLY,
             attempt=1,
-            candidate=self._value(pending),
-            former=self._value(current),
+            candidate=value(pending),
+            former=value(current),
             base=current,
             began=created.get(pending, 0.0),
             mark=pending,
         )
 
-    def _unfinished(self, current: str, previous: str, created: dict[str, float]) -> Pending:
+    def _unfinished(
+        self, current: str, previous: str, created: dict[str, float], value: Callable[[str], SecretValue]
+    ) -> Pending:
         promoted = created.get(current, 0.0)
         return Pending(
             id=current,
             step=Step.ANNOUNCE,
             attempt=1,
-            candidate=self._value(current),
-            former=self._value(previous),
+            candidate=value(current),
+            former=value(previous),
             base=previous,
             version=current,
             began=promoted,
@@ -158,8 +176,4 @@ class StagedLedger(Ledger):
     def _created(self) -> dict[str, float]:
         """Return when each version was made, in seconds since 1970 UTC."""
         versions = self._backend.versions(VersionsRequest(name=self.name)).versions
-        return {one.version: _seconds(one.created) for one in versions if one.created is not None}
-
-
-def _seconds(moment: datetime) -> float:
-    return moment.timestamp()
+        return {one.version: seconds(one.created) for one in versions if one.created is not None}

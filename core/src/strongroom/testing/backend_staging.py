@@ -163,6 +163,37 @@ class StagingChecks(BackendKit):
         assert stages(staging, name) == parts(new, previous=old)
         assert text_of(backend, name) == "new"
 
+    def test_a_promoted_version_can_stay_marked_as_unfinished(
+        self, staging: Staging, backend: Backend, seed: Seed, folder: str
+    ) -> None:
+        """What comes after a promotion is known to be left over, until somebody takes the mark off."""
+        name = seed(f"{folder}/a", "old")
+        old = read(backend, name).version
+        new = stage(staging, name, "new").version
+        request = PromoteRequest(name=SecretName(name), version=new, expect_current=old, keep_unfinished=True)
+        for _ in range(2):
+            staging.promote(request)
+            assert stages(staging, name) == parts(new, previous=old).replace(unfinished=new)
+        assert text_of(backend, name) == "new"
+        assert discard(staging, name, new), "the mark of an unfinished version was not taken off"
+        assert not discard(staging, name, new)
+        assert stages(staging, name) == parts(new, previous=old)
+
+    def test_an_unfinished_version_can_be_taken_back(
+        self, staging: Staging, backend: Backend, seed: Seed, folder: str
+    ) -> None:
+        """The previous one becomes current again, and nothing stays in the way of another rotation."""
+        name = seed(f"{folder}/a", "old")
+        old = read(backend, name).version
+        new = stage(staging, name, "new").version
+        staging.promote(PromoteRequest(name=SecretName(name), version=new, expect_current=old, keep_unfinished=True))
+        promote(staging, name, old, new)
+        discard(staging, name, new)
+        assert stages(staging, name) == parts(old, previous=new)
+        assert text_of(backend, name) == "old"
+        following = stage(staging, name, "next").version
+        assert stages(staging, name).pending == following
+
     def test_promoting_the_previous_version_takes_it_back(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:

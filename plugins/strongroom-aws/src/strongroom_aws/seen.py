@@ -48,6 +48,12 @@ class Seen(Record):
         return None if version in (self.current, self.previous) else version
 
     @property
+    def unfinished(self) -> str | None:
+        """The current version, if the label of a pending one is left on it: its rotation is not at its end."""
+        version = self.stages.get(PENDING)
+        return version if version is not None and version == self.current else None
+
+    @property
     def deleted(self) -> datetime | None:
         """The date that the service gives for its deletion, if it is scheduled for that."""
         return utc(self.data.get("DeletedDate"))

@@ -84,11 +84,15 @@ class Stages:
         """Say which versions are current, pending and previous; see ``Staging.stages``. One request."""
         seen = find(self._asker, self._names, request.name, what=f"looking for the stages of {request.name}")
         return StagesResult(
-            current=seen.current, pending=seen.pending, previous=seen.previous, request_id=seen.request_id
+            current=seen.current,
+            pending=seen.pending,
+            previous=seen.previous,
+            unfinished=seen.unfinished,
+            request_id=seen.request_id,
         )
 
     def promote(self, request: PromoteRequest) -> PromoteResult:
-        """Make a version the current one; see ``Staging.promote``. Two requests."""
+        """Make a version the current one; see ``Staging.promote``. Two requests, or one if it stays unfinished."""
         name, version, expected = request.name, request.version, request.expect_current
         what = f"promoting version {version} of {name}"
         answer = None
@@ -96,29 +100,31 @@ class Stages:
         if version != expected and is_version(version) and is_version(expected):
             answer = self._labels.move(name, CURRENT, to=version, left=expected, what=what)
         request_id = answer.request_id if isinstance(answer, Reply) else self._settled(request, answer, what)
+        if request.keep_unfinished:
+            return PromoteResult(request_id=request_id)
         if isinstance(self._labels.take_off(name, PENDING, version), Refusal) and isinstance(answer, Reply):
             # The other one was taken back, then: what is left of its own promotion must not look like a rotation.
             self._labels.take_off(name, PENDING, expected)
         return PromoteResult(request_id=request_id)
 
     def discard(self, request: DiscardRequest) -> DiscardResult:
-        """Give a pending version up; see ``Staging.discard``. Two requests, or one if it is the current one.
+        """Give a pending version up; see ``Staging.discard``. Two requests, or one if there is nothing to give up.
 
         It is tried even if it does not look pending: what we see may be older than its staging.
         """
         name, version = request.name, request.version
         what = f"discarding version {version} of {name}"
         seen = find(self._asker, self._names, name, what=what)
-        if version == seen.current or not is_version(version):
+        if (version == seen.current and version != seen.unfinished) or not is_version(version):
             return DiscardResult(existed=False, request_id=seen.request_id)
         answer = self._labels.move(name, PENDING, to=None, left=version, what=what)
         if isinstance(answer, Reply):
             return DiscardResult(existed=True, request_id=answer.request_id)
         if outcome_of(answer) not in NOT_AS_SAID:
             raise refused(answer, what, name=name)
-        if seen.pending == version:
+        if version in (seen.pending, seen.unfinished):
             seen = find(self._asker, self._names, name, what=what)
-            if seen.pending == version:
+            if version in (seen.pending, seen.unfinished):
                 raise explained(answer, seen, name, what=what)
         # An answer that got lost was ours; else somebody else has taken the label meanwhile.
         return DiscardResult(existed=answer.unsure, request_id=answer.request_id)
