@@ -95,6 +95,10 @@ class StagedLedger(Ledger):
             raise in_progress(
                 self.name, "by another process", "wait until that is done; see `rotation status`"
             ) from error
+        if self._stages().current != draft.base:
+            # A whole rotation came between our look and this: nothing has been done yet, so nothing is left.
+            self._backend.discard(DiscardRequest(name=self.name, version=staged.version))
+            raise in_progress(self.name, "by another process, which was faster", "look again whether it is still due")
         return draft.replace(mark=staged.version)
 
     def advance(self, pending: Pending, step: Step) -> Pending:
