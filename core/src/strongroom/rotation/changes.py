@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from strongroom._record import Record
 from strongroom.audit import recorded_at_once
@@ -65,7 +67,10 @@ class RotationChanger(Changer):
             backend.refuse_leased(name, "rotating")
             ledger = self._ledger(backend, name, rule)
             self._parts.rotators.of(rule)
-        with self._change("rotate", name, backend.name, detail=f"by {rule.keys.rotator}") as attempt:
+        with (
+            self._alone(ledger, backend),
+            self._change("rotate", name, backend.name, detail=f"by {rule.keys.rotator}") as attempt,
+        ):
             attempt.was_sent = False
             machine = self._machine(ledger, rule, attempt, backend)
             standing = ledger.look()
@@ -111,9 +116,13 @@ class RotationChanger(Changer):
             RotationError: There is none (code ``rotation_none``), another process leads it, or it has stopped again.
         """
         canonical, rule, backend = self._known(name)
-        with self._change("rotate", canonical, backend.name, detail="resumed") as attempt:
+        ledger = self._ledger(backend, canonical, rule)
+        with (
+            self._alone(ledger, backend),
+            self._change("rotate", canonical, backend.name, detail="resumed") as attempt,
+        ):
             attempt.was_sent = False
-            ledger, pending = self._pending(backend, canonical, rule, force=force)
+            pending = self._pending(ledger, rule, force=force)
             machine = self._machine(ledger, rule, attempt, backend)
             with running(pending.id):
                 if pending.step is Step.UNDO:
@@ -139,8 +148,12 @@ class RotationChanger(Changer):
             RotationError: There is none (code ``rotation_none``), another process leads it, or that has stopped.
         """
         canonical, rule, backend = self._known(name)
-        with self._change("rotate", canonical, backend.name, detail="undone") as attempt:
-            ledger, pending = self._pending(backend, canonical, rule, force=force)
+        ledger = self._ledger(backend, canonical, rule)
+        with (
+            self._alone(ledger, backend),
+            self._change("rotate", canonical, backend.name, detail="undone") as attempt,
+        ):
+            pending = self._pending(ledger, rule, force=force)
             machine = self._machine(ledger, rule, attempt, backend)
             with running(pending.id):
                 taken = ledger.take_over(pending, self._now())
@@ -194,18 +207,32 @@ class RotationChanger(Changer):
     def _ledger(self, backend: GuardedBackend, name: SecretName, rule: RotationRule) -> Ledger:
         return ledger_of(backend, name, rule)
 
-    def _pending(
-        self, backend: GuardedBackend, name: SecretName, rule: RotationRule, *, force: bool
-    ) -> tuple[Ledger, Pending]:
-        ledger = self._ledger(backend, name, rule)
-        pending = ledger.look().pending
+    @contextmanager
+    def _alone(self, ledger: Ledger, backend: GuardedBackend) -> Iterator[None]:
+        """Keep the other processes of this host out, where the backend cannot."""
+        if ledger.compares:
+            yield
+            return
+        # Imported here: hardly a backend needs it.
+        from strongroom.rotation.host_lock import alone_on_this_host
+
+        source = self._parts.configuration.source
+        folder = os.path.dirname(source) if os.path.isabs(source) else os.getcwd()
+        with self._gate.recording_refusal(Action.ROTATE, ledger.name), ExitStack() as stack:
+            stack.enter_context(alone_on_this_host(folder, backend.wrapped.address, ledger.name))
+            lock = stack.pop_all()
+        with lock:
+            yield
+
+    def _pending(self, ledger: Ledger, rule: RotationRule, *, force: bool) -> Pending:
+        name, pending = ledger.name, ledger.look().pending
         if pending is None:
             raise RotationError(
                 f"no rotation of {name} is pending", code="rotation_none", name=name, hint="there is nothing to do"
             )
         if not force:
             self._refuse_if_led(pending, rule, name)
-        return ledger, pending
+        return pending
 
     def _refuse_if_led(self, pending: Pending, rule: RotationRule, name: SecretName) -> None:
         """Refuse to touch a rotation that somebody may be leading."""

@@ -15,9 +15,14 @@ class Ledger(ABC):
     Each method that changes something is durable when it returns, compares before
     it sets, and raises ``RotationError`` with the code ``rotation_lost`` if the
     rotation is no longer held by whom the given state says.
+
+    Attributes:
+        name: The secret's name.
+        compares: Whether the backend compares before it sets; else a lock of the host has to keep others out.
     """
 
     name: SecretName
+    compares: bool = True
 
     @abstractmethod
     def look(self) -> Standing:

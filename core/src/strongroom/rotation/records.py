@@ -45,12 +45,12 @@ class RecordLedger(Ledger):
         self.name = name
         self._backend = backend
         self.record = rotation_record(name)
-        self._compares = Capability.CHECK_AND_SET in backend.capabilities
+        self.compares = Capability.CHECK_AND_SET in backend.capabilities
         self._mark: str | None = None
         """The record's version as it was seen last; ``None`` if there is none."""
         self._rotated: float | None = None
         self._expires: float | None = None
-        if not self._compares and not single_host:
+        if not self.compares and not single_host:
             raise ConfigurationError(
                 f"{backend.name} (type {backend.type}) has neither stages nor check-and-set, so nothing keeps two "
                 f"hosts from rotating {name} at the same time",
@@ -129,10 +129,10 @@ class RecordLedger(Ledger):
         request = WriteRequest(
             name=self.name,
             value=pending.candidate,
-            expect_version=pending.base if self._compares else None,
+            expect_version=pending.base if self.compares else None,
             token=new_uuid(),
         )
-        if not self._compares and (version := self._current_version_of(pending.candidate, pending)) is not None:
+        if not self.compares and (version := self._current_version_of(pending.candidate, pending)) is not None:
             return version
         try:
             return self._backend.write(request).version
@@ -176,12 +176,12 @@ class RecordLedger(Ledger):
     def _restored(self, pending: Pending, *, foreign: bool) -> str | None:
         now = self._backend.read(ReadRequest(name=self.name))
         promoted = now.value == pending.candidate and now.value != pending.former
-        if not promoted and not (foreign and now.version == pending.base and self._compares):
+        if not promoted and not (foreign and now.version == pending.base and self.compares):
             return None
         request = WriteRequest(
             name=self.name,
             value=pending.former,
-            expect_version=now.version if self._compares else None,
+            expect_version=now.version if self.compares else None,
             token=new_uuid(),
         )
         try:
@@ -235,7 +235,7 @@ class RecordLedger(Ledger):
         value = SecretValue(json.dumps(content | {"write": os.urandom(8).hex()}))
         over: str | Absent = expected or self._mark or ABSENT
         request = WriteRequest(
-            name=self.record, value=value, expect_version=over if self._compares else None, token=new_uuid()
+            name=self.record, value=value, expect_version=over if self.compares else None, token=new_uuid()
         )
         self._backend.check_write(request)
         try:
