@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from strongroom.contracts.anomaly import Access
 from strongroom.contracts.names import RESERVED, is_reserved
 from strongroom.errors import AccessDeniedError, InvalidNameError, StrongroomError
+from strongroom.events import Announcement, SecretUpdated
 from strongroom.model import AuditEvent, Principal, SecretName
 from strongroom.policy import Action, Ruling, denied, name_pattern
 from strongroom.wiring import Parts
+
+Event = TypeVar("Event", SecretUpdated, Announcement)
 
 _EVENTS: Final = {Action.READ: "get", Action.CREATE: "set", Action.UPDATE: "set"}
 
@@ -95,6 +98,27 @@ class Gate:
             self.refused(action, printable(spelling), error)
             raise
 
+    def folder(self, prefix: str, *, event: str) -> str:
+        """Return a folder's canonical name, empty for the root, once the detectors have let it be listed.
+
+        Args:
+            prefix: The folder with or without its final slash; empty for the root.
+            event: What tells of a refusal.
+
+        Raises:
+            InvalidNameError: The prefix is not a folder of names.
+            SuspiciousActivityError: A detector blocks it.
+            ClosedError: The manager is closed.
+        """
+        gate = self.recording_as(event)
+        gate.ensure_open()
+        # The root's name is empty, but nothing else that is empty is the root.
+        text = prefix.removesuffix("/") if isinstance(prefix, str) else prefix
+        folder = "" if isinstance(prefix, str) and not prefix else gate.canonical(Action.LIST, text)
+        # The root has no name; the pattern of everything stands for it.
+        gate.judge(Action.LIST, SecretName(folder or "**"))
+        return folder
+
     def check_pattern(self, action: Action, pattern: str) -> None:
         """Refuse a malformed name pattern, and record it.
 
@@ -132,6 +156,16 @@ class Gate:
     def permits(self, action: Action, name: str) -> bool:
         """Tell whether the principal has a right, without anybody noticing the question."""
         return self.ruling(action, name).allowed
+
+    def readable(self, callback: Callable[[Event], object]) -> Callable[[Event], None]:
+        """Return a callback that is told only of what the principal may read by then."""
+
+        def permitted(event: Event) -> None:
+            if self.permits(Action.READ, event.name):
+                callback(event)
+
+        permitted.__qualname__ = getattr(callback, "__qualname__", type(callback).__qualname__)
+        return permitted
 
     def permits_below(self, action: Action, folder: str) -> bool:
         """Tell whether the principal has a right to anything that a folder may hold; nobody notices the question."""

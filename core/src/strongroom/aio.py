@@ -11,19 +11,19 @@ import time
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from strongroom import manager as _manager
 from strongroom.aio_keys import AsyncKeyUser
 from strongroom.aio_reading import HandOver, LoopReader
-from strongroom.aio_threads import CHANGES, CLOSING, MAX_THREADS, ROTATIONS, Threads, post
+from strongroom.aio_threads import CHANGES, CLOSING, MAX_THREADS, ROTATIONS, Subscriber, Threads, post
 from strongroom.anomaly import Alert
 from strongroom.batch import CONCURRENCY, Batch, Progress
 from strongroom.cache_stats import CacheStats
 from strongroom.conditions import ConditionChanged
 from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend
-from strongroom.events import SUBSCRIBER_SECONDS, SecretUpdated
+from strongroom.events import Announcement, SecretUpdated
 from strongroom.generators import Encoding
 from strongroom.manager import ManagerHealth, SecretManager
 from strongroom.model import Absent, Secret, SecretName, SecretValue, SecretVersion
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from strongroom.aio_journals import AsyncJournalDesk
+    from strongroom.aio_rotation import AsyncRotationDesk
     from strongroom.browsing import Folder
     from strongroom.contracts.service_rotation import Schedule
     from strongroom.held import LeaseStatus
@@ -223,7 +224,7 @@ class AsyncSecretManager(AsyncKeyUser):
         return await self._in_a_thread(partial(self._manager.browse, prefix))
 
     async def schedules(self, prefix: str = "") -> tuple[Schedule, ...]:
-        """Return when services rotate the secrets below a prefix; see :meth:`SecretManager.schedules`."""
+        """Return when the secrets below a prefix are rotated; see :meth:`SecretManager.schedules`."""
         return await self._in_a_thread(partial(self._manager.schedules, prefix))
 
     async def versions(self, name: str) -> tuple[SecretVersion, ...]:
@@ -299,6 +300,15 @@ class AsyncSecretManager(AsyncKeyUser):
         """Replace what users have noted about a secret; see :meth:`SecretManager.annotate`."""
         await self._in_a_thread(partial(self._manager.annotate, name, metadata), lane=CHANGES)
 
+    def watch(self, every: float = 30.0, *, names: Iterable[str] = ()) -> Callable[[], None]:
+        """Look again and again whether others have changed what is held, in a thread; see :meth:`SecretManager.watch`.
+
+        Args:
+            every: Seconds between two looks, at most.
+            names: Patterns of the names to look at; all unless given.
+        """
+        return self._manager.watch(every, names=names)
+
     def on_update(self, name: str, callback: Callable[[SecretUpdated], object]) -> Callable[[], None]:
         """Have a function called on the running loop after a secret changes; see :meth:`SecretManager.on_update`.
 
@@ -316,13 +326,22 @@ class AsyncSecretManager(AsyncKeyUser):
             InvalidNameError: The name or pattern is malformed.
             RuntimeError: No event loop is running here.
         """
-        self._threads.ensure_open()
-        subscriber: _Subscriber[SecretUpdated] = _Subscriber(callback, asyncio.get_running_loop())
-        outcome, records = self._reader.attempt(partial(self._manager.on_update, name, subscriber))
-        # Of a refusal, which the caller need not wait for.
-        self._reader.leave(records)
-        subscriber.end = outcome()
-        return subscriber.end
+        return self._subscribed(callback, partial(self._manager.on_update, name))
+
+    def on_rotation(self, name: str, callback: Callable[[Announcement], object]) -> Callable[[], None]:
+        """Have a function called on the running loop with what is announced; see :meth:`SecretManager.on_rotation`.
+
+        It may be a coroutine function. No rotation waits for it. With the end of the loop the subscription ends.
+
+        Args:
+            name: A name, or a pattern such as ``db/**``.
+            callback: Takes an :class:`~strongroom.events.Announcement`.
+
+        Raises:
+            InvalidNameError: The name or pattern is malformed.
+            RuntimeError: No event loop is running here.
+        """
+        return self._subscribed(callback, partial(self._manager.on_rotation, name))
 
     def on_alert(self, callback: Callable[[Alert], object]) -> Callable[[], None]:
         """Have a function called on the running loop with each alert; see :meth:`SecretManager.on_alert`.
@@ -339,10 +358,7 @@ class AsyncSecretManager(AsyncKeyUser):
         Raises:
             RuntimeError: No event loop is running here.
         """
-        self._threads.ensure_open()
-        subscriber: _Subscriber[Alert] = _Subscriber(callback, asyncio.get_running_loop())
-        subscriber.end = self._manager.on_alert(subscriber)
-        return subscriber.end
+        return self._subscribed(callback, self._manager.on_alert)
 
     def on_condition(self, callback: Callable[[ConditionChanged], object]) -> Callable[[], None]:
         """Have a function called on the running loop with each change of a backend's state.
@@ -359,9 +375,20 @@ class AsyncSecretManager(AsyncKeyUser):
         Raises:
             RuntimeError: No event loop is running here.
         """
+        return self._subscribed(callback, self._manager.on_condition)
+
+    def _subscribed(
+        self,
+        callback: Callable[[Event], object],
+        subscribe: Callable[[Callable[[Event], object]], Callable[[], None]],
+    ) -> Callable[[], None]:
+        """Have a function called on the running loop by what calls functions in threads."""
         self._threads.ensure_open()
-        subscriber: _Subscriber[ConditionChanged] = _Subscriber(callback, asyncio.get_running_loop())
-        subscriber.end = self._manager.on_condition(subscriber)
+        subscriber = Subscriber(callback, asyncio.get_running_loop())
+        outcome, records = self._reader.attempt(partial(subscribe, subscriber))
+        # Of a refusal, which the caller need not wait for.
+        self._reader.leave(records)
+        subscriber.end = outcome()
         return subscriber.end
 
     def as_principal(self, name: str) -> AsyncSecretManager:
@@ -384,6 +411,13 @@ class AsyncSecretManager(AsyncKeyUser):
         from strongroom.aio_journals import AsyncJournalDesk
 
         return AsyncJournalDesk(self._manager, self._threads)
+
+    @property
+    def rotation(self) -> AsyncRotationDesk:
+        """What is rotated when, and what was left; see :attr:`SecretManager.rotation`."""
+        from strongroom.aio_rotation import AsyncRotationDesk
+
+        return AsyncRotationDesk(self._manager, self._threads)
 
     async def leases(self) -> tuple[LeaseStatus, ...]:
         """Return the leased credentials that this process keeps alive; see :meth:`SecretManager.leases`."""
@@ -440,30 +474,3 @@ def _on_this_loop(progress: Progress | None) -> Progress | None:
 
 def _nothing() -> None:
     """Leave a manager open that somebody else closes."""
-
-
-class _Subscriber(Generic[Event]):
-    """A callback that is to run on a loop, as one that threads can call."""
-
-    def __init__(self, callback: Callable[[Event], object], loop: asyncio.AbstractEventLoop) -> None:
-        self._callback = callback
-        self._loop = loop
-        self.end: Callable[[], None] = _nothing
-        self.__qualname__ = getattr(callback, "__qualname__", type(callback).__qualname__)
-
-    def __call__(self, event: Event) -> None:
-        call = self._call(event)
-        try:
-            waiting = asyncio.run_coroutine_threadsafe(call, self._loop)
-        except RuntimeError:
-            # The loop is closed, and with it whatever wanted to know.
-            call.close()
-            self.end()
-            return
-        # Not for ever: whoever made the change has been told by then that it takes too long.
-        waiting.result(2 * SUBSCRIBER_SECONDS)
-
-    async def _call(self, event: Event) -> None:
-        answer = self._callback(event)
-        if asyncio.iscoroutine(answer) or asyncio.isfuture(answer):
-            await answer

@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from strongroom import lifecycle
 from strongroom.errors import ClosedError, ConfigurationError, StrongroomError
+from strongroom.events import SUBSCRIBER_SECONDS
 
 Result = TypeVar("Result")
+Event = TypeVar("Event")
 
 MAX_THREADS: Final = 8
 READS: Final = "read"
@@ -225,3 +227,39 @@ def _show(done: Future[Result], shown: asyncio.Future[Result]) -> None:
         shown.set_exception(error)
     else:
         shown.set_result(done.result())
+
+
+class Subscriber(Generic[Event]):
+    """A callback that is to run on a loop, as one that threads can call.
+
+    Args:
+        callback: A function or a coroutine function.
+        loop: Where it runs.
+
+    Attributes:
+        end: Ends the subscription; called when the loop is closed.
+    """
+
+    def __init__(self, callback: Callable[[Event], object], loop: asyncio.AbstractEventLoop) -> None:
+        self._callback = callback
+        self._loop = loop
+        self.end: Callable[[], None] = lambda: None
+        self.__qualname__ = getattr(callback, "__qualname__", type(callback).__qualname__)
+
+    def __call__(self, event: Event) -> None:
+        """Have it called on the loop, and wait for it."""
+        call = self._call(event)
+        try:
+            waiting = asyncio.run_coroutine_threadsafe(call, self._loop)
+        except RuntimeError:
+            # The loop is closed, and with it whatever wanted to know.
+            call.close()
+            self.end()
+            return
+        # Not for ever: whoever made the change has been told by then that it takes too long.
+        waiting.result(2 * SUBSCRIBER_SECONDS)
+
+    async def _call(self, event: Event) -> None:
+        answer = self._callback(event)
+        if asyncio.iscoroutine(answer) or asyncio.isfuture(answer):
+            await answer

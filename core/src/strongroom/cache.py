@@ -267,6 +267,21 @@ class Cache:
                 if not denied:
                     self.pauses.end(key, refresh_of(key))
 
+    def drop_older(self, name: SecretName, seen: Entry | None, version: str | None) -> None:
+        """Forget every answer about a name that is older than a look at it, and keep no load from before either.
+
+        What was kept since the look began may be newer, and stays unless it is the same version again.
+
+        Args:
+            name: The name.
+            seen: What was kept when the look began.
+            version: The version of that.
+        """
+        with self._lock:
+            kept = self.entries.get(name)
+            if kept is None or kept is seen or (seen is not None and version_of(kept) == version):
+                self.drop(name)
+
     def abandon(self, key: Key) -> None:
         """Let the next read start a load of its own, and keep what is there until that one ends."""
         with self._lock:
@@ -394,8 +409,13 @@ class Cache:
                 self._cells.remove(cell)
 
 
+def version_of(entry: Entry) -> str | None:
+    """Return the version of what is kept; ``None`` for the answer that there is no such secret."""
+    secret = entry.secret
+    return secret.version if secret is not None else None
+
+
 def _previous(entry: Entry | None) -> Previous | None:
     if entry is None:
         return None
-    version = entry.secret.version if entry.secret is not None else None
-    return Previous(version=version, stored=entry.stored, used=entry.was_read())
+    return Previous(version=version_of(entry), stored=entry.stored, used=entry.was_read())

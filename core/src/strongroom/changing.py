@@ -10,7 +10,7 @@ from typing import Any, Final
 from strongroom.access import Gate
 from strongroom.contracts.backend import ReadResult
 from strongroom.errors import AuditError, ClosedError, SecretNotFoundError, StrongroomError, VersionConflictError
-from strongroom.events import SecretUpdated
+from strongroom.events import SecretUpdated, Watch
 from strongroom.model import SecretName
 from strongroom.policy import Action
 from strongroom.resilience import GuardedBackend
@@ -149,6 +149,12 @@ class Changer:
                 there if nothing was sent: then what is cached stays, for reads of the outage.
         """
         attempt = Attempt(self._parts, self._gate, event, key=name, backend=backend, **facts)
+        with _own(self._parts.subscriptions.watch, name):
+            yield from self._made(attempt, name, backend)
+            self._end(attempt, event, name)
+
+    def _made(self, attempt: Attempt, name: SecretName, backend: str) -> Iterator[Attempt]:
+        """Let a change happen, and drop the cached copies; if it fails, record that as its outcome."""
         try:
             try:
                 yield attempt
@@ -162,7 +168,6 @@ class Changer:
             with _keeping(error):
                 self._note_refusal(self._parts.backend(backend), name, error)
             raise
-        self._end(attempt, event, name)
 
     def _drop_surely(self, name: SecretName) -> None:
         try:
@@ -210,7 +215,19 @@ class Changer:
             )
 
     def _notify(self, name: SecretName, change: str, version: str | None) -> tuple[str, ...]:
-        return self._parts.subscriptions.notify(SecretUpdated(name=name, change=change, version=version)).failed
+        return self._parts.notify(SecretUpdated(name=name, change=change, version=version)).failed
+
+
+@contextmanager
+def _own(watch: Watch | None, name: SecretName) -> Iterator[None]:
+    """Let nobody take a change of our own for somebody else's."""
+    if watch is not None:
+        watch.begin_change(name)
+    try:
+        yield
+    finally:
+        if watch is not None:
+            watch.end_change(name)
 
 
 def _result_of(error: BaseException, name: SecretName) -> str:

@@ -15,7 +15,8 @@ from strongroom.errors import PluginError
 
 MASTER_KEY: Final = "STRONGROOM_MASTER_KEY"
 _SETTINGS: Final = tuple(
-    f"strongroom_{part}" for part in ("backends", "telemetry", "cache", "anomaly", "audit", "alerts")
+    f"strongroom_{part}"
+    for part in ("backends", "telemetry", "cache", "anomaly", "audit", "alerts", "announcements", "rotation")
 )
 """How variables begin, in small letters, whose value may be a setting that is a secret."""
 

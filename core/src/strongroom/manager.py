@@ -25,7 +25,7 @@ from strongroom.config.again import rereader
 from strongroom.config.load import load
 from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend
-from strongroom.events import Callback, SecretUpdated
+from strongroom.events import Announcement, Callback
 from strongroom.generators import Encoding
 from strongroom.keys import KeyUser
 from strongroom.model import (
@@ -96,7 +96,12 @@ def open(  # noqa: A001  # the public name is strongroom.open
         backends=backends,
         sinks=sinks,
     )
-    return SecretManager(parts, configuration.principal)
+    manager = SecretManager(parts, configuration.principal)
+    if configuration.rotate_every is not None:
+        manager.rotation.start()
+    if configuration.watch.every is not None:
+        manager.watch(configuration.watch.every, names=configuration.watch.names)
+    return manager
 
 
 class SecretManager(BatchReader, KeyUser):
@@ -300,6 +305,7 @@ class SecretManager(BatchReader, KeyUser):
     def on_update(self, name: str, callback: Callback) -> Callable[[], None]:
         """Have a function called after a secret is changed through this manager, by a set, a rotation or a delete say.
 
+        What others change it is told only where :meth:`watch` looks for that.
         Each subscriber has five seconds; one that raises or hangs does not stop
         the others, and the change's result names it. It is not told of secrets
         that this principal may not read.
@@ -315,14 +321,28 @@ class SecretManager(BatchReader, KeyUser):
             InvalidNameError: The name or pattern is malformed.
         """
         gate = self._gate
-
-        def permitted(event: SecretUpdated) -> None:
-            if gate.permits(Action.READ, event.name):
-                callback(event)
-
         gate.check_pattern(Action.READ, name)
-        permitted.__qualname__ = getattr(callback, "__qualname__", type(callback).__qualname__)
-        return self._parts.subscriptions.add(name, permitted)
+        return self._parts.subscriptions.add(name, gate.readable(callback), lambda one: gate.permits(Action.READ, one))
+
+    def on_rotation(self, name: str, callback: Callable[[Announcement], object]) -> Callable[[], None]:
+        """Have a function called when a rotation begins or fails, or a secret is due for one or ends by itself.
+
+        It is called in a thread of its own, one announcement after the other. No rotation waits for it; what it
+        raises is counted. It is not told of secrets that this principal may not read.
+
+        Args:
+            name: A name, or a pattern such as ``db/**``.
+            callback: Takes an :class:`~strongroom.events.Announcement`.
+
+        Returns:
+            A function that ends the subscription; calling it twice is no error.
+
+        Raises:
+            InvalidNameError: The name or pattern is malformed.
+            ClosedError: The manager is closed.
+        """
+        self._gate.check_pattern(Action.READ, name)
+        return self._parts.heralds.on_rotation(name, self._gate.readable(callback))
 
     def on_alert(self, callback: Callable[[Alert], object]) -> Callable[[], None]:
         """Have a function called with each alert of a detector, in a thread of its own.
@@ -335,7 +355,7 @@ class SecretManager(BatchReader, KeyUser):
         Returns:
             A function that ends the subscription; calling it twice is no error.
         """
-        return self._parts.on_alert(callback)
+        return self._parts.heralds.on_alert(callback)
 
     def on_condition(self, callback: Callable[[ConditionChanged], object]) -> Callable[[], None]:
         """Have a function called with each change of a backend's state, in their order, in a thread of its own.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from strongroom import acting
@@ -304,6 +304,35 @@ class Reader:
             if self._gate.permits(Action.READ, known):
                 self._cache.drop(known)
 
+    def watch(self, every: float = 30.0, *, names: Iterable[str] = ()) -> Callable[[], None]:
+        """Look again and again whether others have changed what this process holds, so that it gets the new values.
+
+        Looked at are the secrets that are cached, without the older versions and the leased credentials among them,
+        and those to which somebody has subscribed by their whole names. Only their versions are asked for, where the
+        backend can say them without the values. What has another version now, or is gone, leaves the cache, so the
+        next read goes to the backend, and then subscribers hear of it: ``change`` is ``seen``. A backend that is known
+        to be out of reach is left alone. A daemon thread does all that, one for the manager and all its views.
+
+        That a version is current again which was so just before the present one is believed 15 seconds after the
+        change: till then a node that lags behind may say so.
+
+        Args:
+            every: Seconds between two looks, at most, and at least 1; it is a random part of it, down to half.
+            names: Patterns of the names to look at; all unless given.
+
+        Returns:
+            A function that ends it; calling it twice is no error. Calling this method again replaces what was before.
+
+        Raises:
+            ConfigurationError: ``every`` is not such a number.
+            InvalidNameError: A pattern is malformed.
+            ClosedError: The manager is closed.
+        """
+        # Imported here: most programs rely on how long answers are cached.
+        from strongroom.standing import watch
+
+        return watch(self._parts, every, tuple(names))
+
     @recorded_at_once
     def list(self, prefix: str = "") -> list[SecretName]:
         """Return the names below a prefix that this principal may list, sorted.
@@ -315,7 +344,7 @@ class Reader:
             InvalidNameError: The prefix is not a folder of names.
             UnsupportedOperationError: A backend that may hold such names cannot list.
         """
-        folder = self._folder_to_list(prefix)
+        folder = self._gate.folder(prefix, event="list")
         names: set[SecretName] = set()
         with self._gate.recording_look("list", f"{folder}/" if folder else "") as facts:
             request_ids = []
@@ -345,7 +374,7 @@ class Reader:
         # Imported here: most programs know the names that they read.
         from strongroom.browsing import look_into
 
-        folder = self._folder_to_list(prefix)
+        folder = self._gate.folder(prefix, event="list")
         with self._gate.recording_look("list", f"{folder}/" if folder else "", detail="one level") as facts:
             look = look_into(self._parts, self._gate, folder)
             facts.update(count=len(look.folder.names), request_id=_joined(look.request_ids))
@@ -353,33 +382,22 @@ class Reader:
 
     @recorded_at_once
     def schedules(self, prefix: str = "") -> tuple[Schedule, ...]:
-        """Return when the services of backends rotate the secrets below a prefix, sorted by name.
+        """Return when the secrets below a prefix are rotated, by services of backends and by our rules, sorted by name.
 
-        A backend whose service rotates nothing contributes nothing. Only what this principal may list is shown.
+        Only what this principal may list is shown. It is the same as :meth:`RotationDesk.schedule`.
 
         Args:
-            prefix: A folder with or without its final slash; empty for all.
+            prefix: A folder with or without its final slash; empty for all. For what rules rotate it may be one
+                secret's name, too.
 
         Raises:
             InvalidNameError: The prefix is not a folder of names.
+            BackendUnavailableError: A service does not say when it rotates.
         """
-        # Imported here: most programs leave that to their services.
-        from strongroom.schedules import find_schedules
+        # Imported here: hardly a program wants to know.
+        from strongroom.rotation.overview import Overview
 
-        folder = self._folder_to_list(prefix, event="schedules")
-        with self._gate.recording_look("schedules", f"{folder}/" if folder else "") as facts:
-            found = find_schedules(self._parts, self._gate, folder)
-            facts.update(count=len(found.schedules), request_id=_joined(found.request_ids))
-        return found.schedules
-
-    def _folder_to_list(self, prefix: str, *, event: str = "list") -> str:
-        """Return a folder's canonical name, once the detectors have let it be listed; an event tells of a refusal."""
-        gate = self._gate.recording_as(event)
-        gate.ensure_open()
-        folder = _folder(gate, prefix)
-        # The root has no name; the pattern of everything stands for it.
-        gate.judge(Action.LIST, SecretName(folder or "**"))
-        return folder
+        return Overview(self._parts, self._gate).schedule(prefix)
 
     @recorded_at_once
     def versions(self, name: str) -> tuple[SecretVersion, ...]:
@@ -401,13 +419,6 @@ class Reader:
                 raise
             facts.update(count=len(found.versions), request_id=found.request_id)
         return found.versions
-
-
-def _folder(gate: Gate, prefix: str) -> str:
-    """Return a folder's canonical name; the root's is empty, but nothing else that is empty is the root."""
-    if not isinstance(prefix, str):
-        return gate.canonical(Action.LIST, prefix)
-    return gate.canonical(Action.LIST, prefix.removesuffix("/")) if prefix else ""
 
 
 def _joined(request_ids: Iterable[str | None]) -> str | None:

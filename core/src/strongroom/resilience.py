@@ -42,6 +42,7 @@ from strongroom.model import SecretName, SecretValue
 from strongroom.telemetry import Telemetry
 
 if TYPE_CHECKING:
+    from strongroom.contracts.polling import CurrentVersionsRequest, CurrentVersionsResult
     from strongroom.contracts.staging import (
         DiscardRequest,
         DiscardResult,
@@ -113,6 +114,23 @@ class GuardedBackend(GuardedOptions, Backend):
     def read_many(self, request: ReadManyRequest) -> ReadManyResult:
         """Read several secrets; see :meth:`Backend.read_many`."""
         return self._call("read_many", self.wrapped.read_many, request, gives=ReadManyResult)
+
+    @property
+    def versions_at_once(self) -> int:
+        """How many names :meth:`current_versions` is given at most."""
+        from strongroom.contracts.polling import VersionPolling
+
+        return self.wrapped.versions_at_once if isinstance(self.wrapped, VersionPolling) else self.batch_size
+
+    def current_versions(self, request: CurrentVersionsRequest) -> CurrentVersionsResult:
+        """Return which versions are current; see :class:`VersionPolling`. Where that is not offered, secrets are read.
+
+        Raises:
+            BackendUnavailableError: No answer for any name.
+        """
+        from strongroom.polling import current_versions
+
+        return self._call("current_versions", lambda asked: current_versions(self.wrapped, asked), request)
 
     def check_write(self, request: WriteRequest) -> None:
         """Refuse what the backend could not take, before anything is sent.

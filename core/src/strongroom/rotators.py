@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from strongroom.config.rotation import RotationRule
@@ -92,7 +93,9 @@ class GuardedRotator:
     def life(self, value: SecretValue) -> Life | None:
         """Return for how long a value is of use by itself; ``None`` if it does not end, or if that cannot be told."""
         try:
-            return self.wrapped.life(value)
+            life = self.wrapped.life(value)
+            # What says no offset from UTC is taken as that, never as local time.
+            return life and Life(begins=_with_offset(life.begins), ends=_with_offset(life.ends))
         # The plugin boundary: a value that was set by hand may be anything.
         except Exception:  # noqa: BLE001  # see above
             return None
@@ -108,6 +111,10 @@ class GuardedRotator:
         # The plugin boundary: as above.
         except Exception:  # noqa: BLE001  # see above
             return
+
+
+def _with_offset(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 class Rotators:

@@ -26,6 +26,7 @@ from strongroom.errors import ClosedError
 from strongroom.events import Subscriptions
 from strongroom.flights import Flight
 from strongroom.grants import Decisions, Grant, Memo
+from strongroom.heralds import Heralds
 from strongroom.model import Principal, SecretName
 from strongroom.opening import open_backend, open_detector, open_part, open_sink
 from strongroom.policy import Policy, Ruling, matches
@@ -35,8 +36,7 @@ from strongroom.telemetry import Telemetry
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
-    from strongroom.alerts import Alerts
-    from strongroom.events import Announcement, SecretUpdated
+    from strongroom.events import Announcement, Notified, SecretUpdated
     from strongroom.leases import Leases
     from strongroom.rotators import Rotators
     from strongroom.state import DetectorMemory
@@ -89,6 +89,8 @@ class Parts:
         self._sweeper: threading.Thread | None = None
         self._leases: Leases | None = None
         self._rotators: Rotators | None = None
+        self.runner: Any = None
+        """Rotates what is due by itself; made when first needed. A module above this one would not know its class."""
         self._ending: Flight[None] | None = None
         self.waiting: dict[object, Callable[[], object]] = {}
         """What waits for a service for minutes, and for each what ends that when the manager is closed."""
@@ -97,7 +99,7 @@ class Parts:
         self.cache = self._open_cache()
         self.anomaly = self._open_detectors()
         self.memory = self._open_memory()
-        self.alerts = self._open_alerts()
+        self.heralds = Heralds(configuration, wall_clock)
         self.audit = AuditStage(
             self._open_sinks(sinks),
             telemetry=self.telemetry,
@@ -154,21 +156,6 @@ class Parts:
         self.anomaly.memory = memory
         return memory
 
-    def _open_alerts(self) -> Alerts | None:
-        if not self.configuration.alerts:
-            return None
-        from strongroom.alerts import Alerts, configured
-
-        return Alerts(configured(self.configuration))
-
-    def on_alert(self, callback: Callable[[Alert], object]) -> Callable[[], None]:
-        """Have a function called with each alert; see :meth:`SecretManager.on_alert`."""
-        if self.alerts is None:
-            from strongroom.alerts import Alerts
-
-            self.alerts = Alerts()
-        return self.alerts.subscribe(callback)
-
     def _open_sinks(self, ready: tuple[AuditSink, ...]) -> tuple[GuardedSink, ...]:
         opened = [GuardedSink(sink, type=type(sink).__name__, telemetry=self.telemetry) for sink in ready]
         try:
@@ -197,8 +184,7 @@ class Parts:
             self.audit.record(event)
         finally:
             # Whether or not it could be recorded, somebody has to hear of it.
-            if self.alerts is not None:
-                self.alerts.publish(alert.replace(id=event.id))
+            self.heralds.alert(alert.replace(id=event.id))
 
     def backend(self, name: str) -> GuardedBackend:
         """Return a backend by its configured name, opened on first use.
@@ -278,13 +264,20 @@ class Parts:
                 self._rotators = self._rotators or Rotators(self._catalogue, self.telemetry)
         return self._rotators
 
+    def notify(self, event: SecretUpdated) -> Notified:
+        """Let everybody hear of a change, and wait for the subscribers in the process."""
+        self.heralds.announce(event)
+        return self.subscriptions.notify(event)
+
     def tell(self, event: SecretUpdated) -> None:
-        """Let subscribers hear of what has happened by itself, and do not wait for them."""
+        """Let everybody hear of what has happened by itself, and do not wait for them."""
+        self.heralds.announce(event)
         # Subscribers take what time they like, and leases have none to lose. Equal events are two all the same.
-        self.background.submit(object(), lambda: self.subscriptions.notify(event))
+        self.background.submit(object(), self.subscriptions.later(event))
 
     def announce(self, event: Announcement) -> None:
         """Let everybody who asked for it hear of a rotation, and do not wait for them."""
+        self.heralds.announce(event)
 
     def is_leased(self, name: str) -> bool:
         """Tell whether reading a name makes a credential; not before its backend has been opened."""
@@ -361,7 +354,9 @@ class Parts:
         return grant
 
     def start_sweeper(self) -> None:
-        """Have expired entries removed from memory from now on, by a daemon thread."""
+        """Have expired entries removed from memory from now on, by a daemon thread; what is held is watched, too."""
+        if self.subscriptions.watch is not None:
+            self.subscriptions.watch.start()
         if self._sweeper is not None or self.closed:
             return
         self._sweeper = threading.Thread(
@@ -395,14 +390,14 @@ class Parts:
         self.waiting = {}
         backends = [backend.after_fork for backend in self._backends.values()]
         self.decisions.after_fork()
-        kept = [one.after_fork for one in (self.memory, self.alerts, self._leases, self._rotators) if one is not None]
+        kept = (self.memory, self.heralds, self._leases, self._rotators, self.runner, self.subscriptions.watch)
         lifecycle.all_of(
             [
                 self.continuity.after_fork,
                 self.cache.after_fork,
                 self.background.after_fork,
                 self.anomaly.after_fork,
-                *kept,
+                *(one.after_fork for one in kept if one is not None),
                 *backends,
             ]
         )
@@ -425,9 +420,10 @@ class Parts:
         Raises:
             AuditError: A required sink could not record it; calling it again, or the exit, tries again.
         """
-        if self.memory is not None and not self.closed:
-            # First, since it needs a backend that answers.
-            self.memory.close()
+        for one in (self.runner, self.memory):
+            if one is not None and not self.closed:
+                # First, since they need backends that answer.
+                one.close()
         if not self.closed:
             self.continuity.finish()
         own: Flight[None] = Flight()
@@ -438,7 +434,7 @@ class Parts:
             self._close_again(ending)
             return
         backends = [one.close for one in self._backends.values()]
-        told = [one.close for one in (self.alerts, self._rotators) if one is not None]
+        told = [one.close for one in (self.heralds, self._rotators, self.subscriptions.watch) if one is not None]
         # Backends last, and leases before the audit stage: whoever revokes one needs both. What waits records its end.
         leases = partial(self._close_leases, own)
         first: list[Callable[[], object]] = [

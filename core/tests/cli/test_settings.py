@@ -160,6 +160,77 @@ def test_of_an_alert_s_table_only_the_secret_is_hidden(desk: Any) -> None:
     assert MARKER not in done.stdout
 
 
+ROTATION = """
+[rotation."db/*"]
+every = "90d"
+window = "Sun 02:00-04:00"
+encoding = "hex"
+
+[rotation."app/*"]
+rotator = "keyed"
+admin = "{MARKER}"
+user = {{ env = "ADMIN" }}
+"""
+KEYED = """
+from strongroom.contracts import Record
+from strongroom.contracts.rotation import RotatorSpec
+from strongroom.hookspecs import hookimpl
+from strongroom.model import SecretValue
+
+class Settings(Record):
+    admin: SecretValue
+    user: str = "admin"
+    retries: int = 3
+
+@hookimpl
+def strongroom_rotators():
+    # No command of these tests opens it.
+    yield RotatorSpec(name="keyed", summary="Has a key.", settings=Settings, open=Settings)
+"""
+
+
+@pytest.fixture
+def rotating(desk: Any) -> Any:
+    """A folder whose configuration has rules, one of them with a rotator that has a secret of its own."""
+    site = desk.folder.parent / "site"
+    (site / "keyed_rotators.py").write_text(KEYED)
+    info = site / "keyed_rotators-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: keyed-rotators\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[strongroom.rotators]\nkeyed = keyed_rotators\n")
+    (desk.folder / "strongroom.local.toml").write_text(ROTATION.format(MARKER=MARKER))
+    return desk
+
+
+def test_of_a_rotation_s_table_only_the_secret_is_hidden(rotating: Any) -> None:
+    done = rotating("config", "--json", ADMIN="somebody")
+    assert (done.status, done.json["problems"]) == (0, [])
+    shown = {setting: value for setting, (value, _) in settings(done).items()}
+    assert (shown["rotation.db/*.window"], shown["rotation.db/*.size"]) == ("Sun 02:00-04:00", 32)
+    assert (shown["rotation.app/*.admin"], shown["rotation.app/*.retries"]) == ("<hidden>", 3)
+    assert shown["rotation.app/*.user"] == {"env": "ADMIN"}
+    for options in (["config"], ["doctor"], ["doctor", "--json"]):
+        said = rotating(*options, ADMIN="somebody")
+        assert not [form for form in forms(MARKER) if form in said.stdout + said.stderr]
+
+
+def test_settings_that_do_not_fit_a_rotator_are_reported(rotating: Any) -> None:
+    (rotating.folder / "strongroom.local.toml").write_text('[rotation."db/*"]\nencodign = "hex"\n')
+    done = rotating("config")
+    assert done.status == 2
+    assert "rotation.db/*.encodign" in done.stderr
+    assert "did you mean 'encoding'?" in done.stderr
+    assert "encodign" in rotating("doctor").stdout
+
+
+def test_the_schema_describes_rotations(rotating: Any) -> None:
+    tables = rotating("config", "--schema").json["properties"]["rotation"]["additionalProperties"]["anyOf"]
+    found = {table["properties"]["rotator"]["const"]: table for table in tables}
+    assert (found["random"]["required"], found["keyed"]["required"]) == ([], ["rotator", "admin"])
+    assert {"every", "window", "size", "encoding"} <= found["random"]["properties"].keys()
+    assert {"every", "window", "admin"} <= found["keyed"]["properties"].keys()
+
+
 def test_the_schema_describes_alerts_and_what_stands_at_the_top(desk: Any) -> None:
     properties = desk("config", "--schema").json["properties"]
     command, webhook = properties["alerts"]["items"]["anyOf"]

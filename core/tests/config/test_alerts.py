@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from strongroom.config.alerts import CommandSettings, WebhookSettings
+from strongroom.config.alerts import AlertKeys
 from strongroom.config.load import Configuration, load
+from strongroom.config.targets import CommandSettings, WebhookSettings
 from strongroom.errors import ConfigurationError
 
 BASE = {
@@ -35,8 +36,8 @@ def test_a_command_and_a_webhook_with_what_they_want() -> None:
     assert isinstance(webhook.settings, WebhookSettings)
     settings = webhook.settings
     assert (settings.url, settings.secret.variable) == ("https://example.com/hook", "HOOK")
-    assert (settings.timeout, settings.detectors, settings.only_blocked) == (2.0, ["rate"], True)
-    assert (command.settings.timeout, command.settings.detectors) == (5.0, None)
+    assert (settings.timeout, webhook.keys) == (2.0, AlertKeys(detectors=["rate"], only_blocked=True))
+    assert (command.settings.timeout, command.keys) == (5.0, AlertKeys())
 
 
 def test_no_secret_is_read_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

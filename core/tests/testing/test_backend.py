@@ -294,6 +294,10 @@ MISTAKES = {
             "test_an_older_version_comes_back_by_its_number",
             "test_a_deleted_version_can_be_destroyed",
             "test_what_was_deleted_comes_back_exactly",
+            "test_a_current_version_is_the_one_that_a_read_names",
+            "test_a_change_is_seen_at_the_next_look",
+            "test_many_names_are_answered_each_for_itself",
+            "test_versions_are_said_while_others_write",
         },
     ),
     "returns the current value for an unknown version": (

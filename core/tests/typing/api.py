@@ -79,6 +79,20 @@ def look_around(manager: SecretManager) -> None:
     print(manager.health().state.value)
 
 
+def look_after_rotations(manager: SecretManager) -> None:
+    for status in manager.rotation.status("db/"):
+        assert_type(status.until, datetime | None)
+    assert_type(manager.rotation.plan("db/password").steps, tuple[str, ...])
+    for one in manager.rotation.rotate_due(ignore_windows=True).failed:
+        print(one.name, one.error.code)
+    manager.rotation.start(every=300)
+    manager.rotation.stop()
+
+
+async def look_after_rotations_on_a_loop(manager: AsyncSecretManager) -> None:
+    assert_type((await manager.rotation.rotate_due("db/")).waiting, tuple[SecretName, ...])
+
+
 def look_at_leases(manager: SecretManager) -> None:
     for lease in manager.leases():
         assert_type(lease.name, SecretName)

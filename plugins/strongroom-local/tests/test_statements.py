@@ -8,7 +8,7 @@ import pytest
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from strongroom.contracts import ReadManyRequest
+from strongroom.contracts import CurrentVersionsRequest, ReadManyRequest
 from strongroom.errors import SecretNotFoundError
 from strongroom.model import SecretName
 from strongroom_local.backend import LocalBackend
@@ -94,6 +94,55 @@ def test_as_many_names_as_a_batch_takes_are_one_statement(store):
     statements.clear()
     assert len(read_many(opened, *names).found) == len(names)
     assert len(statements) == 1
+
+
+def versions(opened, *names):
+    request = CurrentVersionsRequest(names=tuple(map(SecretName, names)))
+    return opened.backend.current_versions(request).versions
+
+
+def test_the_versions_of_a_thousand_names_are_one_statement_and_no_value(store, monkeypatch):
+    names = [f"many/{number}" for number in range(1000)]
+    store.fill(dict.fromkeys(names, "value"))
+    monkeypatch.setattr("strongroom_local.keys.AESGCM", CountingCipher)
+    statements = []
+    opened = store.open(trace=statements.append)
+    opened.get("many/0")
+    statements.clear()
+    CountingCipher.calls.clear()
+    assert versions(opened, *names) == dict.fromkeys(names, "1")
+    assert words(statements) == ["SELECT s.epoch,"]
+    assert "body" not in statements[0]
+    assert CountingCipher.calls == ["decrypt"] * 1000
+
+
+def test_versions_are_not_read_again_while_nothing_changes(counted):
+    opened, statements, calls = counted
+    versions(opened, "app/secret", "app/other", "app/absent")
+    statements.clear()
+    calls.clear()
+    assert versions(opened, "app/secret", "app/absent") == {"app/secret": "1", "app/absent": None}
+    assert words(statements) == ["SELECT epoch,"]
+    assert calls == []
+
+
+def test_versions_are_read_again_after_a_change_by_another_process(counted, store):
+    opened, statements, _ = counted
+    assert versions(opened, "app/secret", "app/new") == {"app/secret": "1", "app/new": None}
+    other = store.open()
+    other.put("app/secret", "second")
+    other.put("app/new", "first")
+    statements.clear()
+    assert versions(opened, "app/secret", "app/new") == {"app/secret": "2", "app/new": "1"}
+    assert words(statements) == ["SELECT epoch,", "SELECT s.epoch,"]
+
+
+def test_a_name_that_was_not_asked_for_before_is_read(counted):
+    opened, statements, _ = counted
+    versions(opened, "app/secret")
+    statements.clear()
+    assert versions(opened, "app/secret", "app/other") == {"app/secret": "1", "app/other": "1"}
+    assert words(statements) == ["SELECT s.epoch,"]
 
 
 def test_an_absent_name_costs_one_statement_more_for_the_proof(counted):

@@ -8,6 +8,7 @@ import pytest
 
 from fakes import FakeVault
 from openbao import Server, development_server
+from pkis import new_authority
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +23,9 @@ def vault() -> Iterator[FakeVault]:
     """A server that answers as the test tells it to."""
     with FakeVault() as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def authority_mount(server: Server) -> str:
+    """Where the server has an authority for x.test."""
+    return new_authority(server)

@@ -16,7 +16,7 @@ from transit_keys import TransitKeys
 
 class TestPlugin(PluginContract):
     module = "strongroom_vault.plugin"
-    heavy = ("hvac", "requests", "urllib3", "strongroom_vault.backend", "strongroom_vault.rules")
+    heavy = ("hvac", "requests", "urllib3", "cryptography", "strongroom_vault.backend", "strongroom_vault.rules")
 
 
 class Contract(TransitKeys, BackendContract):

@@ -33,6 +33,7 @@ KINDS: Final = {
     "audit": Kind.AUDIT_SINK,
     "anomaly": Kind.ANOMALY_DETECTOR,
     "cache": Kind.CACHE_POLICY,
+    "rotation": Kind.ROTATOR,
 }
 """Which kind of plugin each section configures."""
 
@@ -102,6 +103,7 @@ def plugin_tables(configuration: Configuration) -> list[tuple[Kind, PluginTable]
         (Kind.CACHE_POLICY, configuration.cache),
         *((Kind.AUDIT_SINK, table) for table in configuration.sinks),
         *((Kind.ANOMALY_DETECTOR, table) for table in configuration.detectors),
+        *((Kind.ROTATOR, rule.table) for rule in configuration.rotation.by_pattern.values()),
     ]
 
 
@@ -129,10 +131,10 @@ def declared(section: str, name: str, catalogue: Catalogue) -> dict[str, Any]:
     """
     if section == "telemetry":
         return {"key": SecretValue}
-    if section == "alerts":
-        from strongroom.config.alerts import KINDS as ALERTS
+    if section in {"alerts", "announcements"}:
+        from strongroom.config.targets import KINDS as TARGETS
 
-        return fields(ALERTS[name])[0] if name in ALERTS else {}
+        return fields(TARGETS[name])[0] if name in TARGETS else {}
     if section not in KINDS or not name:
         return {}
     try:

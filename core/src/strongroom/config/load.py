@@ -15,6 +15,7 @@ from strongroom.config.policies import checked_pattern, policy_of
 from strongroom.config.resilience import Resilience, ResilienceKeys
 from strongroom.config.rotation import RotationKeys, RotationRule, RotationRules
 from strongroom.config.top import top_keys
+from strongroom.config.watch import WatchKeys
 from strongroom.contracts.settings import Seconds
 from strongroom.errors import ConfigurationError
 from strongroom.model import Principal, PrincipalSource, SecretValue, current_user
@@ -22,6 +23,7 @@ from strongroom.policy import Policy
 
 if TYPE_CHECKING:
     from strongroom.config.alerts import AlertTable
+    from strongroom.config.announcements import AnnouncementTable
 
 PROGRAMMATIC: Final = "<open()>"
 
@@ -127,14 +129,19 @@ class Configuration(Record):
     layers: tuple[files.Layer, ...]
     """All that was read, also what another layer overrides."""
     alerts: tuple[AlertTable, ...] = ()
+    announcements: tuple[AnnouncementTable, ...] = ()
     resilience: Resilience
     """What is to happen in an outage, and which backend keeps copies and the journal."""
     rotation: RotationRules = RotationRules()
     """Which names are rotated when, and by what."""
+    watch: WatchKeys = WatchKeys()
+    """Whether changes are noticed that others make."""
     state: str | None = None
     """The backend that keeps what detectors have learned; ``None`` if they forget it with the process."""
     state_every: float = 60.0
     lock_memory: bool = False
+    rotate_every: float | None = None
+    """How often a program that runs for long rotates what is due; ``None``: never by itself."""
 
 
 def load(
@@ -223,11 +230,14 @@ def _build(source: str, layers: list[files.Layer], locking: list[files.Layer], r
         origins=_origins(merged),
         layers=tuple(part for layer in (*locking, *layers) for part in (layer, *layer.included)),
         alerts=_alerts(merged, detectors),
+        announcements=_announcements(merged),
         resilience=Resilience(resilience, top.fallback),
         rotation=RotationRules(_rotation_rule(merged, pattern) for pattern in merged.table("rotation")),
+        watch=convert(WatchKeys, merged.table("watch"), _place(merged, "watch")),
         state=top.state,
         state_every=top.state_every,
         lock_memory=top.lock_memory,
+        rotate_every=top.rotate_every,
     )
 
 
@@ -237,6 +247,14 @@ def _alerts(merged: Merged, detectors: tuple[DetectorTable, ...]) -> tuple[Alert
     from strongroom.config.alerts import alert_tables
 
     return alert_tables(merged.lists["alerts"], {table.type for table in detectors})
+
+
+def _announcements(merged: Merged) -> tuple[AnnouncementTable, ...]:
+    if not merged.lists["announcements"]:
+        return ()
+    from strongroom.config.announcements import announcement_tables
+
+    return announcement_tables(merged.lists["announcements"])
 
 
 def _place(merged: Merged, *path: str) -> Place:
@@ -430,6 +448,8 @@ def _single_origin(merged: Merged, path: tuple[str, ...], value: Any) -> Origin:
         kind = str(merged.settings.get((*path[:2], "type"), ""))
     elif path[0] == "cache":
         kind = str(merged.settings.get(("cache", "policy"), CacheKeys.policy))
+    elif path[0] == "rotation" and len(path) > 2:
+        kind = str(merged.settings.get((*path[:2], "rotator"), RotationKeys.rotator))
     return Origin(
         setting=".".join(path),
         value=value,

@@ -122,8 +122,8 @@ class Locks:
             if holders and any(table.get("effect") != "deny" for table in tables):
                 _refuse(layer, "allow more in policies", holders[0])
             return  # names look like paths, and a policy has no file
-        if section == "alerts":
-            return  # nor has whoever is told of alerts; a program may be told twice
+        if section in {"alerts", "announcements"}:
+            return  # nor has whoever is told of something; a program may be told twice
         locked = [(owner, table) for owner, table in held if any(owner is holder for holder in holders)]
         for owner, own in locked:
             taken = set(_places(own, owner.folder, every=True))

@@ -19,7 +19,7 @@ from strongroom.config.references import Text, is_reference
 from strongroom.errors import ConfigurationError, InvalidNameError
 from strongroom.model import SecretName
 
-LISTS: Final = frozenset({"audit", "anomaly", "alerts", "policies"})
+LISTS: Final = frozenset({"audit", "anomaly", "alerts", "announcements", "policies"})
 TABLES: Final = frozenset({"backends", "routes", "cache", "telemetry", "resilience", "rotation", "watch"})
 SCALARS: Final = frozenset(
     {"backend", "fallback", "principal", "locked", "state", "state_every", "lock_memory", "rotate_every"}

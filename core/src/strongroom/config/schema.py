@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import Any, Final, get_args, get_origin
 
 from strongroom._record import Record
-from strongroom.config.alerts import KINDS as ALERTS
+from strongroom.config.alerts import AlertKeys
+from strongroom.config.announcements import EVENTS, AnnouncementKeys
 from strongroom.config.convert import fields
 from strongroom.config.files import INCLUDE
 from strongroom.config.load import CacheKeys, DetectorKeys, SinkKeys, TelemetrySettings
@@ -18,7 +19,10 @@ from strongroom.config.merge import SECTIONS
 from strongroom.config.policies import PolicyKeys
 from strongroom.config.references import KINDS
 from strongroom.config.resilience import ResilienceKeys
+from strongroom.config.rotation import RotationKeys
+from strongroom.config.targets import KINDS as TARGETS
 from strongroom.config.top import TopKeys
+from strongroom.config.watch import WatchKeys
 from strongroom.contracts import FilePath, KeySource, Seconds, Size
 from strongroom.discovery import Kind, Spec
 from strongroom.model import SecretValue
@@ -57,7 +61,13 @@ def schema(specs: dict[Kind, list[Spec]]) -> dict[str, Any]:
         "policies": {"type": "array", "items": _policy()},
         "telemetry": _object(TelemetrySettings),
         "resilience": _object(ResilienceKeys),
-        "alerts": {"type": "array", "items": _either(_alerts_table(kind) for kind in ALERTS)},
+        "rotation": {
+            "type": "object",
+            "additionalProperties": _either(_rotation_table(spec) for spec in specs[Kind.ROTATOR]),
+        },
+        "watch": _object(WatchKeys),
+        "alerts": _list(_either(_target_table(kind, _table(AlertKeys)) for kind in TARGETS)),
+        "announcements": _list(_either(_target_table(kind, _announcement_keys()) for kind in TARGETS)),
         # At the top no reference may stand for a value.
         **{name: _of_type(kind) for name, kind in fields(TopKeys)[0].items()},
     }
@@ -78,10 +88,14 @@ def _policy() -> dict[str, Any]:
     return made
 
 
-def _alerts_table(kind: str) -> dict[str, Any]:
-    made = _object(ALERTS[kind])
-    made["properties"]["type"] = {"const": kind}
+def _target_table(kind: str, own: dict[str, Any]) -> dict[str, Any]:
+    made = _object(TARGETS[kind])
+    made["properties"] |= own | {"type": {"const": kind}}
     return made
+
+
+def _announcement_keys() -> dict[str, Any]:
+    return _table(AnnouncementKeys) | {"events": _list({"enum": list(EVENTS)})}
 
 
 def _exactly(kind: str) -> dict[str, Any]:
@@ -113,6 +127,15 @@ def _cache_table(spec: Spec) -> dict[str, Any]:
     made["properties"] = _table(CacheKeys) | {"policy": {"const": spec.name}} | made["properties"]
     if spec.name != CacheKeys.policy:
         made["required"] = ["policy", *made["required"]]
+    return made
+
+
+def _rotation_table(spec: Spec) -> dict[str, Any]:
+    made = _object(spec.settings)
+    made["description"] = spec.summary
+    made["properties"] = _table(RotationKeys) | {"rotator": {"const": spec.name}} | made["properties"]
+    if spec.name != RotationKeys.rotator:
+        made["required"] = ["rotator", *made["required"]]
     return made
 
 

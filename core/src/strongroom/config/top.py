@@ -18,6 +18,9 @@ class TopKeys(Record):
     """The backend that keeps what detectors have learned; ``None`` if they forget it with the process."""
     state_every: Seconds = 60.0
     lock_memory: bool = False
+    rotate_every: Seconds | None = None
+    """How much time lies at most between two looks of a program for what is due to be rotated; ``None``: it does not
+    look."""
 
 
 def top_keys(merged: Merged) -> TopKeys:
@@ -33,6 +36,7 @@ def top_keys(merged: Merged) -> TopKeys:
     file, folder = next(iter(places.values()))
     place = Place(file=file, table="", folder=folder, elsewhere=places)
     keys: TopKeys = convert(TopKeys, given, place)
-    if not keys.state_every > 0:
-        raise ConfigurationError(f"{place.key('state_every')} is not usable", hint="expected more than 0s")
+    for key, seconds in (("state_every", keys.state_every), ("rotate_every", keys.rotate_every)):
+        if seconds is not None and not seconds > 0:
+            raise ConfigurationError(f"{place.key(key)} is not usable", hint="expected more than 0s")
     return keys

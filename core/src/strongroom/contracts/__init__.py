@@ -109,6 +109,9 @@ if TYPE_CHECKING:
     from strongroom.contracts.patterns import matches as matches
     from strongroom.contracts.patterns import most_specific_first as most_specific_first
     from strongroom.contracts.patterns import name_pattern as name_pattern
+    from strongroom.contracts.polling import CurrentVersionsRequest as CurrentVersionsRequest
+    from strongroom.contracts.polling import CurrentVersionsResult as CurrentVersionsResult
+    from strongroom.contracts.polling import VersionPolling as VersionPolling
     from strongroom.contracts.recovery import AnnotateRequest as AnnotateRequest
     from strongroom.contracts.recovery import AnnotateResult as AnnotateResult
     from strongroom.contracts.recovery import DescribeRequest as DescribeRequest
@@ -186,6 +189,7 @@ __getattr__ = importer(
         ),
         "maintenance": "BackupRequest BackupResult Maintenance RekeyRequest RekeyResult VerifyRequest VerifyResult",
         "patterns": "first_match malformed matches most_specific_first name_pattern",
+        "polling": "CurrentVersionsRequest CurrentVersionsResult VersionPolling",
         "recovery": (
             "AnnotateRequest AnnotateResult DescribeRequest DescribeResult Describing DestroyRequest "
             "DestroyResult Recoverable UndeleteRequest UndeleteResult"

@@ -27,7 +27,21 @@ class Schedule(Record):
     next: datetime | None = None
     """When it is to be rotated next, at the latest, with its offset from UTC."""
     window: float | None = None
-    """How many seconds after the due time a rotation may begin, where the service has such a window."""
+    """How many seconds after ``next`` a rotation may begin, where there is such a window."""
+    due: datetime | None = None
+    """From when on it is due, with its offset from UTC; before ``next`` if it waits for a window to open."""
+    warn_from: datetime | None = None
+    """From when on it is due soon, with its offset from UTC."""
+    ends: datetime | None = None
+    """When the current value ends by itself, with its offset from UTC, as far as that is known."""
+    pattern: str | None = None
+    """Of the ``[rotation]`` table by which strongroom rotates it; ``None`` for what a service rotates."""
+    state: str = ""
+    """``ok``, ``due soon``, ``due``, ``overdue``, ``running`` (somebody leads a rotation), ``left`` (one is to be
+    resumed or undone), ``off`` (only when somebody asks for it), or ``unknown``, see ``problem``. A backend leaves it
+    empty, and the core fills it in."""
+    problem: str = ""
+    """Why nothing could be found out, or what is odd about it; a sentence."""
 
 
 class SchedulesRequest(Record):

@@ -9,6 +9,7 @@ from strongroom.testing.backend_journal_life import JournalLifeChecks
 from strongroom.testing.backend_journal_settling import SettlingChecks
 from strongroom.testing.backend_listing import ListingChecks
 from strongroom.testing.backend_names import NameChecks
+from strongroom.testing.backend_polling import PollingChecks
 from strongroom.testing.backend_processes import ProcessChecks
 from strongroom.testing.backend_reading import ReadingChecks
 from strongroom.testing.backend_recovery import DescribingChecks, RecoveryChecks
@@ -31,6 +32,7 @@ class BackendContract(
     RecoveryChecks,
     DescribingChecks,
     StagingChecks,
+    PollingChecks,
     EncryptingChecks,
     CopyChecks,
     AppendChecks,
@@ -52,9 +54,10 @@ class BackendContract(
     - ``writes_over_deleted = False``, for one that refuses to write a deleted name before it is brought back;
     - ``credentials``: what the tests open the backend with.
 
-    A backend that is ``Recoverable``, ``Describing``, ``Staging`` or a ``StateStore`` as well is checked as that, too;
-    so is one that is ``Encrypting``, whose fixture ``make_key`` may need to be overridden, and one that is a
-    ``Journal``, whose fixture ``reopen`` returns a function that opens the same storage once more, if that can be.
+    A backend that is ``Recoverable``, ``Describing``, ``Staging``, a ``StateStore`` or a ``VersionPolling`` as well is
+    checked as that, too; so is one that is ``Encrypting``, whose fixture ``make_key`` may need to be overridden, and
+    one that is a ``Journal``, whose fixture ``reopen`` returns a function that opens the same storage once more, if
+    that can be.
 
     Example:
         .. code-block:: python

@@ -155,8 +155,9 @@ class RotatorContract:
         """Verifying tries the candidate at the dependent, whatever the rotator believes."""
         self._need_dependent()
         candidate = steps.generate()
-        with pytest.raises(CandidateRefusedError):
+        with pytest.raises(CandidateRefusedError) as caught:
             steps.verify(candidate)
+        assert_hidden(_text(candidate), report_of(caught.value), "the error of a candidate that is not accepted")
 
     def test_undoing_brings_the_current_value_back(self, steps: Steps, current: SecretValue, accepts: Accepts) -> None:
         """After undo all is as before, and another candidate can be applied."""

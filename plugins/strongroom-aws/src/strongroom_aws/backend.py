@@ -8,6 +8,8 @@ from strongroom.contracts import (
     AnnotateRequest,
     AnnotateResult,
     Backend,
+    CurrentVersionsRequest,
+    CurrentVersionsResult,
     DeleteRequest,
     DeleteResult,
     DescribeRequest,
@@ -41,6 +43,7 @@ from strongroom.contracts import (
     TriggerRotationResult,
     UndeleteRequest,
     UndeleteResult,
+    VersionPolling,
     VersionsRequest,
     VersionsResult,
     WriteRequest,
@@ -56,6 +59,7 @@ from strongroom_aws.listing import Listing
 from strongroom_aws.names import Names
 from strongroom_aws.notes import Notes
 from strongroom_aws.place import address, owner, resolve, target
+from strongroom_aws.polling import Polling
 from strongroom_aws.reading import Reading
 from strongroom_aws.removal import Removal
 from strongroom_aws.replication import Replication
@@ -65,7 +69,7 @@ from strongroom_aws.stages import Stages
 from strongroom_aws.writing import Writing
 
 
-class AwsBackend(Backend, Recoverable, Staging, ServiceRotation, Describing):
+class AwsBackend(Backend, Recoverable, Staging, ServiceRotation, Describing, VersionPolling):
     """Keeps secrets in an AWS Secrets Manager. ``open`` is the way to get one.
 
     It puts parts together, each of which does one thing through the same clients.
@@ -94,6 +98,7 @@ class AwsBackend(Backend, Recoverable, Staging, ServiceRotation, Describing):
         self._writing = Writing(asker, names, settings, replication)
         self._removal = Removal(asker, names, replication, settings.recovery_window)
         self._listing = Listing(asker, names)
+        self._polling = Polling(asker, names)
         self._history = History(asker, names)
         self._notes = Notes(asker, names)
         self._stages = Stages(asker, names)
@@ -147,6 +152,10 @@ class AwsBackend(Backend, Recoverable, Staging, ServiceRotation, Describing):
     def versions(self, request: VersionsRequest) -> VersionsResult:
         """Return the versions of a secret; see ``Backend.versions``."""
         return self._history.versions(request)
+
+    def current_versions(self, request: CurrentVersionsRequest) -> CurrentVersionsResult:
+        """Return current versions; see ``VersionPolling.current_versions``."""
+        return self._polling.current_versions(request)
 
     def describe(self, request: DescribeRequest) -> DescribeResult:
         """Return the tags of a secret and what else is known of it; see ``Describing.describe``."""

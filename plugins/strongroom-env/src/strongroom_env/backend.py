@@ -7,7 +7,18 @@ import os
 
 from typing import Self
 
-from strongroom.contracts import Backend, Health, HealthState, ListRequest, ListResult, ReadRequest, ReadResult
+from strongroom.contracts import (
+    Backend,
+    CurrentVersionsRequest,
+    CurrentVersionsResult,
+    Health,
+    HealthState,
+    ListRequest,
+    ListResult,
+    ReadRequest,
+    ReadResult,
+    VersionPolling,
+)
 from strongroom.errors import InvalidValueError, SecretNotFoundError
 from strongroom.model import SecretName, SecretValue
 from strongroom_env.names import name_of, variable_of
@@ -15,8 +26,8 @@ from strongroom_env.settings import EnvSettings
 from strongroom_env.sources import DotenvFile, Environment, Source, problem_of
 
 
-class EnvBackend(Backend):
-    """Reads secrets from variables. It keeps nothing, so threads and forks are no matter.
+class EnvBackend(Backend, VersionPolling):
+    """Reads secrets from variables. It keeps no value, so threads and forks are no matter.
 
     Args:
         sources: Where to look, the one that overrides the others first.
@@ -31,6 +42,8 @@ class EnvBackend(Backend):
         self._prefix = prefix
         # A version must not tell anything about the value, so it is keyed with what nobody knows.
         self._version_key = os.urandom(32)
+        self._seen: dict[str, tuple[str, dict[str, str]]] = {}
+        """By file: the stamp that it had when it was looked at last, and the versions of its variables."""
 
     @classmethod
     def connect(cls, settings: EnvSettings) -> Self:
@@ -68,6 +81,35 @@ class EnvBackend(Backend):
         raise SecretNotFoundError(
             f"there is no variable {variable} for {request.name}", name=request.name, hint=f"set {variable}"
         )
+
+    def current_versions(self, request: CurrentVersionsRequest) -> CurrentVersionsResult:
+        """Return current versions. A file is read only if it was written since it was looked at last.
+
+        Raises:
+            BackendUnavailableError: A file cannot be read any more.
+            ConfigurationError: A file has become one that is not a .env file.
+        """
+        variables = {name: self._prefix + variable_of(name) for name in request.names}
+        versions: dict[SecretName, str | None] = dict.fromkeys(request.names)
+        # The one that overrides the others comes first, and so is taken last.
+        for source in reversed(self._sources):
+            found = self._versions_in(source, set(variables.values()))
+            versions |= {name: found[variable] for name, variable in variables.items() if variable in found}
+        return CurrentVersionsResult(versions=versions, errors={})
+
+    def _versions_in(self, source: Source, wanted: set[str]) -> dict[str, str]:
+        """Return the versions of the variables of a source, at least of the wanted ones that it has."""
+        seen = self._seen.get(source.place)
+        if seen is not None and seen[0] == source.stamp():
+            return seen[1]
+        found = source.read()
+        # Of a process's variables only those that are asked for; a file may be asked for others next time.
+        names = wanted & found.values.keys() if not found.stamp else found.values.keys()
+        stamp, values = found.stamp, found.values
+        versions = {name: self._version(source.place, stamp, name, _value_of(values[name])) for name in names}
+        if found.stamp and source.stamp() == found.stamp:
+            self._seen[source.place] = found.stamp, versions
+        return versions
 
     def list(self, request: ListRequest) -> ListResult:
         """Return every name below a prefix that any source has a variable for."""

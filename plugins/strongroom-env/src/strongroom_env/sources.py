@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 
 from collections.abc import Mapping
 from io import StringIO
-from typing import Protocol
+from typing import Final, Protocol
 
 from strongroom.contracts import Record
 from strongroom.errors import BackendUnavailableError, ConfigurationError, StrongroomError
+
+SETTLED_SECONDS: Final = 2.0
+"""How long ago a file must have been written so that its stamp can be relied on."""
 
 
 class Variables(Record):
@@ -33,6 +37,9 @@ class Source(Protocol):
     def read(self) -> Variables:
         """Return all variables as they are now."""
 
+    def stamp(self) -> str | None:
+        """Return the stamp that :meth:`read` would, without reading; ``None`` if there is no way but to read."""
+
 
 class Environment:
     """The variables of this process."""
@@ -42,6 +49,10 @@ class Environment:
     def read(self) -> Variables:
         """Return the variables of the process as they are now."""
         return Variables(values=os.environ)
+
+    def stamp(self) -> str | None:
+        """Return ``None``: nobody is told when a variable changes."""
+        return None
 
 
 class DotenvFile:
@@ -79,6 +90,20 @@ class DotenvFile:
             raise ConfigurationError(f"{self.place}{problem}", hint="write NAME=value, and UTF-8 throughout")
         return variables
 
+    def stamp(self) -> str | None:
+        """Return the stamp that :meth:`read` would; ``None`` if only reading can tell.
+
+        What stands for other variables depends on those, too. And a file that was written a moment ago may be written
+        again without another stamp: that is as fine as the file system's clock, so it is read for a while.
+        """
+        if self._interpolate:
+            return None
+        try:
+            status = os.stat(self.place)
+        except OSError:
+            return None
+        return _stamp(status) if abs(time.time() - status.st_mtime) > SETTLED_SECONDS else None
+
     def check(self) -> None:
         """Make sure that the file is there and can be read.
 
@@ -103,11 +128,15 @@ class DotenvFile:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError:
             return Variables(values={}), " is not UTF-8 text"
-        stamp = f"{status.st_ino} {status.st_mtime_ns} {status.st_size}"
+        stamp = _stamp(status)
         line = _faulty_line(text)
         if line:
             return Variables(values={}), f", line {line}, is not an assignment"
         return Variables(values=_parsed(text, interpolate=self._interpolate), stamp=stamp), ""
+
+
+def _stamp(status: os.stat_result) -> str:
+    return f"{status.st_ino} {status.st_mtime_ns} {status.st_size}"
 
 
 def _faulty_line(text: str) -> int:

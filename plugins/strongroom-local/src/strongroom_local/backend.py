@@ -9,6 +9,8 @@ from strongroom.contracts import (
     Backend,
     BackupRequest,
     BackupResult,
+    CurrentVersionsRequest,
+    CurrentVersionsResult,
     DeleteRequest,
     DeleteResult,
     Health,
@@ -28,6 +30,7 @@ from strongroom.contracts import (
     StateStore,
     VerifyRequest,
     VerifyResult,
+    VersionPolling,
     VersionsRequest,
     VersionsResult,
     WriteRequest,
@@ -46,6 +49,7 @@ from strongroom_local.files import absolute, folder_warning
 from strongroom_local.keys import MasterKey, StoreKeys
 from strongroom_local.named_keys import Keyrings, NamedKeys
 from strongroom_local.plugin import LocalSettings
+from strongroom_local.polling import AT_ONCE, Polling
 from strongroom_local.safekeeping import Safekeeping, Shelf
 from strongroom_local.sealing import LIVE, Head, open_record
 from strongroom_local.session import Session
@@ -54,7 +58,7 @@ MAX_VALUE_BYTES: Final = 16 * 1024 * 1024
 _REENCRYPT: Final = "run `strongroom rekey --reencrypt`"
 
 
-class LocalBackend(Backend, Maintenance, StateStore, NamedKeys, Safekeeping):
+class LocalBackend(Backend, Maintenance, StateStore, VersionPolling, NamedKeys, Safekeeping):
     """Keeps secrets, keys that encrypt and sign, and what others need in an outage, in one encrypted SQLite file.
 
     ``docs/local-store-format.md`` describes the file. Threads and processes may
@@ -67,6 +71,7 @@ class LocalBackend(Backend, Maintenance, StateStore, NamedKeys, Safekeeping):
 
     max_value_bytes = MAX_VALUE_BYTES
     batch_size = 500
+    versions_at_once = AT_ONCE
     keeps_deadlines = True
 
     def __init__(self, settings: LocalSettings, session: Session) -> None:
@@ -74,6 +79,7 @@ class LocalBackend(Backend, Maintenance, StateStore, NamedKeys, Safekeeping):
         self._keep = settings.keep_versions
         self._session = session
         self._warned = False
+        self._polling = Polling(session)
         self._keyrings = Keyrings(session, self._warn_if_worn)
         self._shelf = Shelf(session, self._warn_if_worn)
 
@@ -117,6 +123,10 @@ class LocalBackend(Backend, Maintenance, StateStore, NamedKeys, Safekeeping):
         # The others one by one: to prove that they are absent, or to say what is wrong.
         rest = super().read_many(ReadManyRequest(names=tuple(name for name in request.names if name not in found)))
         return ReadManyResult(found=found | rest.found, errors=rest.errors)
+
+    def current_versions(self, request: CurrentVersionsRequest) -> CurrentVersionsResult:
+        """Return current versions: one statement while the store does not change, and else one more for all names."""
+        return self._polling.current_versions(request)
 
     def _read_version(self, name: SecretName, version: str) -> ReadResult:
         # Only the canonical spelling names a version; int() alone would take others.

@@ -66,6 +66,10 @@ _READ_MANY: Final = (
     "SELECT s.epoch, h.lookup, h.current, h.sealed, r.body FROM store AS s "
     "LEFT JOIN head AS h ON h.lookup IN ({}) LEFT JOIN record AS r ON r.id = h.current WHERE s.id = 1"
 )
+_HEADS_OF: Final = (
+    "SELECT s.epoch, s.counter, h.lookup, h.current, h.sealed FROM store AS s "
+    "LEFT JOIN head AS h ON h.lookup IN ({}) WHERE s.id = 1"
+)
 READ_VERSION: Final = (
     "SELECT s.epoch, h.current, h.sealed, r.body FROM store AS s "
     "LEFT JOIN head AS h ON h.lookup = ?1 LEFT JOIN record AS r ON r.id = ((h.current >> 32) << 32) + ?2 "
@@ -160,6 +164,11 @@ KEYRING_ODDITIES: Final = (
 def read_many(count: int) -> str:
     """Return the statement that reads so many names at once, each by its look-up value."""
     return _READ_MANY.format(", ".join("?" * count))
+
+
+def heads_of(count: int) -> str:
+    """Return the statement that reads the heads of so many names at once, and the store's change counter."""
+    return _HEADS_OF.format(", ".join("?" * count))
 
 
 def has_states(cursor: sqlite3.Cursor) -> bool:

@@ -10,6 +10,8 @@ from strongroom.contracts import (
     AnnotateResult,
     Backend,
     Capability,
+    CurrentVersionsRequest,
+    CurrentVersionsResult,
     DataKeyRequest,
     DataKeyResult,
     DecryptRequest,
@@ -45,6 +47,7 @@ from strongroom.contracts import (
     UndeleteResult,
     VerifySignatureRequest,
     VerifySignatureResult,
+    VersionPolling,
     VersionsRequest,
     VersionsResult,
     WriteRequest,
@@ -56,6 +59,7 @@ from strongroom_vault.dynamic import Dynamic
 from strongroom_vault.health import Examination
 from strongroom_vault.kv import KeyValue
 from strongroom_vault.paths import quoted
+from strongroom_vault.polling import current_versions
 from strongroom_vault.settings import VaultSettings
 from strongroom_vault.target import Target, resolve
 from strongroom_vault.tokens import TokenKeeper
@@ -63,7 +67,7 @@ from strongroom_vault.transit import Transit
 from strongroom_vault.transport import Transport
 
 
-class VaultBackend(Backend, Recoverable, Describing, Leasing, Encrypting):
+class VaultBackend(Backend, Recoverable, Describing, Leasing, Encrypting, VersionPolling):
     """Keeps secrets in a Vault or OpenBao. ``open`` is the way to get one.
 
     It puts parts together, each of which does one thing over the same connections
@@ -117,6 +121,10 @@ class VaultBackend(Backend, Recoverable, Describing, Leasing, Encrypting):
     def versions(self, request: VersionsRequest) -> VersionsResult:
         """Return the versions of a secret; see ``Backend.versions``."""
         return self._secrets.versions(request)
+
+    def current_versions(self, request: CurrentVersionsRequest) -> CurrentVersionsResult:
+        """Return current versions, with a request for each name; see ``VersionPolling.current_versions``."""
+        return current_versions(self._secrets, [name for name in request.names if not self.is_leased(name)])
 
     def undelete(self, request: UndeleteRequest) -> UndeleteResult:
         """Bring a deleted version back; see ``Recoverable.undelete``."""

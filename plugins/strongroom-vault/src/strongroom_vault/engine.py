@@ -18,6 +18,7 @@ from strongroom.contracts import (
     ListResult,
     ReadRequest,
     ReadResult,
+    Record,
     UndeleteRequest,
     UndeleteResult,
     VersionsRequest,
@@ -25,6 +26,17 @@ from strongroom.contracts import (
     WriteRequest,
     WriteResult,
 )
+from strongroom.model import SecretName
+
+
+class Current(Record):
+    """Which version of a secret is current."""
+
+    version: str | None
+    """``None`` if there is no such secret, or no more."""
+    is_read: bool = False
+    """Whether the value had to be fetched to tell."""
+    request_id: str | None = None
 
 
 class Engine(ABC):
@@ -38,6 +50,14 @@ class Engine(ABC):
     @abstractmethod
     def read(self, request: ReadRequest) -> ReadResult:
         """Return a secret; see ``Backend.read``."""
+
+    @abstractmethod
+    def current(self, name: SecretName) -> Current:
+        """Say which version of a secret is current, without its value if that may be.
+
+        Raises:
+            StrongroomError: As ``Backend.read``, but that there is no such secret.
+        """
 
     @abstractmethod
     def write(self, request: WriteRequest) -> WriteResult:

@@ -27,9 +27,10 @@ from strongroom.contracts import (
     WriteResult,
 )
 from strongroom.errors import ConfigurationError
+from strongroom.model import SecretName
 from strongroom_vault.asking import AskingAdapter
 from strongroom_vault.detection import Detection
-from strongroom_vault.engine import Engine
+from strongroom_vault.engine import Current, Engine
 from strongroom_vault.kv1 import KeyValue1
 from strongroom_vault.kv2 import KeyValue2
 from strongroom_vault.paths import Paths
@@ -67,6 +68,11 @@ class KeyValue(Engine):
             return self._engine.read(request)
         with self._at(self._paths.inside(request.name)) as engine:
             return engine.read(request)
+
+    def current(self, name: SecretName) -> Current:
+        """Say which version of a secret is current; see ``VersionPolling``."""
+        with self._at(self._paths.inside(name)) as engine:
+            return engine.current(name)
 
     def write(self, request: WriteRequest) -> WriteResult:
         """Create or update a secret; see ``Backend.write``."""

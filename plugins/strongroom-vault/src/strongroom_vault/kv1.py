@@ -28,10 +28,10 @@ from strongroom.contracts import (
     WriteRequest,
     WriteResult,
 )
-from strongroom.errors import InvalidValueError, UnsupportedOperationError
+from strongroom.errors import InvalidValueError, SecretNotFoundError, UnsupportedOperationError
 from strongroom.model import SecretName, SecretValue
 from strongroom_vault.asking import AskingAdapter, bare
-from strongroom_vault.engine import Engine
+from strongroom_vault.engine import Current, Engine
 from strongroom_vault.faults import foreign, is_of_2, missing, nothing_there, refusal, versioned
 from strongroom_vault.folders import FoldersOf1
 from strongroom_vault.listing import listing
@@ -81,6 +81,14 @@ class KeyValue1(Engine):
         if isinstance(value, InvalidValueError):
             raise value
         return ReadResult(value=value, version=self._version(value), request_id=reply.request_id)
+
+    def current(self, name: SecretName) -> Current:
+        """Say which version of a secret is current, for which its value has to be read; see ``VersionPolling``."""
+        try:
+            found = self.read(ReadRequest(name=name))
+        except SecretNotFoundError:
+            return Current(version=None)
+        return Current(version=found.version, is_read=True, request_id=found.request_id)
 
     def write(self, request: WriteRequest) -> WriteResult:
         """Create or update a secret; see ``Backend.write``."""

@@ -25,11 +25,11 @@ from strongroom.contracts import (
     WriteRequest,
     WriteResult,
 )
-from strongroom.errors import AccessDeniedError, InvalidValueError, StrongroomError
+from strongroom.errors import AccessDeniedError, InvalidValueError, SecretNotFoundError, StrongroomError
 from strongroom.model import SecretName
 from strongroom_vault.asking import AskingAdapter
-from strongroom_vault.engine import Engine
-from strongroom_vault.faults import gone, is_of_2, misfit, missing, nothing_there, refusal
+from strongroom_vault.engine import Current, Engine
+from strongroom_vault.faults import gone, is_of_2, misfit, missing, nothing_there, refusal, token_refused
 from strongroom_vault.folders import FoldersOf2
 from strongroom_vault.history import DESTROYED, History, moment
 from strongroom_vault.listing import listing
@@ -94,6 +94,24 @@ class KeyValue2(Engine):
             created=moment(metadata.get("created_time")),
             request_id=reply.request_id,
         )
+
+    def current(self, name: SecretName) -> Current:
+        """Say which version of a secret is current, with one request for its metadata; see ``VersionPolling``.
+
+        Not everybody who may read a secret may read its metadata. Then the secret itself is read, and its value
+        dropped.
+        """
+        reply, what = self._lookup.metadata(name), f"looking for {name}"
+        if reply.status == 200 or nothing_there(reply):
+            newest = self._lookup.told(reply, name, what).newest
+            return Current(version=str(newest.version) if newest.is_live else None, request_id=reply.request_id)
+        if reply.status != 403 or token_refused(reply):
+            raise refusal(reply, what, name=name)
+        try:
+            found = self.read(ReadRequest(name=name))
+        except SecretNotFoundError:
+            return Current(version=None)
+        return Current(version=found.version, is_read=True, request_id=found.request_id)
 
     def write(self, request: WriteRequest) -> WriteResult:
         """Create or update a secret; see ``Backend.write``."""

@@ -12,7 +12,7 @@ from strongroom.model import SecretName
 from strongroom_vault.paths import Paths, canonical
 
 AT_ONCE: Final = 8
-"""How many requests of one listing run at the same time."""
+"""How many requests of one operation run at the same time."""
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -50,7 +50,7 @@ def listing(
     left: list[SecretName] = []
     request_id = None
     while pending:
-        found = _at_once(lambda folder: look(paths.folder(folder.rstrip("/"))), pending)
+        found = at_once(lambda folder: look(paths.folder(folder.rstrip("/"))), pending)
         request_id = request_id or found[0].request_id
         below: list[SecretName] = []
         for folder, content in zip(pending, found, strict=True):
@@ -59,7 +59,7 @@ def listing(
             below += _spelt(folder, content.folders)
         left = left if request.recursive else below
         pending = [f"{name}/" for name in below] if request.recursive else []
-    lives = _at_once(lambda name: is_live(paths.inside(name)), unsure)
+    lives = at_once(lambda name: is_live(paths.inside(name)), unsure)
     names += [name for name, lives_on in zip(unsure, lives, strict=True) if lives_on]
     return ListResult(names=tuple(sorted(names)), folders=tuple(sorted(left)), request_id=request_id)
 
@@ -69,11 +69,11 @@ def _spelt(folder: str, keys: Iterable[str]) -> list[SecretName]:
     return [name for name in names if name is not None and name.isprintable()]
 
 
-def _at_once(act: Callable[[Item], Found], items: Sequence[Item]) -> list[Found]:
+def at_once(act: Callable[[Item], Found], items: Sequence[Item]) -> list[Found]:
     """Return what a function gives for each item, with a bounded number of threads for more than one."""
     if len(items) < 2:
         return [act(item) for item in items]
-    with ThreadPoolExecutor(min(AT_ONCE, len(items)), thread_name_prefix="strongroom-vault-list") as threads:
+    with ThreadPoolExecutor(min(AT_ONCE, len(items)), thread_name_prefix="strongroom-vault-look") as threads:
         # Each with a copy of its own: how much time there is left is in the context.
         contexts = [copy_context() for _ in items]
         return list(threads.map(lambda context, item: context.run(act, item), contexts, items))

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from strongroom.contracts import malformed
 from strongroom_vault.paths import is_path
-from strongroom_vault.settings import DETECT, METHODS, AuthSettings, VaultSettings
+from strongroom_vault.settings import (
+    DETECT,
+    FORMATS,
+    METHODS,
+    AuthSettings,
+    PkiSettings,
+    ServerSettings,
+    VaultSettings,
+)
 from strongroom_vault.target import address_problem, proxy_problem
 
 _OF_METHOD: Final = {
@@ -40,16 +49,11 @@ def auth_problems(auth: AuthSettings) -> list[str]:
     ]
 
 
-def problems(settings: VaultSettings) -> list[str]:
-    """Return what is wrong with the settings of a backend."""
+def server_problems(settings: ServerSettings) -> list[str]:
+    """Return what is wrong with where a server is, and how it is to be reached."""
     addresses = (settings.address,) if isinstance(settings.address, str) else settings.address or ()
-    patterns = (*settings.fields, *settings.dynamic, *settings.parameters)
     rules = [
         (not settings.proxy or not proxy_problem(settings.proxy), f"proxy {proxy_problem(settings.proxy or '')}"),
-        (bool(settings.mount.strip("/")), "mount must not be empty"),
-        (bool(settings.transit.strip("/")), "transit must not be empty"),
-        (settings.kv_version in (1, 2, DETECT), f'kv_version must be 1, 2 or "{DETECT}"'),
-        (bool(settings.value_key), "value_key must not be empty"),
         (settings.reads in ("any", "active"), 'reads must be "any" or "active"'),
         (settings.attempts is None or 1 <= settings.attempts <= 100, "attempts must be from 1 to 100"),
         (settings.connections >= 1, "connections must be at least 1"),
@@ -58,7 +62,42 @@ def problems(settings: VaultSettings) -> list[str]:
         (settings.rate_limit is None or settings.rate_limit > 0, "rate_limit must be more than 0"),
     ]
     found = [problem for holds, problem in rules if not holds]
+    return found + [f"address {problem}" for problem in map(address_problem, addresses) if problem]
+
+
+def problems(settings: VaultSettings) -> list[str]:
+    """Return what is wrong with the settings of a backend."""
+    patterns = (*settings.fields, *settings.dynamic, *settings.parameters)
+    rules = [
+        (bool(settings.mount.strip("/")), "mount must not be empty"),
+        (bool(settings.transit.strip("/")), "transit must not be empty"),
+        (settings.kv_version in (1, 2, DETECT), f'kv_version must be 1, 2 or "{DETECT}"'),
+        (bool(settings.value_key), "value_key must not be empty"),
+    ]
+    found = [problem for holds, problem in rules if not holds]
     paths = (("mount", settings.mount), ("prefix", settings.prefix), ("transit", settings.transit))
-    found += [f"{what} must be segments joined by single slashes" for what, path in paths if not is_path(path)]
-    found += [f"address {problem}" for problem in map(address_problem, addresses) if problem]
-    return found + malformed(patterns)
+    return server_problems(settings) + found + _path_problems(paths) + malformed(patterns)
+
+
+def pki_problems(settings: PkiSettings) -> list[str]:
+    """Return what is wrong with the settings of the rotator for certificates."""
+    rules = [
+        (bool(settings.mount.strip("/")), "mount must not be empty"),
+        (bool(settings.role) and "/" not in settings.role, "role must be one word, without a slash"),
+        (
+            bool(settings.common_name or settings.alt_names or settings.ip_sans),
+            "common_name, alt_names or ip_sans is needed",
+        ),
+        (
+            not any("," in name for name in (*settings.alt_names, *settings.ip_sans)),
+            "alt_names and ip_sans are lists, one name an entry",
+        ),
+        (settings.ttl is None or settings.ttl >= 1, "ttl must be at least 1 s"),
+        (settings.format in FORMATS, f"format must be one of {', '.join(FORMATS)}"),
+    ]
+    found = [problem for holds, problem in rules if not holds]
+    return server_problems(settings) + found + _path_problems([("mount", settings.mount), ("role", settings.role)])
+
+
+def _path_problems(paths: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"{what} must be segments joined by single slashes" for what, path in paths if not is_path(path)]

@@ -1,4 +1,4 @@
-"""What a configuration may say under ``[backends.*]`` with ``type = "vault"``."""
+"""What a configuration may say under ``[backends.*]`` and ``[rotation.*]`` with what this distribution offers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from strongroom.contracts import FilePath, KeySource, Record, Seconds, Size
 
 METHODS: Final = ("token", "approle", "userpass", "jwt", "kubernetes", "cert", "aws")
 DETECT: Final = "detect"
+FORMATS: Final = ("json", "pem")
 
 
 class AuthSettings(Record):
@@ -70,8 +71,8 @@ class TLSSettings(Record):
     """What the server's certificate must be made out to; the address's host unless given."""
 
 
-class VaultSettings(Record):
-    """The settings of a Vault or OpenBao. Whatever is not given is looked for in ``BAO_*``, then in ``VAULT_*``."""
+class ServerSettings(Record):
+    """Where a Vault or OpenBao is. Whatever is not given is looked for in ``BAO_*``, then in ``VAULT_*``."""
 
     address: str | tuple[str, ...] | None = None
     """The server's URL, or several of one cluster, of which any may be asked; ``BAO_ADDR`` or ``VAULT_ADDR``."""
@@ -83,24 +84,6 @@ class VaultSettings(Record):
     """How the server is known, and how it knows us."""
     proxy: str | None = None
     """The URL of a proxy; empty for none whatever the variables say."""
-    mount: str = "secret"
-    """The path of the key-value engine; it may have slashes."""
-    kv_version: int | str = 2
-    """1, 2, or ``"detect"``, which asks the server once."""
-    prefix: str = ""
-    """Whole segments that stand before each name inside the engine."""
-    value_key: str = "value"
-    """The field that holds a secret which is one value."""
-    fields: tuple[str, ...] = ()
-    """Patterns of names, each a JSON object, whose members are fields of the engine rather than one text."""
-    max_value: Size = 512 * 1024
-    """The largest value that is sent; the server's own limit is usually 1 MiB for all that is stored."""
-    dynamic: tuple[str, ...] = ()
-    """Patterns of names that are paths of the server, such as ``database/creds/*``: each read makes a credential."""
-    parameters: dict[str, Any] = {}  # noqa: RUF012  # a default, which nobody changes
-    """By pattern of such a name: what is sent with the request, such as ``common_name`` for ``pki/issue/*``."""
-    transit: str = "transit"
-    """The path of the engine for encrypting and signing."""
     reads: str = "any"
     """``any`` node of a cluster, or only the ``active`` one. Either way a read shows whatever this process has
     written; what others have written, any node but the active one shows some milliseconds late."""
@@ -120,12 +103,69 @@ class VaultSettings(Record):
 
     def problems(self) -> list[str]:
         """Return each broken rule as a sentence."""
+        from strongroom_vault.rules import server_problems  # most commands never configure a Vault
+
+        return server_problems(self)
+
+    def __repr__(self) -> str:
+        return without_password(super().__repr__(), self.proxy)
+
+
+class VaultSettings(ServerSettings):
+    """The settings of the backend ``vault``, beside those of its server."""
+
+    mount: str = "secret"
+    """The path of the key-value engine; it may have slashes."""
+    kv_version: int | str = 2
+    """1, 2, or ``"detect"``, which asks the server once."""
+    prefix: str = ""
+    """Whole segments that stand before each name inside the engine."""
+    value_key: str = "value"
+    """The field that holds a secret which is one value."""
+    fields: tuple[str, ...] = ()
+    """Patterns of names, each a JSON object, whose members are fields of the engine rather than one text."""
+    max_value: Size = 512 * 1024
+    """The largest value that is sent; the server's own limit is usually 1 MiB for all that is stored."""
+    dynamic: tuple[str, ...] = ()
+    """Patterns of names that are paths of the server, such as ``database/creds/*``: each read makes a credential."""
+    parameters: dict[str, Any] = {}  # noqa: RUF012  # a default, which nobody changes
+    """By pattern of such a name: what is sent with the request, such as ``common_name`` for ``pki/issue/*``."""
+    transit: str = "transit"
+    """The path of the engine for encrypting and signing."""
+
+    def problems(self) -> list[str]:
+        """Return each broken rule as a sentence."""
         from strongroom_vault.rules import problems  # most commands never configure a Vault
 
         return problems(self)
 
-    def __repr__(self) -> str:
-        return without_password(super().__repr__(), self.proxy)
+
+class PkiSettings(ServerSettings):
+    """The settings of the rotator ``vault-pki``, beside those of its server."""
+
+    role: str
+    """The role of the PKI engine that says what may be issued."""
+    mount: str = "pki"
+    """The path of the engine; it may have slashes."""
+    common_name: str | None = None
+    """The certificate's common name, which is one of its names, too, unless the role says otherwise."""
+    alt_names: tuple[str, ...] = ()
+    """Further DNS names."""
+    ip_sans: tuple[str, ...] = ()
+    """The IP addresses that it is for."""
+    ttl: Seconds | None = None
+    """How long it lives, if the role allows that; as long as the role says unless given."""
+    format: str = "json"
+    """``json`` for an object with ``certificate``, ``private_key``, ``chain``, ``not_before``, ``not_after`` and
+    ``serial``; ``pem`` for key, certificate and chain in one text."""
+    revoke_former: bool = True
+    """Whether the former certificate is revoked once the overlap is over."""
+
+    def problems(self) -> list[str]:
+        """Return each broken rule as a sentence."""
+        from strongroom_vault.rules import pki_problems  # most commands never configure a Vault
+
+        return pki_problems(self)
 
 
 def without_password(text: str, url: str | None) -> str:

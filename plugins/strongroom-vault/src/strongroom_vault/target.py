@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from strongroom.contracts import Record
 from strongroom.errors import ConfigurationError
 from strongroom_vault import environment as env
-from strongroom_vault.settings import TLSSettings, VaultSettings, without_password
+from strongroom_vault.settings import ServerSettings, TLSSettings, without_password
 
 SCHEMES: Final = ("http", "https", "unix")
 DEFAULT_TIMEOUT: Final = 60.0
@@ -58,7 +58,7 @@ class Target(Record):
         return without_password(super().__repr__(), self.proxy)
 
 
-def resolve(settings: VaultSettings, environment: Mapping[str, str] | None = None) -> Target:
+def resolve(settings: ServerSettings, environment: Mapping[str, str] | None = None) -> Target:
     """Complete the settings from ``BAO_*`` and ``VAULT_*``; what the configuration says wins.
 
     Args:
@@ -120,7 +120,7 @@ def address_problem(text: str) -> str:
     return ""
 
 
-def _addresses(settings: VaultSettings, variables: env.Variables) -> tuple[str, ...]:
+def _addresses(settings: ServerSettings, variables: env.Variables) -> tuple[str, ...]:
     if settings.address:
         given = (settings.address,) if isinstance(settings.address, str) else settings.address
         return tuple(dict.fromkeys(address.rstrip("/") for address in given))
@@ -165,7 +165,7 @@ def _trust(given: TLSSettings, variables: env.Variables) -> Trust:
     )
 
 
-def _proxy(settings: VaultSettings, variables: env.Variables) -> str | None:
+def _proxy(settings: ServerSettings, variables: env.Variables) -> str | None:
     if settings.proxy is not None:
         return settings.proxy
     for variable in ("PROXY_ADDR", "HTTP_PROXY"):
@@ -187,7 +187,7 @@ def proxy_problem(text: str) -> str:
     return "" if usable else "must be a URL such as http://proxy.example.com:3128"
 
 
-def _rate(settings: VaultSettings, variables: env.Variables) -> tuple[float, int] | None:
+def _rate(settings: ServerSettings, variables: env.Variables) -> tuple[float, int] | None:
     if settings.rate_limit is not None:
         return settings.rate_limit, max(1, int(settings.rate_limit))
     return variables.parsed("RATE_LIMIT", env.rate)

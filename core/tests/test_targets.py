@@ -17,19 +17,20 @@ import time
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
-from strongroom.alert_targets import CommandTarget, DeliveryError, WebhookTarget, body_of, signature
-from strongroom.alerts import Alerts, configured
+from receivers import Server, answering
+from strongroom.alerts import alerts_of, body_of
 from strongroom.anomaly import Alert
 from strongroom.config.load import load
 from strongroom.contracts import Access
 from strongroom.errors import ConfigurationError
 from strongroom.model import Principal, PrincipalSource, SecretName, SecretValue
+from strongroom.targets import CommandTarget, DeliveryError, WebhookTarget, signature
 
 LIMIT = 10.0
 SECRET = SecretValue("shared secret")
@@ -100,7 +101,7 @@ def test_the_body_says_what_the_alert_says() -> None:
 class TestCommand:
     def command(self, program: str, *arguments: str, seconds: float = LIMIT, hidden: tuple[str, ...] = ()) -> Any:
         words = [sys.executable, "-c", program, *arguments]
-        return CommandTarget(words, seconds=seconds, hidden=lambda: hidden)
+        return CommandTarget(words, body=body_of, seconds=seconds, hidden=lambda: hidden)
 
     def test_it_gets_the_alert_on_its_standard_input_and_its_arguments_as_they_are(self, tmp_path: Path) -> None:
         program = "import json, sys; json.dump([sys.stdin.read(), sys.argv[1:]], open(sys.argv[1], 'w'))"
@@ -139,7 +140,7 @@ class TestCommand:
     @pytest.mark.parametrize("program", ["/no/such/program", "no-such-program-anywhere", "/etc/passwd", "/"])
     def test_one_that_cannot_be_started_is_not_tried_again(self, program: str) -> None:
         with pytest.raises(DeliveryError, match="it could not be started") as caught:
-            CommandTarget([program], seconds=LIMIT, hidden=tuple).deliver(ALERT)
+            CommandTarget([program], body=body_of, seconds=LIMIT, hidden=tuple).deliver(ALERT)
         assert not caught.value.again
 
     def test_one_that_hangs_is_killed_with_all_that_it_started(self, tmp_path: Path) -> None:
@@ -226,51 +227,6 @@ class TestCommand:
             os.waitpid(int((tmp_path / "pid").read_text()), os.WNOHANG)
 
 
-class Receiver(BaseHTTPRequestHandler):
-    """Notes each request and answers as the server is told."""
-
-    seen: ClassVar[list[Any]] = []
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        server: Any = self.server
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        server.seen.append((self.path, self.headers, body))
-        server.behave(self)
-
-    def log_message(self, *_: object) -> None:
-        return
-
-
-def answering(status: int, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
-    def behave(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        for name, value in headers.items():
-            handler.send_header(name, value)
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
-
-    return behave
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), Receiver)
-        self.seen: list[Any] = []
-        self.behave: Callable[[BaseHTTPRequestHandler], None] = answering(204)
-        if context is not None:
-            self.socket = context.wrap_socket(self.socket, server_side=True)
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-    def handle_error(self, *_: object) -> None:
-        return
-
-    def url(self, path: str = "/hook?a=1", scheme: str = "http", host: str = "127.0.0.1") -> str:
-        return f"{scheme}://{host}:{self.server_address[1]}{path}"
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
     running = Server()
@@ -279,8 +235,8 @@ def server() -> Iterator[Server]:
     running.server_close()
 
 
-def webhook(url: str, seconds: float = LIMIT, **options: Any) -> WebhookTarget:
-    return WebhookTarget(url, SECRET, seconds=seconds, **options)
+def webhook(url: str, seconds: float = LIMIT, **options: Any) -> WebhookTarget[Alert]:
+    return WebhookTarget(url, SECRET, body=body_of, seconds=seconds, **options)
 
 
 class TestWebhook:
@@ -504,7 +460,7 @@ class TestConfigured:
             },
             anomaly=[{"type": "hours"}],
         )
-        alerts = Alerts(configured(configuration))
+        alerts = alerts_of(configuration)
         alerts.publish(ALERT)
         alerts.close(LIMIT)
         assert alerts.counts().delivered == 2
@@ -519,13 +475,13 @@ class TestConfigured:
     def test_a_secret_that_is_not_there_is_an_error_when_it_is_opened(self) -> None:
         configuration = self.configuration({"type": "webhook", "url": "https://x/", "secret": {"env": "NO_SUCH_ONE"}})
         with pytest.raises(ConfigurationError, match="NO_SUCH_ONE, which is not set"):
-            configured(configuration)
+            alerts_of(configuration)
 
     def test_an_empty_secret_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("EMPTY_ONE", "")
         configuration = self.configuration({"type": "webhook", "url": "https://x/", "secret": {"env": "EMPTY_ONE"}})
         with pytest.raises(ConfigurationError, match="the variable EMPTY_ONE is empty"):
-            configured(configuration)
+            alerts_of(configuration)
 
     def test_a_broken_backend_that_is_not_used_does_not_stop_a_command(self, tmp_path: Path) -> None:
         program = "import sys; open(sys.argv[1], 'w').close()"
@@ -534,7 +490,7 @@ class TestConfigured:
             backend="m",
             backends={"m": {"type": "memory"}, "other": {"type": "not-installed"}},
         )
-        alerts = Alerts(configured(configuration))
+        alerts = alerts_of(configuration)
         alerts.publish(ALERT)
         alerts.close(LIMIT)
         assert (tmp_path / "out").exists()

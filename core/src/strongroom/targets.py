@@ -1,6 +1,6 @@
-"""Where alerts go outside the process: to a command or to a webhook, each within a time limit.
+"""Where messages go outside the process: to a command or to a webhook, each within a time limit.
 
-An alert holds metadata only, and so does what is sent: no value of a secret.
+What a message is, and what is sent of it, its own module says, such as :mod:`strongroom.alerts`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ import time
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from strongroom.anomaly import Alert
 from strongroom.model import SecretValue
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection
     from subprocess import Popen
+
+    from strongroom.config.targets import CommandSettings, WebhookSettings
+
+Message = TypeVar("Message")
 
 SIGNATURE_VERSION: Final = "v1"
 _BUSY_STATUSES: Final = frozenset({408, 425, 429})
@@ -29,7 +32,7 @@ _DYING_SECONDS: Final = 1.0
 
 
 class DeliveryError(Exception):
-    """An alert did not arrive. The text says why and holds no address and no secret.
+    """A message did not arrive. The text says why and holds no address and no secret.
 
     Attributes:
         again: Whether another attempt may help.
@@ -40,12 +43,12 @@ class DeliveryError(Exception):
         self.again = again
 
 
-class Target(ABC):
-    """Something that an alert is delivered to, by one thread at a time."""
+class Target(ABC, Generic[Message]):
+    """Something that messages are delivered to, by one thread at a time."""
 
     @abstractmethod
-    def deliver(self, alert: Alert) -> None:
-        """Deliver one alert.
+    def deliver(self, message: Message) -> None:
+        """Deliver one message.
 
         Raises:
             DeliveryError: It did not arrive.
@@ -60,51 +63,33 @@ class Target(ABC):
         return
 
 
-def body_of(alert: Alert) -> bytes:
-    """Return an alert as a command and a webhook get it: one JSON object in UTF-8."""
-    import json
-
-    access = alert.access
-    content = {
-        "id": alert.id,
-        "time": access.time.isoformat(timespec="microseconds"),
-        "detector": alert.detector,
-        "reason": alert.reason,
-        "evidence": list(alert.evidence),
-        "blocked": alert.blocked,
-        "suppressed": alert.suppressed,
-        "access": {
-            "principal": access.principal.name,
-            "principal_source": access.principal.source.value,
-            "on_behalf_of": access.base.name if access.base is not None else None,
-            "action": access.action,
-            "name": access.name,
-            "allowed": access.allowed,
-            "host": access.host,
-            "process": access.process,
-        },
-    }
-    return json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
-
-
-class CommandTarget(Target):
-    """Runs a program for each alert, with the alert on its standard input and without a shell.
+class CommandTarget(Target[Message]):
+    """Runs a program for each message, with the message on its standard input and without a shell.
 
     Args:
         command: The program and its arguments.
+        body: Returns what it gets of a message.
         seconds: How long it may run; after that it is killed, with its process group.
         hidden: Returns the environment variables that it does not inherit; asked once.
     """
 
-    def __init__(self, command: Sequence[str], *, seconds: float, hidden: Callable[[], Collection[str]]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        body: Callable[[Message], bytes],
+        seconds: float,
+        hidden: Callable[[], Collection[str]],
+    ) -> None:
         self._command = list(command)
+        self._body = body
         self._seconds = seconds
         self._hidden = hidden
         self._known: Collection[str] | None = None
         self._running: Popen[bytes] | None = None
         self._cancelled = False
 
-    def deliver(self, alert: Alert) -> None:
+    def deliver(self, message: Message) -> None:
         """Run the program to its end."""
         from subprocess import TimeoutExpired
 
@@ -114,7 +99,7 @@ class CommandTarget(Target):
             # While it was being started, when nobody knew yet what to kill.
             _kill(process)
         try:
-            process.communicate(body_of(alert), timeout=self._seconds)
+            process.communicate(self._body(message), timeout=self._seconds)
         except TimeoutExpired:
             raise DeliveryError(f"it did not end within {self._seconds:g} s") from None
         finally:
@@ -197,28 +182,36 @@ def signature(secret: SecretValue, timestamp: str, body: bytes) -> str:
     return f"{SIGNATURE_VERSION}={digest.hex()}"
 
 
-class WebhookTarget(Target):
-    """Posts each alert to an address, signed. No redirect is followed, and no proxy used.
+class WebhookTarget(Target[Message]):
+    """Posts each message to an address, signed. No redirect is followed, and no proxy used.
 
     Args:
         url: An ``https`` address, or an ``http`` one where that was allowed.
+        body: Returns what is posted of a message.
         secret: What the signature is made with.
         seconds: How long the whole exchange may take, from looking up the host to the answer.
         wall_clock: Seconds since 1970.
     """
 
     def __init__(
-        self, url: str, secret: SecretValue, *, seconds: float, wall_clock: Callable[[], float] = time.time
+        self,
+        url: str,
+        secret: SecretValue,
+        *,
+        body: Callable[[Message], bytes],
+        seconds: float,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._url = url
+        self._body = body
         self._secret = secret
         self._seconds = seconds
         self._wall_clock = wall_clock
         self._running: _Exchange | None = None
 
-    def deliver(self, alert: Alert) -> None:
-        """Post one alert, and take any answer from 200 to 299 for its arrival."""
-        body, timestamp = body_of(alert), str(int(self._wall_clock()))
+    def deliver(self, message: Message) -> None:
+        """Post one message, and take any answer from 200 to 299 for its arrival."""
+        body, timestamp = self._body(message), str(int(self._wall_clock()))
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "strongroom",
@@ -337,3 +330,25 @@ def _problem(error: BaseException) -> DeliveryError:
         return DeliveryError("the server's certificate is not valid for the address", again=False)
     reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
     return DeliveryError(f"the exchange failed: {reason}", again=isinstance(error, OSError))
+
+
+def target_of(
+    settings: CommandSettings | WebhookSettings,
+    body: Callable[[Message], bytes],
+    hidden: Callable[[], Collection[str]],
+) -> Target[Message]:
+    """Return the target that a table of the configuration is about; nothing is started or sent by that.
+
+    Args:
+        settings: What the table says.
+        body: Returns what is sent of a message.
+        hidden: Returns the environment variables that a command does not inherit.
+
+    Raises:
+        ConfigurationError: A webhook's secret is not where it should be.
+    """
+    from strongroom.config.targets import CommandSettings
+
+    if isinstance(settings, CommandSettings):
+        return CommandTarget(settings.command, body=body, seconds=settings.timeout, hidden=hidden)
+    return WebhookTarget(settings.url, settings.read_secret(), body=body, seconds=settings.timeout)

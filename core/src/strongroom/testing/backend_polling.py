@@ -1,0 +1,142 @@
+"""Checks of a backend that also says which versions are current without their values: see ``VersionPolling``."""
+
+from __future__ import annotations
+
+import threading
+
+from collections.abc import Iterable
+from typing import TypeGuard
+
+import pytest
+
+from strongroom.contracts import Backend, Capability, CurrentVersionsRequest, CurrentVersionsResult, VersionPolling
+from strongroom.errors import SecretNotFoundError
+from strongroom.model import SecretName
+from strongroom.testing.backend_kit import BackendKit, Seed, delete, read, write
+from strongroom.testing.leaks import assert_hidden, marker_value
+from strongroom.testing.processes import in_forked_child
+
+MANY = 45
+"""More names than one request of most services takes."""
+
+
+class PollingChecks(BackendKit):
+    """Checks of what is said of current versions; they are left out for a backend that is no ``VersionPolling``."""
+
+    @pytest.fixture
+    def polling(self, backend: Backend) -> VersionPolling:
+        """Return the backend under test as one that says which versions are current."""
+        if not says_versions(backend):
+            # The interface is optional.
+            pytest.skip("the backend is no VersionPolling")
+        return backend
+
+    def test_a_current_version_is_the_one_that_a_read_names(
+        self, polling: VersionPolling, backend: Backend, seed: Seed, folder: str
+    ) -> None:
+        """So that who has read a secret can tell whether it is another one now."""
+        name = seed(f"{folder}/one", "first")
+        assert current(polling, [name]) == {name: read(backend, name).version}
+
+    def test_a_secret_that_is_not_there_has_no_current_version(self, polling: VersionPolling, folder: str) -> None:
+        """That is an answer, and no error."""
+        name = SecretName(f"{folder}/never")
+        assert current(polling, [name]) == {name: None}
+
+    def test_no_names_have_no_versions(self, polling: VersionPolling) -> None:
+        """Whoever holds nothing asks for nothing."""
+        assert current(polling, []) == {}
+
+    def test_a_change_is_seen_at_the_next_look(
+        self, polling: VersionPolling, backend: Backend, seed: Seed, folder: str
+    ) -> None:
+        """Whatever the backend remembers of the last look, to spare requests."""
+        name = seed(f"{folder}/changed", "first")
+        seen = [current(polling, [name])[name] for _ in range(2)]
+        seed(name, "second, and longer")
+        assert current(polling, [name])[name] == read(backend, name).version
+        assert current(polling, [name])[name] not in seen
+
+    def test_a_new_secret_is_seen_at_the_next_look(self, polling: VersionPolling, seed: Seed, folder: str) -> None:
+        """That there was none is remembered no longer than that."""
+        name = SecretName(f"{folder}/new")
+        assert current(polling, [name]) == {name: None}
+        seed(name, "there now")
+        assert current(polling, [name])[name] is not None
+
+    def test_a_deleted_secret_has_no_current_version(
+        self, polling: VersionPolling, backend: Backend, seed: Seed, folder: str
+    ) -> None:
+        """Whether or not its versions could be brought back."""
+        self.need(Capability.WRITE)
+        name = seed(f"{folder}/gone", "first")
+        assert current(polling, [name])[name] is not None
+        delete(backend, name)
+        assert current(polling, [name]) == {name: None}
+
+    def test_many_names_are_answered_each_for_itself(
+        self, polling: VersionPolling, backend: Backend, seed: Seed, folder: str
+    ) -> None:
+        """However many requests that takes, and whatever is there of some of them."""
+        there = [seed(f"{folder}/many{number}", f"value {number}") for number in range(MANY)]
+        absent = [SecretName(f"{folder}/absent{number}") for number in range(3)]
+        found = current(polling, [*absent, *there])
+        assert found == dict.fromkeys(absent) | {name: read(backend, name).version for name in there}
+
+    def test_no_value_in_what_is_said_of_versions(self, polling: VersionPolling, seed: Seed, folder: str) -> None:
+        """Nor a version that is made of nothing but the value."""
+        marker = marker_value()
+        names = [seed(f"{folder}/a", marker), seed(f"{folder}/b", marker)]
+        result = look(polling, names)
+        assert {type(version) for version in result.versions.values()} == {str}
+        assert_hidden(marker, f"{result!r} {result.versions!r}", "the versions")
+
+    def test_versions_are_said_while_others_write(
+        self, polling: VersionPolling, backend: Backend, seed: Seed, folder: str
+    ) -> None:
+        """Each answer is one that a read could have named at that time."""
+        self.need(Capability.WRITE, Capability.VERSIONS)
+        name = seed(f"{folder}/busy", "0")
+        written = {read(backend, name).version}
+        writer = threading.Thread(
+            target=lambda: written.update(write(backend, name, str(number)).version for number in range(1, 6))
+        )
+        seen = [current(polling, [name])[name]]
+        writer.start()
+        while writer.is_alive():
+            seen.append(current(polling, [name])[name])
+        writer.join()
+        assert set(seen) <= written
+        assert current(polling, [name])[name] == read(backend, name).version
+
+    def test_a_forked_child_can_ask_for_versions(
+        self, polling: VersionPolling, backend: Backend, seed: Seed, folder: str
+    ) -> None:
+        """After ``after_fork`` it works on its own, and the parent goes on."""
+        name = seed(f"{folder}/forked", "first")
+        before = current(polling, [name])
+
+        def child() -> str:
+            backend.after_fork()
+            return repr(current(polling, [name]) == before)
+
+        assert in_forked_child(child) == "True"
+        assert current(polling, [name]) == before
+
+
+def says_versions(backend: Backend) -> TypeGuard[VersionPolling]:
+    """Tell whether a backend says which versions are current, too."""
+    return isinstance(backend, VersionPolling)
+
+
+def look(polling: VersionPolling, names: Iterable[SecretName]) -> CurrentVersionsResult:
+    """Ask for the current versions of some names."""
+    return polling.current_versions(CurrentVersionsRequest(names=tuple(names)))
+
+
+def current(polling: VersionPolling, names: Iterable[SecretName]) -> dict[SecretName, str | None]:
+    """Return the current versions of some names, as the core understands what is said of them."""
+    result = look(polling, names)
+    absent = [name for name, error in result.errors.items() if isinstance(error, SecretNotFoundError)]
+    assert result.errors.keys() == set(absent), "a version could not be told"
+    return result.versions | dict.fromkeys(absent)
