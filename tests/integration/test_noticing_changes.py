@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
 import sys
 import threading
@@ -18,11 +17,11 @@ import pytest
 import moto_server
 import strongroom
 
-from awsclient import ACCESS_KEY, REGION, SECRET_KEY
-from openbao import ROOT_TOKEN, Server, development_server
+from openbao import Server, development_server
 from strongroom import SecretManager
 from strongroom.errors import SecretNotFoundError
 from strongroom.events import SecretUpdated
+from tables import aws_table, local_table, vault_table
 
 EVERY: Final = 1.0
 BUSY: Final = 10.0
@@ -69,24 +68,11 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[moto_server.Emulat
 @pytest.fixture(params=["local", "vault, KV version 2", "vault, KV version 1", "aws"])
 def table(request: pytest.FixtureRequest, store: Path) -> dict[str, Any]:
     """The table of a backend, with a place of the test's own."""
-    kind = request.param.partition(",")[0]
-    if kind == "local":
-        return {"type": "local", "path": str(store / "secrets.db"), "master_key": {"file": str(store / "master.key")}}
-    if kind == "aws":
-        keys = {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
-        endpoint = request.getfixturevalue("aws").url
-        prefix = f"t{secrets.token_hex(4)}/"
-        return {"type": "aws", "region": REGION, "endpoint": endpoint, "prefix": prefix} | keys
-    server: Server = request.getfixturevalue("bao")
-    version = int(request.param[-1])
-    mount = f"kv{secrets.token_hex(4)}"
-    server.mount(mount, "kv", options={"version": str(version)})
-    end = time.monotonic() + BUSY
-    while server.call("GET", f"{mount}/data/x" if version == 2 else f"{mount}/x")[0] != 404:
-        assert time.monotonic() < end, "the engine cannot be used"
-        time.sleep(0.01)
-    where = {"type": "vault", "address": server.address, "mount": mount, "kv_version": version}
-    return where | {"auth": {"method": "token", "token": ROOT_TOKEN}}
+    if request.param == "local":
+        return local_table(store)
+    if request.param == "aws":
+        return aws_table(request.getfixturevalue("aws"))
+    return vault_table(request.getfixturevalue("bao"), int(request.param[-1]))
 
 
 def opened(table: dict[str, Any], **more: Any) -> SecretManager:

@@ -8,8 +8,17 @@ import uuid
 from typing import Any
 
 from postgres import Database
-from strongroom.contracts import Backend, Capability, ReadRequest, ReadResult, WriteRequest, WriteResult
-from strongroom.errors import BackendUnavailableError
+from strongroom.contracts import (
+    Backend,
+    Capability,
+    DeleteRequest,
+    DeleteResult,
+    ReadRequest,
+    ReadResult,
+    WriteRequest,
+    WriteResult,
+)
+from strongroom.errors import BackendUnavailableError, SecretNotFoundError
 from strongroom.model import SecretValue
 
 NAME = "db/app"
@@ -35,11 +44,16 @@ class Held(Backend):
         self.reads.append(request.name)
         if self.is_out:
             raise BackendUnavailableError("no answer", backend="held")
+        if request.name not in self._held:
+            raise SecretNotFoundError(f"there is no secret {request.name}", name=request.name)
         value, version = self._held[request.name]
         return ReadResult(value=value, version=str(version))
 
     def write(self, request: WriteRequest) -> WriteResult:
         return WriteResult(version=self.put(request.name, request.value))
+
+    def delete(self, request: DeleteRequest) -> DeleteResult:
+        return DeleteResult(existed=self._held.pop(request.name, None) is not None)
 
     def put(self, name: str, value: SecretValue | str) -> str:
         """Change a secret past the manager, as another program does."""

@@ -148,14 +148,15 @@ def test_the_schema_needs_no_configuration(desk: Any) -> None:
     assert desk("config", "--schema").status == 0
 
 
-def test_of_an_alert_s_table_only_the_secret_is_hidden(desk: Any) -> None:
-    table = f'[[alerts]]\ntype = "webhook"\nurl = "https://example.com/hook"\nsecret = "{MARKER}"\n'
+@pytest.mark.parametrize("section", ["alerts", "announcements"])
+def test_of_a_table_of_who_is_told_only_the_secret_is_hidden(desk: Any, section: str) -> None:
+    table = f'[[{section}]]\ntype = "webhook"\nurl = "https://example.com/hook"\nsecret = "{MARKER}"\n'
     (desk.folder / "strongroom.local.toml").write_text(f'state = "main"\n{table}')
     done = desk("config", "--json")
     shown = settings(done)
     assert (done.status, done.json["problems"]) == (0, [])
-    assert shown["alerts[1].url"][0] == "https://example.com/hook"
-    assert shown["alerts[1].secret"][0] == "<hidden>"
+    assert shown[f"{section}[1].url"][0] == "https://example.com/hook"
+    assert shown[f"{section}[1].secret"][0] == "<hidden>"
     assert shown["state"][0] == "main"
     assert MARKER not in done.stdout
 
@@ -229,6 +230,14 @@ def test_the_schema_describes_rotations(rotating: Any) -> None:
     assert (found["random"]["required"], found["keyed"]["required"]) == ([], ["rotator", "admin"])
     assert {"every", "window", "size", "encoding"} <= found["random"]["properties"].keys()
     assert {"every", "window", "admin"} <= found["keyed"]["properties"].keys()
+
+
+def test_the_schema_describes_announcements(desk: Any) -> None:
+    tables = desk("config", "--schema").json["properties"]["announcements"]["items"]["anyOf"]
+    assert [table["properties"]["type"] for table in tables] == [{"const": "command"}, {"const": "webhook"}]
+    for table in tables:
+        assert "rotation_failed" in table["properties"]["events"]["items"]["enum"]
+        assert {"names", "timeout"} <= table["properties"].keys()
 
 
 def test_the_schema_describes_alerts_and_what_stands_at_the_top(desk: Any) -> None:

@@ -330,3 +330,32 @@ def test_what_is_rendered_with_losses_never_allows_more_than_the_rules(rules: tu
             asked = Action.UPDATE if action is Action.ROTATE else action
             assert policy.decide("app", asked, name, now=NOW).allowed, (action, name)
             assert policy.decide("app", asked, name, now=LATER + 1).allowed, (action, name)
+
+
+def test_who_may_rotate_gets_the_records_of_rotations_where_tables_lead_them() -> None:
+    rules = (
+        Rule(
+            id="1",
+            principal="r",
+            allow=True,
+            actions=frozenset({Action.READ, Action.UPDATE, Action.ROTATE}),
+            names=("db/*",),
+        ),
+        Rule(id="2", principal="r", allow=True, actions=frozenset({Action.READ}), names=("api/*",)),
+        Rule(id="3", principal="r", allow=False, actions=frozenset({Action.ROTATE}), names=("db/root",)),
+    )
+    target = VaultTarget(prefix="app", rotation=True)
+    rendered = render_vault(Policy(rules), "r", target, now=NOW)
+    server = Enforcer(rendered.text)
+    for capability in ("read", "create", "update"):
+        assert server.allows(capability, "secret/data/app/.strongroom/rotation/db/a")
+        assert not server.allows(capability, "secret/data/app/.strongroom/rotation/db/root")
+        assert not server.allows(capability, "secret/data/app/.strongroom/rotation/api/a")
+    assert server.allows("read", "secret/metadata/app/.strongroom/rotation/db/a")
+    assert server.allows("update", "secret/destroy/app/.strongroom/rotation/db/a")
+    assert not server.allows("update", "secret/destroy/app/db/a")
+    without = render_vault(Policy(rules), "r", target.replace(rotation=False), now=NOW)
+    assert ".strongroom" not in without.text
+    first = Enforcer(render_vault(Policy(rules), "r", target.replace(kv_version=1), now=NOW).text)
+    assert first.allows("create", "secret/app/.strongroom/rotation/db/a")
+    assert not first.allows("create", "secret/app/.strongroom/rotation/db/root")

@@ -131,6 +131,7 @@ def change(manager: SecretManager, secret: Secret) -> None:
 def watch(manager: SecretManager) -> None:
     stop = manager.on_update("db/**", lambda event: print(event.name, event.change, event.version))
     stop()
+    manager.on_rotation("db/**", lambda event: print(event.kind, event.name, event.detail, event.when))()
 
 
 def tell_failures_apart(manager: SecretManager) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.cli.command import UsageError, note
 from strongroom.cli.text import printable
-from strongroom.config.load import load_backends, load_policy
+from strongroom.config.load import has_rotation, load_backends, load_policy
 from strongroom.errors import ConfigurationError, UnsupportedOperationError
 from strongroom.model import SecretName
 from strongroom.policy import Policy, principal_matches
@@ -50,7 +50,8 @@ def render(config: str | None, options: argparse.Namespace, *, now: float) -> in
     policy = load_policy(config)
     principals = _principals(policy, options)
     table = _table(config, options.target)
-    renderer = _renderer(policy, _settings(table, options), table, options.target, now)
+    rotation = has_rotation(config)
+    renderer = _renderer(policy, _settings(table, options), table, options.target, rotation=rotation, now=now)
     rendered = [renderer(principal) for principal in principals]
     losses = [(one, loss) for one in rendered for loss in one.losses]
     if losses and not options.narrow:
@@ -108,11 +109,14 @@ def _table(config: str | None, target: str) -> dict[str, Any]:
     return next((table.table for table in load_backends(config).values() if table.type == target), {})
 
 
-def _renderer(policy: Policy, settings: dict[str, Any], table: dict[str, Any], target: str, now: float) -> Renderer:
+def _renderer(
+    policy: Policy, settings: dict[str, Any], table: dict[str, Any], target: str, *, rotation: bool, now: float
+) -> Renderer:
     if target == "vault":
         from strongroom.rendering.vault import VaultTarget, render_vault
 
-        vault = VaultTarget(**settings | {"kv_version": _version(settings.get("kv_version", 2))})
+        version = _version(settings.get("kv_version", 2))
+        vault = VaultTarget(**settings | {"kv_version": version, "rotation": rotation})
         return lambda principal: render_vault(policy, principal, vault, now=now)
     from strongroom.rendering.aws import render_aws
 

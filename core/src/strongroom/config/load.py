@@ -192,6 +192,19 @@ def load_backends(source: str | dict[str, Any] | None = None) -> dict[str, Plugi
     return dict(sorted(found.items(), key=lambda item: item[0] != default))
 
 
+def has_rotation(source: str | dict[str, Any] | None = None) -> bool:
+    """Tell whether a ``[rotation]`` table says of any names that they are rotated.
+
+    Args:
+        source: As for :func:`load`.
+
+    Raises:
+        ConfigurationError: It cannot be read.
+    """
+    _, layers, locking = _read(source)
+    return bool(merge(layers, locking).table("rotation"))
+
+
 def _read(
     source: str | dict[str, Any] | None, folder: str | None = None
 ) -> tuple[str, list[files.Layer], list[files.Layer]]:

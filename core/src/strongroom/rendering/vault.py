@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from strongroom._record import Record
+from strongroom.contracts.names import RESERVED
 from strongroom.errors import ConfigurationError
 from strongroom.policy import Action, Policy, Rule, name_pattern
 from strongroom.rendering.result import Claim, Loss, Rendered, rules_of
@@ -15,6 +16,10 @@ _SPECIAL: Final = ("+", "*", "{{", "}}", "${", "%{")
 """What means something in a path, in a templated policy or in HCL."""
 _DATA: Final = {Action.READ: "read", Action.CREATE: "create", Action.UPDATE: "update", Action.DELETE: "delete"}
 _METADATA: Final = {Action.READ: "read"}
+_RECORD: Final = {Action.READ: "read", Action.CREATE: "create", Action.UPDATE: "update"}
+_ON_RECORDS: Final = frozenset(_RECORD)
+_RECORDS: Final = (RESERVED, "rotation")
+"""What stands before a secret's name in that of the record of its rotation."""
 _ON_SECRETS: Final = frozenset({*_DATA, Action.LIST, Action.ROTATE})
 _ON_KEYS: Final = (
     ("encrypt", Action.ENCRYPT),
@@ -39,6 +44,8 @@ class VaultTarget(Record):
     """Whole segments that stand before each secret's name."""
     transit: str = "transit"
     """The path of the engine whose keys the names are for encrypting and signing."""
+    rotation: bool = False
+    """Whether ``[rotation]`` tables rotate the names, so that who may rotate needs the records of that, too."""
 
     @property
     def mount_segments(self) -> tuple[str, ...]:
@@ -98,7 +105,9 @@ def render_vault(policy: Policy, principal: str, target: VaultTarget, *, now: fl
     A read is ``read`` on the secret and on its metadata, where its versions are; a
     listing is ``list`` on the folder. A deletion is ``delete`` on the secret: it hides
     the latest version and can be undone, and no right to destroy is ever given. A
-    rotation is an update, since Vault knows nothing else. What is done with keys is
+    rotation is an update, since Vault knows nothing else; one that a ``[rotation]`` table
+    leads takes the rights to read and to update the secret, and, which is given with
+    ``rotate``, those to its record. What is done with keys is
     ``update`` on the operation of the transit engine, which makes no key; such a key's
     name is one segment, so that names of several have no part in it.
 
@@ -138,6 +147,20 @@ def _trees(target: VaultTarget, claims: list[Claim]) -> Iterator[Tree]:
     else:
         yield Tree((*mount, "data", *prefix), claims, names=_DATA, folders=False)
         yield Tree((*mount, "metadata", *prefix), claims, names=_METADATA, folders=True)
+    if target.rotation:
+        yield from _record_trees(target, claims)
+
+
+def _record_trees(target: VaultTarget, claims: list[Claim]) -> Iterator[Tree]:
+    """Yield what whoever may rotate needs of the records beside the secrets, whose history is destroyed in the end."""
+    mount, below = target.mount_segments, (*target.prefix_segments, *_RECORDS)
+    records = [claim.replace(actions=_ON_RECORDS) for claim in claims if Action.ROTATE in claim.actions]
+    if target.kv_version == 1:
+        yield Tree((*mount, *below), records, names=_RECORD)
+        return
+    yield Tree((*mount, "data", *below), records, names=_RECORD)
+    yield Tree((*mount, "metadata", *below), records, names=_METADATA)
+    yield Tree((*mount, "destroy", *below), records, names={Action.UPDATE: "update"})
 
 
 def _key_trees(target: VaultTarget, claims: list[Claim]) -> Iterator[Tree]:

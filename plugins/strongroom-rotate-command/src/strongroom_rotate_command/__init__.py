@@ -1,0 +1,1 @@
+"""A strongroom rotator that has any program change what depends on a secret."""

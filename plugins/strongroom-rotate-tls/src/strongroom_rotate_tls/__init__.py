@@ -1,0 +1,1 @@
+"""A strongroom rotator for TLS certificates of a local authority."""
