@@ -116,7 +116,7 @@ class Machine(RuleBasedStateMachine):
     def discard(self, choice: int) -> None:
         model, version = self.model, self.version(choice)
         existed = self.backend.discard(DiscardRequest(name=self.name, version=version)).existed
-        # A label that was left on the current version marks it, one on the previous says nothing: both may be taken off.
+        # One left on the current version marks it, on the previous one it says nothing: both are taken off.
         assert existed == (version == model.label)
         model.label = None if existed else model.label
 

@@ -19,7 +19,7 @@ from sqlaccess import NAME, Held, User
 from strongroom import AsyncSecretManager, SecretManager
 from strongroom.errors import ConfigurationError
 from strongroom.testing import FakeClock
-from strongroom_sqlalchemy import LoginSettings, connect_with, create_engine, is_refused
+from strongroom_sqlalchemy import LoginOptions, connect_with, create_engine, is_refused
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "asyncpg": {"ssl": False},
@@ -43,7 +43,7 @@ class Set:
                 f"postgresql+{driver}://127.0.0.1:{self._way.port}/postgres",
                 manager=manager,
                 secret=NAME,
-                settings=LoginSettings(clock=self._clock),
+                settings=LoginOptions(clock=self._clock),
                 connect_args=ARGUMENTS[driver],
                 **options,
             )
@@ -151,7 +151,7 @@ def test_changes_are_heard_on_each_loop_that_the_engine_is_used_on(
         f"postgresql+asyncpg://127.0.0.1:{way.port}/postgres",
         manager=shared,
         secret=NAME,
-        settings=LoginSettings(clock=clock),
+        settings=LoginOptions(clock=clock),
         connect_args=ARGUMENTS["asyncpg"],
     )
 

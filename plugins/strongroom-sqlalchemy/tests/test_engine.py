@@ -24,7 +24,7 @@ from sqlaccess import NAME, Held, User
 from strongroom import SecretManager, SecretValue
 from strongroom.errors import BackendUnavailableError, ConfigurationError, SecretNotFoundError
 from strongroom.testing import FakeClock, assert_hidden
-from strongroom_sqlalchemy import LoginSettings, connect_with, create_engine
+from strongroom_sqlalchemy import LoginOptions, connect_with, create_engine
 
 DRIVERS = ("psycopg", "psycopg2", "pg8000")
 # One connection a login: no second one without encryption.
@@ -37,7 +37,7 @@ def engine_of(manager: SecretManager, way: FaultProxy, clock: FakeClock) -> Iter
     made: list[sqlalchemy.Engine] = []
 
     def make(driver: str = "psycopg", *, secret: str = NAME, **options: Any) -> sqlalchemy.Engine:
-        settings = options.pop("settings", LoginSettings(clock=clock))
+        settings = options.pop("settings", LoginOptions(clock=clock))
         if driver != "pg8000":
             options.setdefault("connect_args", PLAIN)
         url = f"postgresql+{driver}://127.0.0.1:{way.port}/postgres"
@@ -104,7 +104,7 @@ class TestCoolingDown:
     def test_each_further_refusal_doubles_the_pause_up_to_its_limit(
         self, engine_of: Callable[..., sqlalchemy.Engine], user: User, way: FaultProxy, clock: FakeClock
     ) -> None:
-        engine = engine_of(settings=LoginSettings(cool_down=10, max_cool_down=25, clock=clock))
+        engine = engine_of(settings=LoginOptions(cool_down=10, max_cool_down=25, clock=clock))
         user.change()
         for pause in (10, 20, 25, 25):
             logins = way.accepted
@@ -226,7 +226,7 @@ class TestCoolingDown:
     def test_what_is_a_refusal_can_be_told_otherwise(
         self, engine_of: Callable[..., sqlalchemy.Engine], user: User, way: FaultProxy, clock: FakeClock
     ) -> None:
-        engine = engine_of(settings=LoginSettings(is_refused=lambda error: False, clock=clock))
+        engine = engine_of(settings=LoginOptions(is_refused=lambda error: False, clock=clock))
         user.change()
         for _ in range(2):
             with pytest.raises(OperationalError):
@@ -274,7 +274,7 @@ class TestPooledConnections:
     def test_they_are_left_alone_if_so_wanted(
         self, engine_of: Callable[..., sqlalchemy.Engine], manager: SecretManager, user: User, clock: FakeClock
     ) -> None:
-        engine = engine_of(settings=LoginSettings(recycle_on_update=False, clock=clock))
+        engine = engine_of(settings=LoginOptions(recycle_on_update=False, clock=clock))
         first = session(engine)
         manager.set(NAME, user.login(note="another version"))
         assert session(engine) == first
@@ -295,7 +295,7 @@ class TestWhatTheSecretGives:
         self, engine_of: Callable[..., sqlalchemy.Engine], held: Held, user: User, clock: FakeClock
     ) -> None:
         held.put("db/password", user.password)
-        settings = LoginSettings(username=user.name, clock=clock)
+        settings = LoginOptions(username=user.name, clock=clock)
         assert who(engine_of(secret="db/password", settings=settings)) == user.name
 
     def test_members_of_other_names_and_the_address(
@@ -304,7 +304,7 @@ class TestWhatTheSecretGives:
         content = {"login": user.name, "pw": user.password, "at": "127.0.0.1", "on": way.port, "db": "postgres"}
         held.put("db/all", json.dumps(content))
         members = {"username": "login", "password": "pw", "host": "at", "port": "on", "database": "db"}
-        settings = LoginSettings(members=members, clock=clock)
+        settings = LoginOptions(members=members, clock=clock)
         engine = create_engine("postgresql+psycopg://", manager=manager, secret="db/all", settings=settings)
         assert who(engine) == user.name
         engine.dispose()

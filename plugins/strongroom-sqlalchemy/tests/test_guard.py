@@ -17,7 +17,7 @@ from sqlaccess import NAME, Held
 from strongroom import Secret, SecretManager, open
 from strongroom.errors import BackendUnavailableError
 from strongroom.testing import FakeClock
-from strongroom_sqlalchemy import LoginSettings
+from strongroom_sqlalchemy import LoginOptions
 from strongroom_sqlalchemy.login import Actions, Login, lead
 
 
@@ -55,7 +55,7 @@ class Client:
         )
         self.login = Login(
             NAME,
-            LoginSettings(
+            LoginOptions(
                 username="app",
                 is_refused=lambda error: isinstance(error, RefusedError),
                 cool_down=10,

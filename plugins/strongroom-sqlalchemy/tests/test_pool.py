@@ -16,7 +16,7 @@ from sqlaccess import NAME, Held, User
 from strongroom import AsyncSecretManager, SecretManager
 from strongroom.errors import ConfigurationError
 from strongroom.testing import FakeClock
-from strongroom_sqlalchemy import LoginSettings
+from strongroom_sqlalchemy import LoginOptions
 from strongroom_sqlalchemy.pool import async_connection_pool, connection_pool
 
 PID = "SELECT pg_backend_pid()"
@@ -34,7 +34,7 @@ def pool_of(
     made: list[psycopg_pool.ConnectionPool[Any]] = []
 
     def make(**options: Any) -> psycopg_pool.ConnectionPool[Any]:
-        options = {"min_size": 1, "open": True, "settings": LoginSettings(clock=clock), "timeout": 10.0} | options
+        options = {"min_size": 1, "open": True, "settings": LoginOptions(clock=clock), "timeout": 10.0} | options
         made.append(connection_pool(manager, NAME, conninfo, **options))
         return made[-1]
 
@@ -117,7 +117,7 @@ def test_unusable_settings_are_refused_before_anything_is_opened(
     pool_of: Callable[..., psycopg_pool.ConnectionPool[Any]],
 ) -> None:
     with pytest.raises(ConfigurationError):
-        pool_of(settings=LoginSettings(cool_down=0))
+        pool_of(settings=LoginOptions(cool_down=0))
 
 
 def test_the_same_for_asyncio(
@@ -128,7 +128,7 @@ def test_the_same_for_asyncio(
             return (await (await connection.execute(text)).fetchone())[0]
 
     async def body() -> None:
-        settings = LoginSettings(clock=clock)
+        settings = LoginOptions(clock=clock)
         async with (
             asyncio.timeout(30),
             AsyncSecretManager(manager) as secrets,

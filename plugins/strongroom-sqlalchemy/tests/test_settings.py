@@ -8,7 +8,7 @@ import pytest
 
 from strongroom import SecretManager
 from strongroom.errors import ConfigurationError
-from strongroom_sqlalchemy import LoginSettings, create_engine
+from strongroom_sqlalchemy import LoginOptions, create_engine
 
 
 @pytest.mark.parametrize(
@@ -24,4 +24,4 @@ from strongroom_sqlalchemy import LoginSettings, create_engine
 )
 def test_these_are_refused(manager: SecretManager, settings: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigurationError, match=text):
-        create_engine("postgresql+psycopg://", manager=manager, secret="db/app", settings=LoginSettings(**settings))
+        create_engine("postgresql+psycopg://", manager=manager, secret="db/app", settings=LoginOptions(**settings))

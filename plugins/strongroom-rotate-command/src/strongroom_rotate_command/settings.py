@@ -8,7 +8,6 @@ from typing import Final
 
 from strongroom.contracts import Record, Seconds
 
-LETTERS_AND_DIGITS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 LEAST_BITS: Final = 64
 MOST_CHARACTERS: Final = 4096
 OURS: Final = "STRONGROOM_"
@@ -30,7 +29,7 @@ class CommandSettings(Record):
     """``command``: the program makes the new value in a step ``generate``. ``password``: it is a random password."""
     length: int = 32
     """How many characters that password has."""
-    alphabet: str = LETTERS_AND_DIGITS
+    alphabet: str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
     """The characters it is made of."""
     show_output: bool = False
     """Whether what the program prints comes out at this process's standard error; otherwise it is thrown away."""

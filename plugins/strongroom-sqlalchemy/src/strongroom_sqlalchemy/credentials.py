@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from strongroom import Freshness, Secret, SecretValue
 from strongroom.errors import InvalidValueError
-from strongroom_sqlalchemy.settings import LoginSettings
+from strongroom_sqlalchemy.settings import LoginOptions
 
 
 class Credentials:
@@ -26,7 +26,7 @@ class Credentials:
 
     __slots__ = ("_parts", "_username", "is_current", "version")
 
-    def __init__(self, secret: Secret, settings: LoginSettings) -> None:
+    def __init__(self, secret: Secret, settings: LoginOptions) -> None:
         members = settings.in_secret()
         self._parts: Mapping[str, SecretValue]
         if members is None:

@@ -18,7 +18,7 @@ from strongroom import AsyncSecretManager, Secret, SecretManager
 from strongroom.errors import ConfigurationError
 from strongroom_sqlalchemy.credentials import Credentials
 from strongroom_sqlalchemy.login import Actions, Login, lead
-from strongroom_sqlalchemy.settings import LoginSettings
+from strongroom_sqlalchemy.settings import LoginOptions
 from strongroom_sqlalchemy.subscriptions import LoopSubscription
 from strongroom_sqlalchemy.waiters import Waiter
 
@@ -38,7 +38,7 @@ def connect_with(
     manager: SecretManager | AsyncSecretManager,
     secret: str,
     *,
-    settings: LoginSettings | None = None,
+    settings: LoginOptions | None = None,
 ) -> Callable[[], None]:
     """Have an engine take user and password from a secret whenever it makes a connection.
 
@@ -71,7 +71,7 @@ def connect_with(
             "engine and manager do not go together",
             hint="an engine of asyncio wants what open_async gives, any other one what open gives",
         )
-    login = Login(secret, settings or LoginSettings())
+    login = Login(secret, settings or LoginOptions())
     source = _AsyncSource(manager, login) if isinstance(manager, AsyncSecretManager) else _Source(manager, login)
     bridge = _Bridge(inner.url, login, source)
     end = partial(_detach, weakref.ref(inner), bridge, source)
@@ -85,13 +85,13 @@ def connect_with(
 
 @overload
 def create_engine(
-    url: str | URL, *, manager: SecretManager, secret: str, settings: LoginSettings | None = None, **options: Any
+    url: str | URL, *, manager: SecretManager, secret: str, settings: LoginOptions | None = None, **options: Any
 ) -> Engine: ...
 
 
 @overload
 def create_engine(
-    url: str | URL, *, manager: AsyncSecretManager, secret: str, settings: LoginSettings | None = None, **options: Any
+    url: str | URL, *, manager: AsyncSecretManager, secret: str, settings: LoginOptions | None = None, **options: Any
 ) -> AsyncEngine: ...
 
 
@@ -100,7 +100,7 @@ def create_engine(
     *,
     manager: SecretManager | AsyncSecretManager,
     secret: str,
-    settings: LoginSettings | None = None,
+    settings: LoginOptions | None = None,
     **options: Any,
 ) -> Engine | AsyncEngine:
     """Make an engine that takes user and password from a secret; see :func:`connect_with`.

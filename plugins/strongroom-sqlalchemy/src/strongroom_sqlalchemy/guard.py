@@ -14,7 +14,7 @@ from typing import Final
 
 from strongroom.errors import AuthenticationError
 from strongroom_sqlalchemy.credentials import Credentials
-from strongroom_sqlalchemy.settings import LoginSettings
+from strongroom_sqlalchemy.settings import LoginOptions
 from strongroom_sqlalchemy.waiters import Waiter
 
 AT_ONCE: Final = 4
@@ -58,7 +58,7 @@ class Guard:
         settings: How long what cools down.
     """
 
-    def __init__(self, secret: str, settings: LoginSettings) -> None:
+    def __init__(self, secret: str, settings: LoginOptions) -> None:
         self._secret = secret
         self._settings = settings
         self._clock = settings.clock

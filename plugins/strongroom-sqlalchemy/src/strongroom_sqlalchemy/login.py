@@ -13,7 +13,7 @@ from strongroom.contracts import Record
 from strongroom.errors import StrongroomError
 from strongroom_sqlalchemy.credentials import Credentials
 from strongroom_sqlalchemy.guard import Guard, without_frames
-from strongroom_sqlalchemy.settings import LoginSettings
+from strongroom_sqlalchemy.settings import LoginOptions
 from strongroom_sqlalchemy.waiters import Waiter
 
 C = TypeVar("C")
@@ -68,7 +68,7 @@ class Login:
         changed: Called when another version has become current.
     """
 
-    def __init__(self, secret: str, settings: LoginSettings) -> None:
+    def __init__(self, secret: str, settings: LoginOptions) -> None:
         settings.check()
         self.secret = SecretName(secret)
         self.settings = settings

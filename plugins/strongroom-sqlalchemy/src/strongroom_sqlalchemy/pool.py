@@ -12,7 +12,7 @@ from strongroom import AsyncSecretManager, SecretManager
 from strongroom.errors import ConfigurationError
 from strongroom_sqlalchemy.credentials import Credentials
 from strongroom_sqlalchemy.login import Actions, AsyncActions, Login, lead, lead_async
-from strongroom_sqlalchemy.settings import LoginSettings
+from strongroom_sqlalchemy.settings import LoginOptions
 from strongroom_sqlalchemy.subscriptions import LoopSubscription
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def connection_pool(
     secret: str,
     conninfo: str = "",
     *,
-    settings: LoginSettings | None = None,
+    settings: LoginOptions | None = None,
     **options: Any,
 ) -> psycopg_pool.ConnectionPool[Any]:
     """Make a pool whose connections take user and password from a secret.
@@ -55,7 +55,7 @@ def connection_pool(
         AccessDeniedError: The manager's principal may not read it.
     """
     psycopg, pools = _libraries()
-    login = Login(secret, settings or LoginSettings())
+    login = Login(secret, settings or LoginOptions())
     base = options.pop("connection_class", psycopg.Connection)
     end = manager.on_update(login.secret, login.heard) if login.settings.recycle_on_update else _nothing
     opens = options.pop("open", None)
@@ -75,7 +75,7 @@ def async_connection_pool(
     secret: str,
     conninfo: str = "",
     *,
-    settings: LoginSettings | None = None,
+    settings: LoginOptions | None = None,
     **options: Any,
 ) -> psycopg_pool.AsyncConnectionPool[Any]:
     """Make a pool for asyncio whose connections take user and password from a secret; see :func:`connection_pool`.
@@ -92,7 +92,7 @@ def async_connection_pool(
         ConfigurationError, InvalidNameError: As for :func:`connection_pool`.
     """
     psycopg, pools = _libraries()
-    login = Login(secret, settings or LoginSettings())
+    login = Login(secret, settings or LoginOptions())
     base = options.pop("connection_class", psycopg.AsyncConnection)
     subscription = LoopSubscription(manager, login)
     pool: psycopg_pool.AsyncConnectionPool[Any] = pools.AsyncConnectionPool(

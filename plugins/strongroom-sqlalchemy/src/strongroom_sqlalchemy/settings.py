@@ -15,7 +15,7 @@ PARTS: Final = ("username", "password", "host", "port", "database")
 """The parts of a login that a secret may give."""
 
 
-class LoginSettings(Record):
+class LoginOptions(Record):
     """How logins are made of a secret, and what happens when one is refused."""
 
     username: str | None = None
