@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import threading
 import time
 import weakref
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -414,6 +416,33 @@ class TestForksAndThreads:
         target.gate.set()
         assert target.wait_for(3)
         assert target.taken == ["id-0", "id-1", "id-2"]
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    def test_a_callback_that_forks_is_told_in_the_parent_alone(self, made: Made, tmp_path: Path) -> None:
+        heard, parent = tmp_path / "heard", os.getpid()
+        queued, children = threading.Event(), []
+
+        def callback(alert: Alert) -> None:
+            with heard.open("a") as file:
+                file.write(f"{alert.id}\n")
+            if alert.id == "id-0":
+                queued.wait(LIMIT)
+                children.append(os.fork())
+                if not children[0]:
+                    threading.Timer(2.0, os._exit, [0]).start()
+                    alerts.after_fork()
+
+        alerts = made()
+        alerts.subscribe(callback)
+        for number in range(3):
+            alerts.publish(alert(number))
+        queued.set()
+        try:
+            alerts.close(LIMIT)
+        finally:
+            assert os.getpid() == parent
+            os.waitpid(children[0], 0)
+        assert heard.read_text().split() == ["id-0", "id-1", "id-2"]
 
     def test_a_child_of_closed_alerts_has_closed_ones(self, made: Made, target: Recorder) -> None:
         alerts = made(target)

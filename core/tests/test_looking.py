@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +24,13 @@ from strongroom.contracts import (
     RevokeLeaseRequest,
     RevokeLeaseResult,
 )
-from strongroom.errors import AccessDeniedError, AuthenticationError, BackendUnavailableError, SecretNotFoundError
+from strongroom.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigurationError,
+    SecretNotFoundError,
+)
 from strongroom.model import SecretName, SecretValue
 from strongroom.testing import FakeClock
 from watched import EVERY, Heard, Plain, Server, look, settle
@@ -159,6 +166,17 @@ class TestLookedAt:
         clock.advance(600.0)
         look(manager)
         assert len(server.looks) == 2
+
+    def test_a_file_that_is_being_written_is_looked_at_again_the_next_time(
+        self, manager: SecretManager, others: SecretManager, server: Server
+    ) -> None:
+        manager.get("db/password")
+        server.refusing = ConfigurationError("it ends in the middle of a line")
+        look(manager)
+        server.refusing = None
+        others.set("db/password", "second")
+        look(manager)
+        assert manager.get("db/password").reveal_text() == "second"
 
     def test_nothing_is_looked_at_before_it_is_due(self, manager: SecretManager, server: Server) -> None:
         manager.get("db/password")
@@ -330,3 +348,57 @@ class TestWithAFallbackStore:
         server.refusing = BackendUnavailableError("it refuses", code="connection_refused")
         with pytest.raises(BackendUnavailableError):
             kept.get("db/password")
+
+
+class TestTelling:
+    def test_a_subscriber_that_hangs_stops_no_look_and_no_refresh(
+        self, manager: SecretManager, others: SecretManager
+    ) -> None:
+        names, release = [f"many/{number}" for number in range(1010)], threading.Event()
+        for name in names:
+            others.set(name, "first")
+        manager.get_many(names)
+        look(manager)
+        manager.on_update("many/**", lambda _: release.wait(60.0))
+        for name in names:
+            others.set(name, "second")
+        try:
+            begun = time.monotonic()
+            look(manager)
+            assert time.monotonic() - begun < 4.0
+            done = threading.Event()
+            assert manager._parts.background.submit(object(), done.set)
+            assert done.wait(2.0)
+        finally:
+            release.set()
+
+    def test_all_are_told_however_many_there_are(self, manager: SecretManager, others: SecretManager) -> None:
+        names = [f"many/{number}" for number in range(1200)]
+        for name in names:
+            others.set(name, "first")
+        manager.get_many(names)
+        look(manager)
+        manager.on_update("many/**", heard := Heard())
+        for name in names:
+            others.set(name, "second")
+        look(manager)
+        assert sorted(heard.wait(1200)) == sorted((name, "seen", "2") for name in names)
+
+    def test_nobody_is_told_after_the_manager_is_closed(self, manager: SecretManager, others: SecretManager) -> None:
+        told, inside, release = [], threading.Event(), threading.Event()
+
+        def subscriber(event: Any) -> None:
+            told.append(event.name)
+            inside.set()
+            release.wait(10.0)
+
+        for name in ("db/password", "db/user"):
+            manager.get(name)
+            others.set(name, "second")
+        manager.on_update("db/**", subscriber)
+        look(manager)
+        assert inside.wait(10.0)
+        manager.close()
+        release.set()
+        time.sleep(0.1)
+        assert told == ["db/password"]

@@ -64,6 +64,28 @@ def test_a_secret_that_is_being_changed_is_not_looked_at() -> None:
     assert sightings.begin_look([NAME])[1] == [NAME]
 
 
+def test_which_of_two_changes_beside_each_other_is_current_is_no_news() -> None:
+    sightings = Sightings(clock := FakeClock())
+    learn(sightings, "1")
+    for step in (sightings.begin, sightings.begin, sightings.end, sightings.end):
+        step(NAME)
+    for version in ("3", "2"):
+        sightings.heard(SecretUpdated(name=NAME, change="set", version=version))
+    assert learn(sightings, "3", "3") == ("3", False)
+    clock.advance(2 * LAG_SECONDS)
+    assert learn(sightings, "3", "3") == ("3", False)
+    assert learn(sightings, "4", "3") == ("4", True)
+
+
+def test_what_others_have_changed_after_two_changes_beside_each_other_is_news() -> None:
+    sightings = Sightings(FakeClock())
+    for step in (sightings.begin, sightings.begin, sightings.end, sightings.end):
+        step(NAME)
+    for version in ("3", "2"):
+        sightings.heard(SecretUpdated(name=NAME, change="set", version=version))
+    assert learn(sightings, "4") == ("4", True)
+
+
 def test_nothing_follows_from_a_look_that_a_change_of_our_own_has_crossed() -> None:
     sightings = Sightings(FakeClock())
     learn(sightings, "1")

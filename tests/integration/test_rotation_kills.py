@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -150,3 +152,16 @@ def test_the_record_is_nobodys_secret(site: Site) -> None:
         with pytest.raises(InvalidNameError, match="kept for strongroom itself"):
             manager.get(f".strongroom/rotation/{NAME}")
     assert site.done("resume")["state"] == "idle"
+
+
+def test_of_two_processes_that_rotate_it_at_once_one_does_at_a_time(site: Site) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        ended = list(threads.map(site.run, ["race", "race"]))
+    assert [one.returncode for one in ended] == [0, 0], ended
+    codes = Counter(code for one in ended for code in json.loads(one.stdout))
+    # The emulator of AWS lets the label of a pending version be taken by who does not say where it is.
+    emulated = {"rotation_lost"} if "aws" in str(site.content["backends"]) else set()
+    assert codes.keys() <= {"ok", "rotation_in_progress", "conflict", *emulated}
+    assert codes["ok"] > 0
+    stands = site.done("resume")
+    assert (stands["state"], [stands["current"]]) == ("idle", site.accepted)

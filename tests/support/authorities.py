@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -66,6 +66,7 @@ def authority(
     begins: datetime.timedelta = -DAY,
     ends: datetime.timedelta = 400 * DAY,
     extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (),
+    identified: bool = True,
 ) -> Made:
     """Make one.
 
@@ -79,6 +80,7 @@ def authority(
         begins: When it begins, from now.
         ends: When it ends, from now.
         extensions: Further ones, and whether each is critical.
+        identified: Whether it has an identifier of its key.
     """
     key = key or ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
@@ -91,8 +93,10 @@ def authority(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now + begins)
         .not_valid_after(now + ends)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
+    if identified:
+        own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        builder = builder.add_extension(own, critical=False)
     if ca is not None:
         builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
     if signs is not None:
@@ -100,7 +104,8 @@ def authority(
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical=critical)
     signer = key if issuer is None else issuer.key
-    made = builder.sign(signer, None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+    decides = isinstance(signer, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
+    made = builder.sign(signer, None if decides else hashes.SHA256())
     return Made(key, made, () if issuer is None else (issuer.certificate, *issuer.above))
 
 

@@ -18,6 +18,8 @@ from strongroom.contracts import (
     FinishResult,
     GenerateRequest,
     GenerateResult,
+    ReadRequest,
+    ReadResult,
     Rotator,
     UndoRequest,
     UndoResult,
@@ -207,6 +209,11 @@ class TrappedStages(StagedBackend):
         now = datetime.now(UTC)
         dated = (one.replace(created=self._created.setdefault(one.version, now)) for one in found)
         return VersionsResult(versions=tuple(dated))
+
+    def read(self, request: ReadRequest) -> ReadResult:
+        """Say when the version was seen first."""
+        found = super().read(request)
+        return found.replace(created=self._created.setdefault(found.version, datetime.now(UTC)))
 
     def stage(self, request: Any) -> Any:
         """Stage, with the trap around it."""

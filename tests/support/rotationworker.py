@@ -2,9 +2,9 @@
 
 rotationworker.py CONFIG MODE [POINT]
 
-MODE is ``rotate``, ``resume``, ``undo`` or ``show``. POINT is the number of the
-point, from 0, at which it kills itself: each change in the backend and each step
-of the rotator has one before and one after.
+MODE is ``rotate``, ``resume``, ``undo``, ``show`` or ``race``, which rotates again
+and again. POINT is the number of the point, from 0, at which it kills itself: each
+change in the backend and each step of the rotator has one before and one after.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ from strongroom.contracts import (
     VerifyCandidateRequest,
     VerifyCandidateResult,
 )
-from strongroom.errors import CandidateRefusedError
+from strongroom.errors import CandidateRefusedError, StrongroomError
 from strongroom.hookspecs import hookimpl
 from strongroom.model import SecretValue
 from strongroom.resilience import GuardedBackend
 
 NAME = "db/app"
+RACES = 25
 
 
 class Passed:
@@ -145,9 +146,25 @@ def arm(kill_at: int | None) -> None:
         setattr(rotationworker.DoorRotator, step, counted(getattr(rotationworker.DoorRotator, step)))
 
 
+def race(manager: strongroom.SecretManager) -> list[str]:
+    """Rotate again and again, and return how each ended."""
+    codes = []
+    for _ in range(RACES):
+        try:
+            manager.rotate(NAME)
+        except StrongroomError as error:
+            codes.append(error.code)
+        else:
+            codes.append("ok")
+    return codes
+
+
 def main(config: str, mode: str, kill_at: int | None) -> None:
     """Do what is asked for, and print how it stands then."""
     with strongroom.open(config) as manager:
+        if mode == "race":
+            print(json.dumps(race(manager)))
+            return
         arm(kill_at)
         if mode == "rotate":
             manager.rotate(NAME)

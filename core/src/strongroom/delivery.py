@@ -256,7 +256,8 @@ class _Line(Generic[Message]):
         from queue import Empty
 
         waiting = self._queue
-        while True:
+        # Another one after a fork: if a callback forks and returns in the child, what waits here is its parent's.
+        while waiting is self._queue:
             try:
                 found = waiting.get(timeout=_IDLE_SECONDS)
             except Empty:

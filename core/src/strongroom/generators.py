@@ -62,6 +62,8 @@ UPPER: Final = LOWER.upper()
 DIGITS: Final = "0123456789"
 SYMBOLS: Final = "!#$%&()*+,-./:;<=>?@[]^_{|}~"
 """Printable ASCII but blanks, quotes, the backslash and the backtick, which programs quote in different ways."""
+LETTERS: Final = ("lower", "upper")
+"""Which classes are letters."""
 LEAST_ENTROPY: Final = 64.0
 """Bits: a password that can be guessed with fewer tries is refused."""
 MOST_CHARACTERS: Final = 4096
@@ -115,6 +117,8 @@ class PasswordRules(Record):
             found.append("more characters are needed than length allows")
         if self.begins_with_letter and not set(self.characters()) & set(LOWER + UPPER):
             found.append("begins_with_letter, and the alphabet has no letter that is not forbidden")
+        elif self.begins_with_letter and not found and not self.first_letters():
+            found.append("begins_with_letter, and length leaves no room for a letter")
         if not found and (bits := self.entropy()) < LEAST_ENTROPY:
             found.append(
                 f"passwords like this have {bits:.0f} bits of entropy at least, under {LEAST_ENTROPY:.0f}: "
@@ -128,17 +132,22 @@ class PasswordRules(Record):
         needed = [(least, len(part)) for _, least, part in self.classes()]
         free = self.length - sum(least for least, _ in needed)
         bits = sum(least * math.log2(size) for least, size in needed if least)
+        if self.begins_with_letter and free > 0 and (letters := self.first_letters()):
+            # The first character is none of all: it is a letter.
+            bits, free = bits + math.log2(len(letters)), free - 1
         return bits + free * math.log2(len(usable)) if usable else 0.0
+
+    def first_letters(self) -> str:
+        """Return the letters with which a password may begin, so that there is room for what else it needs."""
+        is_full = sum(least for _, least, _ in self.classes()) >= self.length
+        return "".join(part for name, least, part in self.classes() if name in LETTERS and (least or not is_full))
 
 
 def random_password(rules: PasswordRules) -> str:
-    """Return a password that meets the rules; all that do are equally likely.
+    """Return a password that meets the rules; all that do are equally likely, unless hardly any does.
 
     Args:
         rules: They can be met: ``problems`` has found nothing.
-
-    Raises:
-        ConfigurationError: They can hardly be met, so that a thousand passwords in a row did not.
     """
     import secrets
 
@@ -161,22 +170,17 @@ def _meets(password: str, rules: PasswordRules) -> bool:
 
 
 def _built(rules: PasswordRules) -> str:
-    """Return a password of rules that hardly any drawn one meets: the needed characters, the others, shuffled.
-
-    It may not meet ``begins_with_letter``: then it is shuffled again.
-    """
+    """Return a password of rules that hardly any drawn one meets: the needed characters and others, shuffled."""
     import secrets
 
     random = secrets.SystemRandom()
-    usable = rules.characters()
-    made = [secrets.choice(part) for _, least, part in rules.classes() for _ in range(least)]
-    made += [secrets.choice(usable) for _ in range(rules.length - len(made))]
-    for _ in range(_DRAWS):
-        random.shuffle(made)
-        password = "".join(made)
-        if _meets(password, rules):
-            return password
-    raise ConfigurationError("no password meets these rules", hint="make length or alphabet larger")
+    first = secrets.choice(rules.first_letters()) if rules.begins_with_letter else ""
+    # If the first letter is one that is needed, one fewer is.
+    needed = [(least - (first != "" and first in part), part) for _, least, part in rules.classes()]
+    made = [secrets.choice(part) for least, part in needed for _ in range(least)]
+    made += [secrets.choice(rules.characters()) for _ in range(rules.length - len(first) - len(made))]
+    random.shuffle(made)
+    return first + "".join(made)
 
 
 def random_uuid() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -18,7 +20,6 @@ from strongroom.errors import (
     AccessDeniedError,
     AuthenticationError,
     ClosedError,
-    ConfigurationError,
     PluginError,
     SecretNotFoundError,
     StrongroomError,
@@ -31,14 +32,8 @@ from strongroom.sightings import Held, Sightings
 
 REFUSED_SECONDS: Final = 600.0
 """For how long nobody looks again where a look was refused: each one would be in somebody's log as a denial."""
-_LASTING: Final = (
-    AccessDeniedError,
-    AuthenticationError,
-    ConfigurationError,
-    PluginError,
-    UnsupportedOperationError,
-)
-"""Errors that will be the same the next time, and a while after."""
+_LASTING: Final = (AccessDeniedError, AuthenticationError, PluginError, UnsupportedOperationError)
+"""Errors that will be the same the next time, and a while after. A file that somebody is just writing gives none."""
 
 
 class Looks:
@@ -92,11 +87,19 @@ class Looks:
         self.failures = 0
         self._refused: dict[str, float] = {}
         """Until when nobody looks: by name, or by the configured name of a backend with a colon before it."""
+        self._forget_news()
+
+    def _forget_news(self) -> None:
+        self._lock = threading.Lock()
+        self._news: dict[SecretName, SecretUpdated] = {}
+        """What subscribers have not been told yet, the last change of each secret."""
+        self._is_telling = False
 
     def after_fork(self) -> None:
         """Start afresh in a forked child."""
         self.sightings.after_fork()
         self._refused = {}
+        self._forget_news()
 
     def at_all(self) -> None:
         """Look at all that is held."""
@@ -105,6 +108,7 @@ class Looks:
         names = self._held() | self._subscribed()
         self._at(names)
         self.sightings.keep_only(names)
+        self._have_told()
 
     def at_new(self) -> None:
         """Look at the names that somebody has subscribed to since the last look, so that changes are seen from now."""
@@ -223,12 +227,30 @@ class Looks:
         self._audit.record(event)
 
     def _tell(self, look: _Look) -> None:
-        for event in look.found:
-            if self._subscriptions.has(event.name):
-                tell = self._subscriptions.later(event)
-                # Else so much waits there that it is better to wait for the subscribers than not to tell them.
-                if not self._background.submit(object(), tell):
-                    tell()
+        news = {event.name: event for event in look.found if self._subscriptions.has(event.name)}
+        with self._lock:
+            self._news |= news
+        self._have_told()
+
+    def _have_told(self) -> None:
+        """Have subscribers told of what is new, one change after the other.
+
+        Nothing here waits for them, and one that hangs takes one thread of the background only. If so much waits there
+        that nothing more is taken, the next look tries again.
+        """
+        with self._lock:
+            if self._news and not self._is_telling:
+                self._is_telling = self._background.submit(object(), self._tell_next)
+
+    def _tell_next(self) -> None:
+        with self._lock:
+            event = self._news.pop(next(iter(self._news)))
+        try:
+            self._subscriptions.later(event)()
+        finally:
+            with self._lock:
+                self._is_telling = False
+            self._have_told()
 
 
 def _held(entry: Entry) -> Held | None:

@@ -37,11 +37,13 @@ class Finding(Record):
 class _Sighting:
     """The version of a secret that was seen last, and the one before."""
 
-    __slots__ = ("before", "moved", "version")
+    __slots__ = ("before", "moved", "rivals", "version")
 
     def __init__(self, version: str | None) -> None:
         self.version = self.before = version
         self.moved = float("-inf")
+        self.rivals: set[str | None] = set()
+        """What changes of our own have made beside each other: any of them may be current, and all have been told."""
 
     def move(self, version: str | None, now: float) -> None:
         if version != self.version:
@@ -49,6 +51,11 @@ class _Sighting:
 
     def is_behind(self, version: str | None, now: float) -> bool:
         return version == self.before != self.version and now < self.moved + LAG_SECONDS
+
+    def settle(self, said: str | None) -> None:
+        if said in self.rivals and said != self.version:
+            self.before, self.version = self.version, said
+        self.rivals.clear()
 
 
 class Sightings:
@@ -71,6 +78,8 @@ class Sightings:
         self._lock = threading.RLock()
         self._seen: dict[SecretName, _Sighting] = {}
         self._under_way: dict[SecretName, int] = {}
+        self._beside: set[SecretName] = set()
+        """Those whose last changes were made beside each other: nobody knows in which order."""
         self._untold: set[SecretName] = set()
         """Those that were changed since the last look at them, as far as subscribers have not heard of it yet."""
         self._touched: dict[SecretName, int] = {}
@@ -79,6 +88,10 @@ class Sightings:
     def begin(self, name: SecretName) -> None:
         """Note that this process begins to change a secret."""
         with self._lock:
+            if name in self._under_way:
+                self._beside.add(name)
+            else:
+                self._beside.discard(name)
             self._under_way[name] = self._under_way.get(name, 0) + 1
             self._untold.add(name)
             self._touch(name)
@@ -101,10 +114,14 @@ class Sightings:
             sighting = self._seen.get(event.name)
             if event.change not in _TELLING:
                 self._seen.pop(event.name, None)  # nobody has said what is current now
-            elif sighting is None:
-                self._seen[event.name] = _Sighting(event.version)
+                return
+            if sighting is None:
+                sighting = self._seen[event.name] = _Sighting(event.version)
+            sighting.move(event.version, self._clock())
+            if event.name in self._beside:
+                sighting.rivals.add(event.version)
             else:
-                sighting.move(event.version, self._clock())
+                sighting.rivals.clear()
 
     def _touch(self, name: SecretName) -> None:
         self._turn += 1
@@ -146,6 +163,7 @@ class Sightings:
             sighting = self._seen.get(name)
             if sighting is None:
                 sighting = self._seen[name] = _Sighting(said if held is None else held.version)
+            sighting.settle(said)
             before = sighting.version
             # First what was read since the last look, of which nobody has been told either; not what came too late.
             read = [] if held is None or held.version == sighting.before else [held.version]
@@ -161,3 +179,4 @@ class Sightings:
             self._seen = {name: seen for name, seen in self._seen.items() if name in kept}
             self._touched.clear()
             self._untold = {name for name in self._untold if name in kept or name in self._under_way}
+            self._beside = {name for name in self._beside if name in kept or name in self._under_way}

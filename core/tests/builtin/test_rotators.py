@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 
 from typing import Any
@@ -13,9 +14,9 @@ import strongroom
 
 from strongroom.builtin.rotator_settings import PasswordSettings, RandomSettings, UuidSettings
 from strongroom.builtin.rotators import password_rotator, random_rotator, uuid_rotator
-from strongroom.contracts import Rotator
+from strongroom.contracts import GenerateRequest, Rotator
 from strongroom.errors import ConfigurationError, InvalidValueError
-from strongroom.model import SecretValue
+from strongroom.model import SecretName, SecretValue, ValueType
 from strongroom.testing import RotatorContract, report_of
 
 
@@ -111,3 +112,35 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_changed(rule: An
         with pytest.raises(ConfigurationError, match=problem):
             manager.rotate("db/app")
         assert manager.get("db/app").reveal_text() == "first"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('{"n": 1.10, "id":"x", "big": 1e400}', '{"n": 1.10, "id":"NEW", "big": 1e400}'),
+        ('{"a": 1, "a": 2, "id": [1, {}] }\n', '{"a": 1, "a": 2, "id": "NEW" }\n'),
+        ('{"id": null, "half": "\\ud800"}', '{"id": "NEW", "half": "\\ud800"}'),
+    ],
+)
+@pytest.mark.parametrize("type", [str, bytes])
+def test_the_rest_of_an_object_stays_as_it_is_written(before: str, after: str, type: type) -> None:
+    with opened(rotator="uuid", field="id") as manager:
+        manager.set("db/app", before if type is str else before.encode())
+        manager.rotate("db/app")
+        value = manager.get("db/app").value
+        content = value.reveal().decode()
+        assert value.type is (ValueType.TEXT if type is str else ValueType.BINARY)
+        assert re.sub(r"[0-9a-f]{8}-[-0-9a-f]{27}", "NEW", content) == after
+
+
+@pytest.mark.parametrize(
+    "text", ['{"id": "kept-hidden", "id": 2}', '{"id": "kept-hidden", "deep": ' + "[" * 99999 + "]" * 99999 + "}"]
+)
+def test_an_object_that_cannot_be_told_is_refused_and_not_shown(text: str) -> None:
+    rotator = uuid_rotator(UuidSettings(field="id"))
+    request = GenerateRequest(
+        name=SecretName("db/app"), current=SecretValue(text), attempt=1, read_secret=lambda _: SecretValue("")
+    )
+    with pytest.raises(InvalidValueError, match="with the member 'id' once") as caught:
+        rotator.generate(request)
+    assert "kept-hidden" not in report_of(caught.value, "strongroom")

@@ -93,3 +93,20 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be made"), alone_on_this_host(str(tmp_path), "a", NAME):
         raise AssertionError("it was followed")
     assert not target.exists()
+
+
+def test_a_child_that_was_forked_meanwhile_does_not_hold_it(tmp_path: Path) -> None:
+    ending, child = os.pipe()
+    with alone_on_this_host(str(tmp_path), "a", NAME):
+        pid = os.fork()
+        if pid == 0:
+            os.close(child)
+            os.read(ending, 1)
+            os._exit(0)
+    os.close(ending)
+    try:
+        with alone_on_this_host(str(tmp_path), "a", NAME):
+            pass
+    finally:
+        os.close(child)
+        os.waitpid(pid, 0)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from traceback import walk_tb
 from typing import Any
 
 import pytest
@@ -21,9 +25,11 @@ from rotatingkit import (
     TrappedStages,
     lost_answer,
 )
-from strongroom.contracts import ReadRequest
-from strongroom.errors import RotationError, StrongroomError
-from strongroom.model import SecretName
+from strongroom.audit import AuditStage
+from strongroom.contracts import ReadRequest, WriteRequest
+from strongroom.contracts.names import rotation_record
+from strongroom.errors import AuditError, RotationError, StrongroomError, TamperedError, ValueTooLargeError
+from strongroom.model import SecretName, SecretValue
 from strongroom.testing import in_threads
 
 NAME = "db/app"
@@ -304,6 +310,183 @@ def test_what_somebody_writes_by_hand_meanwhile_is_not_overwritten_unasked(
     site.settle(how)
     assert site.current == ("value 1" if how == "resume" else "by hand")
     assert site.dependent.accepted == [site.current]
+
+
+def test_an_undo_that_was_killed_leaves_the_dependent_with_what_was_written_by_hand(
+    make_site: Callable[..., Site],
+) -> None:
+    for at in range(MOST_POINTS):
+        site = make_site()
+        assert site.stopped(8)
+        with site.opened() as manager:
+            manager.set(NAME, "by hand")
+        site.trap.arm(at)
+        try:
+            with site.opened() as manager:
+                manager.rotation.undo(NAME, force=True)
+        except Killed:
+            pass
+        else:
+            break
+        finally:
+            site.trap.arm(None)
+        site.settle("resume")
+        assert site.dependent.accepted == [site.current], at
+    assert at > 2
+
+
+def test_a_value_that_was_taken_back_by_hand_is_not_taken_from_the_dependent(make_site: Callable[..., Site]) -> None:
+    site = make_site()
+    with site.opened(overlap="1h") as manager:
+        assert not manager.rotate(NAME).is_complete
+        manager.set(NAME, "first")
+    with site.opened(overlap="0s") as manager:
+        for again in (lambda: manager.rotate(NAME), lambda: manager.rotation.resume(NAME, force=True)):
+            # Stages make it a rotation that is left, and lead the candidate once more.
+            with suppress(RotationError):
+                again()
+            assert site.dependent.accepts(site.current)
+        with suppress(RotationError):
+            manager.rotation.undo(NAME, force=True)
+        assert site.dependent.accepted == [site.current]
+
+
+def test_one_that_is_about_to_finish_finishes_nothing_once_it_is_undone(make_site: Callable[..., Site]) -> None:
+    site = make_site()
+    halt = Halt("before finish")
+    site.trap.on = halt
+    codes: list[str] = []
+
+    def lead() -> None:
+        with site.opened() as manager, pytest.raises(RotationError) as caught:
+            manager.rotate(NAME)
+        codes.append(caught.value.code)
+
+    thread = threading.Thread(target=lead)
+    thread.start()
+    assert halt.arrived.wait(20)
+
+    def let_go(point: str) -> None:
+        if point == "after undo":
+            site.trap.on = lambda _: None
+            halt.release()
+            thread.join(20)
+
+    site.trap.on = let_go
+    with site.opened() as manager:
+        manager.rotation.undo(NAME, force=True)
+    assert codes == ["rotation_lost"]
+    assert site.dependent.accepted == [site.current] == ["first"]
+
+
+def test_a_step_that_cannot_be_recorded_tells_whether_readers_get_another_value(
+    make_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = AuditStage.record
+    for step in ("record", "apply", "verify", "promote", "announce", "finish"):
+        site = make_site()
+
+        def record(self: AuditStage, *events: Any, durable: bool = False, step: str = step) -> None:
+            if any(one.event == f"rotate_{step}" for one in events):
+                raise AuditError("the sink is full")
+            real(self, *events, durable=durable)
+
+        monkeypatch.setattr(AuditStage, "record", record)
+        with site.opened() as manager, pytest.raises(AuditError, match=f"the step {step} .* could not be") as caught:
+            manager.rotate(NAME)
+        monkeypatch.setattr(AuditStage, "record", real)
+        assert caught.value.applied == (site.current != "first")
+        site.settle("resume")
+        assert site.dependent.accepted == [site.current]
+
+
+def shown(error: BaseException | None) -> str:
+    """Return what a traceback with the locals of our frames shows, and what an error carries."""
+    texts: list[str] = []
+    while error is not None:
+        texts += [repr(vars(error)), repr(getattr(error, "doc", ""))]
+        frames = [frame for frame, _ in walk_tb(error.__traceback__) if "strongroom/" in frame.f_code.co_filename]
+        texts += [repr(value) for frame in frames for value in frame.f_locals.values()]
+        error = error.__cause__ or error.__context__
+    return "\n".join(texts)
+
+
+VALUES = [spelled for value in (b"first", b"value 1") for spelled in (value.decode(), b64encode(value).decode())]
+
+
+def test_no_traceback_shows_a_value_wherever_the_backend_fails(make_site: Callable[..., Site]) -> None:
+    for at in range(MOST_POINTS):
+        site = make_site()
+        site.trap.arm(at, lambda: StrongroomError("it fails"))
+        with site.opened() as manager:
+            try:
+                manager.rotate(NAME)
+            except StrongroomError as error:
+                assert not [value for value in VALUES if value in shown(error)]  # noqa: PT017  # the last one does not
+            else:
+                break
+    assert at > 8
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 2},
+        {"rotated": "yesterday"},
+        {"rotated": 10**400},
+        {"pending": ["db"]},
+        {"began": "x"},
+        {"began": float("nan")},
+        {"promoted": "x", "step": "finish"},
+        {"step": "announce"},
+        {"step": "generate"},
+        {"base": 5},
+        {"id": ["x"]},
+        {"candidate": 5},
+        {"surplus": 1},
+        "[" * 100_000,
+        "no record",
+    ],
+    ids=str,
+)
+def test_a_record_that_is_none_is_refused_everywhere_and_shows_nothing(
+    register: Callable[[Any], dict[str, Any]], change: Any
+) -> None:
+    site = Site("records", register)
+    assert site.stopped(8)
+    name = rotation_record(SecretName(NAME))
+    content = json.loads(site.backend.read(ReadRequest(name=name)).value.reveal())
+    if isinstance(change, str):
+        text = change + json.dumps(content)
+    else:
+        (content if change.keys() <= content.keys() else content["pending"]).update(change)
+        text = json.dumps(content)
+    site.backend.write(WriteRequest(name=name, value=SecretValue(text)))
+    with site.opened() as manager:
+        (status,) = manager.rotation.status()
+        assert status.state == "unknown"
+        assert [type(one.error) for one in manager.rotation.rotate_due().failed] == [TamperedError]
+        for act in (manager.rotate, manager.rotation.resume, manager.rotation.undo):
+            with pytest.raises(TamperedError) as caught:
+                act(NAME)
+            assert not [value for value in VALUES if value in shown(caught.value)]
+    assert site.current == "first"
+
+
+def test_a_record_that_may_become_too_large_is_refused_before_anything_changes(
+    register: Callable[[Any], dict[str, Any]],
+) -> None:
+    refused = 0
+    for limit in range(400, 900, 10):
+        site = Site("records", register)
+        site.backend.max_value_bytes = limit
+        with site.opened() as manager:
+            try:
+                assert manager.rotate(NAME).is_complete
+            except ValueTooLargeError:
+                refused += 1
+                assert (site.current, site.dependent.changes) == ("first", 0)
+    assert 0 < refused < 50
 
 
 READ = ReadRequest(name=SecretName(NAME))

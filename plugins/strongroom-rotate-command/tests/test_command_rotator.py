@@ -68,6 +68,10 @@ def has_ended(process: int) -> bool:
 
 
 class TestValues:
+    def test_a_time_limit_may_be_longer_than_the_system_waits_at_once(self, program: Program, steps: MakeSteps) -> None:
+        path = program('sleep 0.1; echo made > "/dev/fd/$STRONGROOM_OUTPUT_FD"')
+        assert steps(path, timeout=30 * 86400.0).generate().reveal_text() == "made\n"
+
     @pytest.mark.parametrize("size", [0, 1, 65536, 65537, 1 << 20])
     def test_any_bytes_go_there_and_back_exactly(self, program: Program, steps: MakeSteps, size: int) -> None:
         path = program(

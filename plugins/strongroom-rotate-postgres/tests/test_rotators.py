@@ -28,6 +28,7 @@ from strongroom.errors import (
     RotationError,
 )
 from strongroom.model import SecretName, SecretValue
+from strongroom.testing import report_of
 from strongroom_rotate_postgres.rotators import AlternatingRotator, SingleRotator
 from strongroom_rotate_postgres.settings import AlternatingSettings, PostgresSettings
 
@@ -209,6 +210,16 @@ class TestAlternating:
         assert accepts(server, login(users[1]))
         assert steps.confirmed == 2
 
+    def test_a_user_that_is_gone_neither_keeps_a_rotation_from_its_end_nor_from_being_undone(
+        self, server: Database
+    ) -> None:
+        users = new_users(server, 2)
+        steps = alternating(server, users, retire_former=True)
+        server.query(f"DROP ROLE {users[0]}")
+        steps.finish(login(users[1]), login(users[0]))
+        steps.undo(login(users[0]), login(users[1]))
+        assert accepts(server, login(users[1]))
+
     @pytest.mark.parametrize("former", ["{}", login("postgres", PASSWORD)])
     def test_finishing_touches_nobody_who_is_not_among_the_users(self, server: Database, former: str) -> None:
         users = new_users(server, 2)
@@ -383,6 +394,18 @@ class TestBoth:
             make(server, ["a", "b"], host=None, port=None, dsn=dsn)
         assert "canary-52" not in str(caught.value)
         assert caught.value.__context__ is None
+        assert "canary-52" not in report_of(caught.value, "strongroom_rotate_postgres")
+
+    def test_the_candidate_is_tried_in_its_own_database_whatever_the_connection_string_says(
+        self, server: Database, make: Callable[..., Steps]
+    ) -> None:
+        users = new_users(server, 2)
+        dsn = f"host=127.0.0.1 port={server.port} dbname=postgres"
+        steps = make(server, users, host=None, port=None, dsn=dsn, login_dbname="nothing_there")
+        candidate = steps.generate(login(users[0]))
+        steps.apply(candidate, login("x"))
+        with pytest.raises(ConfigurationError, match="no such role or database"):
+            steps.verify(candidate)
 
     def test_the_candidate_can_be_tried_in_a_database_of_its_own(
         self, server: Database, make: Callable[..., Steps]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import string
+
 from typing import Any
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from strongroom_rotate_postgres.settings import AlternatingSettings, PostgresSettings
 
 GOOD: dict[str, Any] = {"users": ("app_a", "app_b"), "host": "db.example.com", "admin_user": "admin"}
+WITH_ONE_DIGIT = string.ascii_letters + string.punctuation + "0"
+"""Passwords of ten have 64.1 bits without the digit that each has to have."""
 
 
 @pytest.mark.parametrize(
@@ -35,6 +39,7 @@ def test_these_are_fine(changes: dict[str, Any]) -> None:
         ({"users": ("app_a", "")}, "1 to 63 bytes"),
         ({"users": ("app_a", "ü" * 32)}, "1 to 63 bytes"),
         ({"users": ("app_a", "b\0")}, "1 to 63 bytes"),
+        ({"users": ("app_a", "b\ud800")}, "1 to 63 bytes"),
         ({"users": ("app_a", "admin")}, "admin_user is among"),
         ({"host": None}, "host or dsn"),
         ({"dsn": "host=x"}, "dsn stands for"),
@@ -45,12 +50,15 @@ def test_these_are_fine(changes: dict[str, Any]) -> None:
         ({"length": 7}, "length is not one of"),
         ({"length": 257}, "length"),
         ({"length": 12, "alphabet": "0123456789"}, "64 bits"),
+        ({"length": 10, "alphabet": WITH_ONE_DIGIT}, "64 bits"),
         ({"alphabet": ""}, "64 bits"),
         ({"alphabet": "abcabc"}, "alphabet"),
         ({"alphabet": "abc "}, "alphabet"),
         ({"alphabet": "äbcdefgh"}, "alphabet"),
         ({"connect_timeout": 0.0}, "connect_timeout"),
         ({"statement_timeout": -1.0}, "statement_timeout"),
+        ({"statement_timeout": 1e9}, "statement_timeout is longer than a day"),
+        ({"connect_timeout": float("inf")}, "connect_timeout is longer than a day"),
     ],
 )
 def test_these_are_refused(changes: dict[str, Any], problem: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import json
 import logging
 import ssl
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -294,12 +296,72 @@ def no_names() -> x509.NameConstraints:
         (lambda: authority(issuer=authority("root", ends=-DAY / 2)), "has ended at"),
         (lambda: authority(issuer=authority("root", path_length=0)), "allows no authorities below it, and there are 1"),
         (lambda: authority(extensions=((no_names(), True),)), "is not accepted with the authority's certificates"),
+        (
+            lambda: authority(key=ed25519.Ed25519PrivateKey.generate(), extensions=((no_names(), True),)),
+            "is not accepted with the authority's certificates",
+        ),
         (lambda: authority(extensions=((clients_only(), False),)), "is not accepted with the authority's certificates"),
     ],
 )
 def test_an_authority_that_may_not_sign_is_refused_before_anything_changes(ca: Any, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         Case(ca()).generate()
+
+
+def tree(*, permitted: Any = None, excluded: Any = None) -> Made:
+    """Return an authority of a kind that the verifier does not know, with constraints."""
+    limits = x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=excluded)
+    return authority(key=ed25519.Ed25519PrivateKey.generate(), extensions=((limits, True),))
+
+
+NET = [x509.IPAddress(ipaddress.ip_network("10.0.0.0/8"))]
+DOMAIN = [x509.DNSName("Example.com")]
+
+
+@pytest.mark.parametrize(
+    ("limits", "more", "fits"),
+    [
+        ({"permitted": DOMAIN}, {}, True),
+        ({"permitted": DOMAIN}, {"names": ("*.example.com", "EXAMPLE.com")}, True),
+        ({"permitted": DOMAIN}, {"names": ("badexample.com",)}, False),
+        ({"permitted": DOMAIN}, {"names": ("*.com",)}, False),
+        ({"permitted": DOMAIN}, {"addresses": ("10.1.1.1",)}, True),
+        ({"permitted": NET}, {"addresses": ("10.1.1.1",)}, True),
+        ({"permitted": NET}, {"addresses": ("11.1.1.1",)}, False),
+        ({"permitted": NET}, {"addresses": ("::1",)}, False),
+        ({"excluded": DOMAIN}, {}, False),
+        ({"excluded": DOMAIN}, {"names": ("*.com",)}, False),
+        ({"excluded": DOMAIN}, {"names": ("*.a.com", "com")}, True),
+        ({"excluded": NET}, {"addresses": ("10.1.1.1",)}, False),
+    ],
+)
+def test_name_constraints_count_whatever_the_kind_of_the_authoritys_key(limits: Any, more: Any, fits: bool) -> None:
+    case = Case(tree(**limits), **more)
+    if fits:
+        case.generate()
+    else:
+        with pytest.raises(ConfigurationError, match="is not accepted with the authority's certificates"):
+            case.generate()
+
+
+def test_an_ed448_authority_that_has_no_identifier_signs() -> None:
+    case = Case(authority(key=ed448.Ed448PrivateKey.generate(), identified=False))
+    case.verify(case.generate())
+
+
+def test_a_name_with_an_asterisk_may_be_as_long_as_any() -> None:
+    case = Case(names=("*." + ".".join(["a" * 63] * 3 + ["b" * 59]),))
+    case.verify(case.generate())
+
+
+def test_a_certificate_of_a_version_that_there_is_not_is_refused() -> None:
+    ca = authority()
+    odd = ca.certificate.public_bytes(Encoding.DER).replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05", 1)
+    pem = ssl.DER_cert_to_PEM_cert(odd)
+    with pytest.raises(InvalidValueError, match="cannot be read"):
+        Case(ca.text + pem).generate()
+    with pytest.raises(InvalidValueError, match="cannot be read"):
+        Case().rotator.life(SecretValue(pem))
 
 
 @pytest.mark.parametrize(

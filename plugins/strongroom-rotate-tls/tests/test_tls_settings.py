@@ -43,6 +43,7 @@ def test_a_name_and_an_authority_are_all_that_is_needed() -> None:
         ({"names": ()}, "names or addresses are needed: clients look at nothing else"),
         ({"names": (), "common_name": "the orders service"}, "names or addresses are needed: clients look at nothing"),
         ({"common_name": "x" * 65}, "common_name is not 1 to 64 printable characters"),
+        ({"common_name": "ü" * 33}, "common_name is longer than 64 bytes in UTF-8"),
         ({"common_name": ""}, "common_name is not 1 to 64 printable characters"),
         ({"organization": "a\nb"}, "organization is not 1 to 64 printable characters"),
         ({"key": "dsa"}, "key is none of ec-p256, ec-p384, ed25519, rsa-3072"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -312,6 +313,17 @@ class TestToldServer:
         made = authority()
         data = {"private_key": made.key_pem, "certificate": made.pem, "issuing_ca": "", "serial_number": "01"}
         vault.answer("POST", ISSUE, body={"data": {**data, lacks: ""}})
+        with pytest.raises(BackendError, match="is no certificate with its key") as caught:
+            faked.generate()
+        assert_no_key_in(report_of(caught.value, "strongroom_vault"), data)
+
+    def test_an_answer_of_a_version_that_there_is_not_is_an_error_that_does_not_show_the_key(
+        self, vault: FakeVault, faked: Case
+    ) -> None:
+        made = authority()
+        odd = ssl.PEM_cert_to_DER_cert(made.pem).replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05", 1)
+        data = {"private_key": made.key_pem, "certificate": ssl.DER_cert_to_PEM_cert(odd), "issuing_ca": made.pem}
+        vault.answer("POST", ISSUE, body={"data": data})
         with pytest.raises(BackendError, match="is no certificate with its key") as caught:
             faked.generate()
         assert_no_key_in(report_of(caught.value, "strongroom_vault"), data)

@@ -65,19 +65,53 @@ class FieldRotator(ValueRotator):
 
 
 def _with_member(request: GenerateRequest, field: str, made: SecretValue) -> SecretValue:
-    try:
-        content = json.loads(request.current.reveal())
-    # Its text would show the value.
-    except ValueError:
-        content = None
-    if not isinstance(content, dict) or field not in content:
-        del content
+    value = _spliced(request.current, field, made)
+    # Raised here, where no local variable holds any content: a traceback may show them.
+    if value is None:
         raise InvalidValueError(
-            f"{request.name} is no JSON object with the member {field!r}, so that cannot be replaced",
+            f"{request.name} is no JSON object with the member {field!r} once, so that cannot be replaced",
             name=request.name,
             hint="write such an object once by hand, or leave `field` out of its [rotation] table",
         )
-    return SecretValue(json.dumps(content | {field: made.reveal_text()}, ensure_ascii=False))
+    return value
+
+
+def _spliced(current: SecretValue, field: str, made: SecretValue) -> SecretValue | None:
+    """Return a JSON object with one member replaced and all the rest as it is; ``None`` if it has none such."""
+    try:
+        text = current.reveal().decode()
+        if not isinstance(json.loads(text), dict):
+            return None
+        places = _places(text, field)
+    # Their texts and frames would show the value.
+    except (ValueError, RecursionError):
+        return None
+    if len(places) != 1:
+        return None
+    start, end = places[0]
+    spliced = text[:start] + json.dumps(made.reveal_text(), ensure_ascii=False) + text[end:]
+    return SecretValue.of_bytes(spliced.encode(), current.type)
+
+
+def _places(text: str, field: str) -> list[tuple[int, int]]:
+    """Return where in the text of an object the values of a member begin and end."""
+    decoder, found = json.JSONDecoder(), []
+    at = _after(text, text.index("{") + 1)
+    while text[at] != "}":
+        key, at = decoder.raw_decode(text, at)
+        start = _after(text, _after(text, at) + 1)
+        _, end = decoder.raw_decode(text, start)
+        if key == field:
+            found.append((start, end))
+        at = _after(text, end)
+        if text[at] == ",":
+            at = _after(text, at + 1)
+    return found
+
+
+def _after(text: str, at: int) -> int:
+    """Return where the blanks of JSON end that begin at a place."""
+    return len(text) - len(text[at:].lstrip(" \t\n\r"))
 
 
 def random_rotator(settings: RandomSettings) -> Rotator:

@@ -6,6 +6,7 @@ import os
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Final
 
 from strongroom._record import Record
 from strongroom.audit import recorded_at_once
@@ -13,7 +14,7 @@ from strongroom.changing import Attempt, Changer
 from strongroom.config.rotation import RotationRule
 from strongroom.contracts.backend import Capability, ReadRequest, ReadResult
 from strongroom.contracts.staging import Staging
-from strongroom.errors import ConfigurationError, RotationError, StrongroomError, VersionConflictError
+from strongroom.errors import AuditError, ConfigurationError, RotationError, StrongroomError, VersionConflictError
 from strongroom.events import Announcement
 from strongroom.model import SecretName, SecretValue
 from strongroom.outcomes import Rotated
@@ -26,6 +27,9 @@ from strongroom.rotation.pending import Pending, Standing, Step
 from strongroom.rotation.records import RecordLedger
 from strongroom.rotation.service import new_uuid
 from strongroom.rotation.staged import StagedLedger
+
+_CHANGED: Final = frozenset(one.value for one in (Step.PROMOTE, Step.ANNOUNCE, Step.FINISH, Step.UNDO))
+"""The steps after which readers may get another value than before."""
 
 
 class Undone(Record):
@@ -75,7 +79,7 @@ class RotationChanger(Changer):
             machine = self._machine(ledger, rule, attempt, backend)
             standing = ledger.look()
             if standing.pending is not None:
-                self._finish_first(machine, ledger, standing.pending, rule)
+                self._finish_first(machine, ledger, standing.pending, rule, backend)
                 standing = ledger.look()
             if if_still is not None and not if_still(standing):
                 raise in_progress(name, "by another process, which was faster", "there is nothing left to do")
@@ -95,14 +99,32 @@ class RotationChanger(Changer):
                 self._parts.announce(Announcement(kind="rotation_started", name=name))
                 return self._led(machine, begun, backend, attempt)
 
-    def _finish_first(self, machine: Machine, ledger: Ledger, pending: Pending, rule: RotationRule) -> None:
+    def _finish_first(
+        self, machine: Machine, ledger: Ledger, pending: Pending, rule: RotationRule, backend: GuardedBackend
+    ) -> None:
         """Finish the rotation before, if its overlap is all that it waited for; refuse whatever else is pending."""
         self._refuse_if_led(pending, rule, ledger.name)
         left = machine.waits(pending)
         if left or not is_waiting(pending):
             raise left_over(pending, ledger.name, left, self._now())
         with running(pending.id):
+            self._refuse_if_taken_back(ledger.name, pending, backend)
             machine.run(ledger.take_over(pending, self._now()))
+
+    def _refuse_if_taken_back(self, name: SecretName, pending: Pending, backend: GuardedBackend) -> None:
+        """Refuse to take from the dependent the former value if somebody has made that the current one again."""
+        if pending.version is None:
+            return
+        now = backend.read(ReadRequest(name=name))
+        if now.value == pending.former and now.value != pending.candidate:
+            stopped = RotationError(
+                f"{name} has been given its former value again, so that is not taken from its dependent",
+                code="rotation_incomplete",
+                name=name,
+                hint="`strongroom rotate --undo` has the dependent be as before, too",
+            )
+            stopped.step = pending.step.value
+            raise stopped
 
     @recorded_at_once
     def resume(self, name: str, *, force: bool = False) -> Rotated:
@@ -126,13 +148,14 @@ class RotationChanger(Changer):
             machine = self._machine(ledger, rule, attempt, backend)
             with running(pending.id):
                 if pending.step is Step.UNDO:
-                    machine.undo(ledger.take_over(pending, self._now()), foreign=True)
+                    self._undone(machine, ledger.take_over(pending, self._now()), backend)
                     raise RotationError(
                         f"the rotation of {canonical} was being undone, and that is done now",
                         name=canonical,
                         hint="rotate it again if that is what you want",
                     )
                 with self._announcing(canonical):
+                    self._refuse_if_taken_back(canonical, pending, backend)
                     taken = self._rebased(ledger, ledger.take_over(pending, self._now()), backend)
                     return self._led(machine, taken, backend, attempt)
 
@@ -156,15 +179,18 @@ class RotationChanger(Changer):
             pending = self._pending(ledger, rule, force=force)
             machine = self._machine(ledger, rule, attempt, backend)
             with running(pending.id):
-                taken = ledger.take_over(pending, self._now())
-                now = backend.read(ReadRequest(name=canonical))
-                by_hand = now.value not in (taken.candidate, taken.former)
-                version = machine.undo(taken, foreign=True, current=now.value if by_hand else None)
+                version = self._undone(machine, ledger.take_over(pending, self._now()), backend)
             attempt.update(version=version)
             self._renew_copy(attempt, backend, canonical, None)
         if version is not None:
             self._notify(canonical, "rotate", version)
         return Undone(name=canonical, id=pending.id, version=version)
+
+    def _undone(self, machine: Machine, taken: Pending, backend: GuardedBackend) -> str | None:
+        """Undo a rotation that was taken over; what somebody has written by hand stays, and its dependent gets it."""
+        now = backend.read(ReadRequest(name=machine.name))
+        by_hand = now.value not in (taken.candidate, taken.former)
+        return machine.undo(taken, foreign=True, current=now.value if by_hand else None)
 
     def _led(self, machine: Machine, pending: Pending, backend: GuardedBackend, attempt: Attempt) -> Rotated:
         done = machine.run(pending)
@@ -271,7 +297,15 @@ class RotationChanger(Changer):
             event = self._gate.event(
                 f"rotate_{step}", key=name, backend=backend.name, detail=f"of the rotation {rotation}"
             )
-            self._parts.audit.record(event)
+            try:
+                self._parts.audit.record(event)
+            except AuditError as error:
+                raise AuditError(
+                    f"the step {step} of the rotation of {name} was done, but could not be recorded: {error.what}",
+                    applied=step in _CHANGED,
+                    name=name,
+                    hint="mend the sink first; `strongroom rotation status` shows what is left to resume, if anything",
+                ) from error
 
         def promoted(_: Pending) -> None:
             self._drop_surely(name)

@@ -38,11 +38,17 @@ def alone_on_this_host(folder: str, address: str, name: SecretName) -> Iterator[
             name=name,
             hint="who rotates with `single_host = true` has to be able to write beside the configuration",
         ) from error
+    process = os.getpid()
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise in_progress(name, "by another process of this host", "wait until that is done") from error
-        yield
+        try:
+            yield
+        finally:
+            if os.getpid() == process:
+                # A child that was forked meanwhile has the descriptor, too, and closing ours would not let go.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)

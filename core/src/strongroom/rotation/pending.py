@@ -110,6 +110,8 @@ def owner_of(content: Any) -> Owner | None:
     """Return an owner as it was written down; ``None`` if that is none."""
     if not isinstance(content, dict) or content.keys() != set(Owner._fields):
         return None
+    if not all(isinstance(part, int if field == "pid" else str) for field, part in content.items()):
+        return None
     return Owner(**content)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 
 from base64 import b64decode, b64encode
+from math import isfinite
 from typing import Any, Final
 
 from strongroom.contracts.backend import Capability, ReadRequest, ReadResult, VersionsRequest, WriteRequest
@@ -26,6 +27,10 @@ from strongroom.rotation.pending import Pending, Standing, Step, owner_of, this_
 from strongroom.rotation.service import new_uuid
 
 FORMAT: Final = 1
+_ROOM: Final = 256
+"""How many bytes a record may grow by: a version, points in time, and the name of another host that takes it over."""
+_PROMOTED: Final = (Step.ANNOUNCE, Step.FINISH)
+"""The steps that come after the promotion."""
 
 
 class RecordLedger(Ledger):
@@ -87,6 +92,9 @@ class RecordLedger(Ledger):
     def begin(self, draft: Pending) -> Pending:
         """Record a candidate as pending, if the record is as it was seen last; :meth:`look` first."""
         begun = draft.replace(owner=this_process())
+        # What it says later must not be too large once the dependent has taken the candidate.
+        most = begun.replace(step=Step.ANNOUNCE, version="0" * _ROOM, promoted=begun.began)
+        self._backend.check_write_value(self.record, _document(most, self._rotated, self._expires))
         try:
             return self._write(begun)
         except VersionConflictError as error:
@@ -193,7 +201,7 @@ class RecordLedger(Ledger):
             return again.version
 
     def _close(self, pending: Pending) -> None:
-        self._settle(pending.mark, _content(None, self._rotated, self._expires))
+        self._settle(pending.mark, _document(None, self._rotated, self._expires))
         self._forget_history()
 
     def _forget_history(self) -> None:
@@ -216,15 +224,15 @@ class RecordLedger(Ledger):
             raise lost(self.name) from error
 
     def _write(self, pending: Pending) -> Pending:
-        mark = self._settle(pending.mark, _content(pending, self._rotated, self._expires))
+        mark = self._settle(pending.mark, _document(pending, self._rotated, self._expires))
         return pending.replace(mark=mark)
 
-    def _settle(self, expected: str, content: dict[str, Any]) -> str:
+    def _settle(self, expected: str, value: SecretValue) -> str:
         """Write the record over a version, and find out what came of it if the answer was lost.
 
         Args:
             expected: The record's version; empty for the one that was seen last.
-            content: What it is to say.
+            value: What it is to say; never as text, which a traceback's locals would show.
 
         Returns:
             The record's new version.
@@ -232,7 +240,6 @@ class RecordLedger(Ledger):
         Raises:
             VersionConflictError: Somebody else has changed it.
         """
-        value = SecretValue(json.dumps(content | {"write": os.urandom(8).hex()}))
         over: str | Absent = expected or self._mark or ABSENT
         request = WriteRequest(
             name=self.record, value=value, expect_version=over if self.compares else None, token=new_uuid()
@@ -257,24 +264,36 @@ class RecordLedger(Ledger):
         return found.version
 
     def _understood(self, value: SecretValue, version: str) -> Standing:
-        try:
-            content = json.loads(value.reveal())
-            if content["format"] != FORMAT:
-                raise ValueError
-            pending = content["pending"]
-            return Standing(
-                pending=None if pending is None else _pending(pending, version),
-                rotated=_number(content["rotated"]),
-                expires=_number(content["expires"]),
-            )
-        # Its text would show values.
-        except (ValueError, KeyError, TypeError):
+        standing = _standing(value, version)
+        if standing is None:
             raise TamperedError(
                 f"the record of {self.name}'s rotation is not one that this release can read",
                 name=self.name,
                 backend=self._backend.name,
                 hint="it was written by a later release, or by somebody else; nothing was changed",
-            ) from None
+            )
+        return standing
+
+
+def _standing(value: SecretValue, version: str) -> Standing | None:
+    """Return what a record says; ``None`` if it is none, since an error's text and locals would show values."""
+    try:
+        content = json.loads(value.reveal())
+        if content["format"] != FORMAT:
+            return None
+        pending = content["pending"]
+        return Standing(
+            pending=None if pending is None else _pending(pending, version),
+            rotated=_number(content["rotated"]),
+            expires=_number(content["expires"]),
+        )
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
+
+
+def _document(pending: Pending | None, rotated: float | None, expires: float | None) -> SecretValue:
+    """Return a record; no two are the same."""
+    return SecretValue(json.dumps(_content(pending, rotated, expires) | {"write": os.urandom(8).hex()}))
 
 
 def _content(pending: Pending | None, rotated: float | None, expires: float | None) -> dict[str, Any]:
@@ -291,21 +310,36 @@ def _content(pending: Pending | None, rotated: float | None, expires: float | No
 
 
 def _pending(content: dict[str, Any], mark: str) -> Pending:
-    return Pending(
+    pending = Pending(
         **content
         | {
             "step": Step(content["step"]),
             "candidate": _value(content["candidate"]),
             "former": _value(content["former"]),
             "owner": owner_of(content["owner"]),
+            "began": _number(content["began"]),
+            "promoted": _number(content["promoted"]),
             "mark": mark,
         }
     )
+    if not all(isinstance(one, str) for one in (pending.id, pending.base, pending.version or "")):
+        raise TypeError
+    if pending.began is None or not isinstance(pending.attempt, int):
+        raise TypeError
+    is_promoted = pending.version is not None and pending.promoted is not None
+    if pending.step in (Step.GENERATE, Step.RECORD) or (pending.step in _PROMOTED and not is_promoted):
+        raise ValueError
+    return pending
 
 
 def _number(content: Any) -> float | None:
-    if content is not None and not isinstance(content, int | float):
+    if content is None:
+        return None
+    if isinstance(content, bool) or not isinstance(content, int | float):
         raise TypeError
+    # A whole number may be too large for a float.
+    if not isfinite(float(content)):
+        raise ValueError
     return content
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
-from strongroom.contracts.backend import ReadRequest, VersionsRequest
+from strongroom.contracts.backend import ReadRequest, ReadResult, VersionsRequest
 from strongroom.contracts.staging import DiscardRequest, PromoteRequest, StageRequest, StagesRequest, StagesResult
 from strongroom.errors import SecretNotFoundError, VersionConflictError
 from strongroom.model import SecretName, SecretValue
@@ -36,50 +35,49 @@ class StagedLedger(Ledger):
 
     def look(self) -> Standing:
         """Return what the stages say."""
-        return self._looked(self._value)
-
-    def glance(self) -> Standing:
-        """Return what the stages say without a value: those of a rotation that is pending are empty."""
-        return self._looked(lambda _: NO_VALUE)
-
-    def _looked(self, value: Callable[[str], SecretValue]) -> Standing:
         stages = self._stages()
         created = self._created()
         current, pending = stages.current, stages.pending
         if current is None:
             raise SecretNotFoundError(f"{self.name} has no value", name=self.name, hint="write one first")
         if pending is not None:
-            return Standing(pending=self._waiting(current, pending, created, value), rotated=created.get(current))
+            return Standing(pending=self._waiting(current, pending), rotated=created.get(current))
         if stages.unfinished is not None and stages.previous is not None:
-            return Standing(
-                pending=self._unfinished(current, stages.previous, created, value), rotated=created.get(current)
-            )
+            return Standing(pending=self._unfinished(current, stages.previous, created), rotated=created.get(current))
         return Standing(pending=None, rotated=created.get(current))
 
-    def _waiting(
-        self, current: str, pending: str, created: dict[str, float], value: Callable[[str], SecretValue]
-    ) -> Pending:
+    def glance(self) -> Standing:
+        """Return what the stages say without a value: those of a rotation that is pending are empty."""
+        standing = self.look()
+        if standing.pending is None:
+            return standing
+        return standing.replace(pending=standing.pending.replace(candidate=NO_VALUE, former=NO_VALUE))
+
+    def _waiting(self, current: str, pending: str) -> Pending:
+        try:
+            candidate = self._read(pending)
+        except SecretNotFoundError as error:
+            raise in_progress(self.name, "just now", "wait until that is done; see `rotation status`") from error
         return Pending(
             id=pending,
             step=Step.APPLY,
             attempt=1,
-            candidate=value(pending),
-            former=value(current),
+            candidate=candidate.value,
+            former=self._value(current),
             base=current,
-            began=created.get(pending, 0.0),
+            # No list of versions has one that is pending.
+            began=candidate.created.timestamp() if candidate.created is not None else 0.0,
             mark=pending,
         )
 
-    def _unfinished(
-        self, current: str, previous: str, created: dict[str, float], value: Callable[[str], SecretValue]
-    ) -> Pending:
+    def _unfinished(self, current: str, previous: str, created: dict[str, float]) -> Pending:
         promoted = created.get(current, 0.0)
         return Pending(
             id=current,
             step=Step.ANNOUNCE,
             attempt=1,
-            candidate=value(current),
-            former=value(previous),
+            candidate=self._value(current),
+            former=self._value(previous),
             base=previous,
             version=current,
             began=promoted,
@@ -102,8 +100,15 @@ class StagedLedger(Ledger):
         return draft.replace(mark=staged.version)
 
     def advance(self, pending: Pending, step: Step) -> Pending:
-        """Nothing is written for that; the stages must be ours."""
+        """Nothing is written for that; the stages must be ours. To undo a promotion the former value is staged anew."""
         self.confirm(pending)
+        if step is Step.UNDO and pending.version is not None:
+            # Whoever has promoted it may still be about to finish it: that must not find its own stages any more.
+            request = StageRequest(name=self.name, value=pending.former, token=new_uuid())
+            try:
+                return pending.replace(step=step, mark=self._backend.stage(request).version)
+            except VersionConflictError as error:
+                raise lost(self.name) from error
         return pending.replace(step=step)
 
     def replace(self, pending: Pending, candidate: SecretValue) -> Pending:
@@ -157,13 +162,12 @@ class StagedLedger(Ledger):
         self._backend.discard(DiscardRequest(name=self.name, version=pending.mark))
 
     def abandon(self, pending: Pending, *, foreign: bool) -> str | None:
-        """Make the former version current again, or the former value under a new version."""
+        """Make the former value current again, under a new version."""
         stages = self._stages()
         if pending.version is not None and stages.current == pending.version:
-            request = PromoteRequest(name=self.name, version=pending.base, expect_current=pending.version)
+            request = PromoteRequest(name=self.name, version=pending.mark, expect_current=pending.version)
             self._backend.promote(request)
-            self._backend.discard(DiscardRequest(name=self.name, version=pending.version))
-            return pending.base
+            return pending.mark
         if foreign and stages.current == pending.base and stages.pending == pending.mark:
             moved = self._staged(pending, pending.former)
             self._backend.promote(PromoteRequest(name=self.name, version=moved, expect_current=pending.base))
@@ -174,8 +178,11 @@ class StagedLedger(Ledger):
     def _stages(self) -> StagesResult:
         return self._backend.stages(StagesRequest(name=self.name))
 
+    def _read(self, version: str) -> ReadResult:
+        return self._backend.read(ReadRequest(name=self.name, version=version))
+
     def _value(self, version: str) -> SecretValue:
-        return self._backend.read(ReadRequest(name=self.name, version=version)).value
+        return self._read(version).value
 
     def _created(self) -> dict[str, float]:
         """Return when each version was made, in seconds since 1970 UTC."""

@@ -12,6 +12,8 @@ from typing import Final
 from strongroom.model import SecretValue, ValueType
 
 _CHUNK: Final = 1 << 16
+_LONGEST_WAIT: Final = 3600.0
+"""Seconds: the system takes its milliseconds as 32 bits, so nothing waits longer at once."""
 MOST_BYTES: Final = 16 << 20
 """How large a value that a program makes may be."""
 
@@ -121,7 +123,7 @@ def wait(pipes: Iterable[Feed | Catch], seconds: float, until: int = -1) -> None
     open_ones = {pipe.kept: pipe for pipe in pipes if pipe.kept >= 0}
     for descriptor, pipe in open_ones.items():
         poll.register(descriptor, select.POLLIN if isinstance(pipe, Catch) else select.POLLOUT)
-    for descriptor, _ in poll.poll(seconds * 1000):
+    for descriptor, _ in poll.poll(min(seconds, _LONGEST_WAIT) * 1000):
         if descriptor in open_ones:
             open_ones[descriptor].move()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-
 from strongroom.model import SecretValue
 
 
@@ -16,14 +14,17 @@ def new_password(length: int, alphabet: str) -> SecretValue:
         length: How many characters it has.
         alphabet: What it is made of.
     """
-    kinds = {_kind(each) for each in alphabet}
+    import secrets  # settings need the kinds only
+
+    kinds = {kind_of(each) for each in alphabet}
     while True:
         made = "".join(secrets.choice(alphabet) for _ in range(length))
-        if {_kind(each) for each in made} == kinds:
+        if {kind_of(each) for each in made} == kinds:
             return SecretValue(made)
 
 
-def _kind(character: str) -> str:
+def kind_of(character: str) -> str:
+    """Return of which kind a character is: digit, small, capital, other."""
     if character.isdigit():
         return "digit"
     if character.isalpha():

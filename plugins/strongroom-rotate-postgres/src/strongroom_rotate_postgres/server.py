@@ -67,7 +67,7 @@ class Server:
             BackendUnavailableError: The server does not answer, or another host rotates the secret.
             AuthenticationError: It does not let the administrator in.
         """
-        connection, state = self._connect(admin, self._settings.dbname)
+        connection, state = self._connect(admin)
         if connection is None:
             user = admin if isinstance(admin, str) else admin.user
             raise faults.meaning(state, f"logging in to {self._name} as the administrator {user}")
@@ -88,7 +88,7 @@ class Server:
             ConfigurationError: It asks for no password, so that this proves nothing.
             BackendUnavailableError: It does not answer.
         """
-        connection, state = self._connect(login, self._settings.login_dbname or self._settings.dbname)
+        connection, state = self._connect(login, self._settings.login_dbname)
         what = f"logging in to {self._name} as {login.user}"
         if connection is None:
             raise _refused(faults.meaning(state, what), login.user)
@@ -106,9 +106,11 @@ class Server:
                 f"{self._name} takes {login.user} for somebody else", hint="check its user maps"
             )
 
-    def _connect(self, login: Login | str, dbname: str) -> tuple[Connection | None, str]:
+    def _connect(self, login: Login | str, dbname: str | None = None) -> tuple[Connection | None, str]:
         """Return a connection, or the SQLSTATE that tells why there is none."""
-        given: dict[str, Any] = {"dbname": dbname} | self._place
+        given: dict[str, Any] = {"dbname": self._settings.dbname} | self._place
+        if dbname is not None:
+            given["dbname"] = dbname
         if isinstance(login, Login):
             given |= {"user": login.user, "password": login.password.reveal_text()}
         else:
@@ -189,12 +191,18 @@ class Administration:
             AccessDeniedError: The administrator may not do that.
             BackendUnavailableError: The server does not answer.
         """
+        # Who is gone has no password that could be taken away.
+        there = [user for user, password in passwords.items() if password is not None or self._is_there(user)]
         confirm()
-        for user, password in passwords.items():
+        for user in there:
+            password = passwords[user]
             with limited(self._connection, self._settings.statement_timeout + GRACE_SECONDS):
                 done, state = _alter(self._connection, user, password, encrypt=self._settings.encrypt)
             if not done:
                 raise faults.of_change(state, user)
+
+    def _is_there(self, user: str) -> bool:
+        return self._ask("SELECT 1 FROM pg_roles WHERE rolname = %s", (user,)) is not None
 
     def commit(self) -> None:
         """Make it last.
@@ -272,16 +280,26 @@ def _place(settings: PostgresSettings) -> dict[str, Any]:
     names = ("host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey")
     found = {name: value for name in names if (value := getattr(settings, name)) is not None}
     if settings.dsn is not None:
-        found = _parsed(settings.dsn)
+        parsed = _parsed(settings.dsn)
+        # Raised here, where no local variable holds the string: a traceback may show them.
+        if isinstance(parsed, str):
+            raise ConfigurationError(
+                f"dsn {parsed}",
+                hint="leave user and password out: they are admin_user and admin_password, or admin_secret",
+            )
+        found = parsed
     found |= {"client_encoding": "utf8", "application_name": "strongroom"}
-    is_known = str(found.get("sslmode", "")).startswith("verify-") or str(found.get("host", "")).startswith("/")
+    # An address leads away from a socket's folder, and so does another host in the list.
+    is_local = "hostaddr" not in found and all(one.startswith("/") for one in str(found.get("host", "")).split(","))
+    is_known = str(found.get("sslmode", "")).startswith("verify-") or is_local
     if not is_known and pq.version() >= NO_CLEAR_TEXT:
         # Whoever sits in between could else ask for it.
         found.setdefault("require_auth", "!password")
     return found
 
 
-def _parsed(dsn: str) -> dict[str, Any]:
+def _parsed(dsn: str) -> dict[str, Any] | str:
+    """Return what a connection string says, or what is wrong with it."""
     problem = "is not a connection string that libpq understands"
     try:
         found: dict[str, Any] = {
@@ -292,10 +310,7 @@ def _parsed(dsn: str) -> dict[str, Any]:
         problem = "holds a user or password"
     except psycopg.Error:
         pass
-    # Raised outside the handler, since that error repeats the string.
-    raise ConfigurationError(
-        f"dsn {problem}", hint="leave user and password out: they are admin_user and admin_password, or admin_secret"
-    )
+    return problem
 
 
 def _refused(error: StrongroomError, user: str) -> StrongroomError:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from strongroom.contracts import FilePath, KeySource, Record, Seconds
+from strongroom_rotate_postgres.passwords import kind_of
 
 LEAST_LENGTH: Final = 8
 MOST_LENGTH: Final = 256
 LEAST_BITS: Final = 64
+LONGEST_TIME: Final = 86400.0
+"""Seconds. The server counts milliseconds in 32 bits."""
 LONGEST_NAME: Final = 63
 """Bytes. The server cuts off what is longer, and so would change another user."""
 SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -65,7 +69,7 @@ class PostgresSettings(Record):
         found = [] if self.users else ["users names nobody"]
         if len(set(self.users)) != len(self.users):
             found.append("users names somebody twice")
-        if any(not 0 < len(user.encode(errors="replace")) <= LONGEST_NAME or "\0" in user for user in self.users):
+        if any(not 0 < len(user.encode(errors="replace")) <= LONGEST_NAME or not _is_name(user) for user in self.users):
             found.append(f"users holds a name that is not of 1 to {LONGEST_NAME} bytes")
         if (self.admin_user is None) == (self.admin_secret is None):
             found.append("one of admin_user and admin_secret is needed")
@@ -87,23 +91,36 @@ class PostgresSettings(Record):
         if self.sslmode is not None and self.sslmode not in SSL_MODES:
             found.append(f"sslmode is none of {', '.join(SSL_MODES)}")
         times = {"connect_timeout": self.connect_timeout, "statement_timeout": self.statement_timeout}
-        return found + [f"{name} is not above 0" for name, seconds in times.items() if not seconds > 0]
+        found += [f"{name} is not above 0" for name, seconds in times.items() if not seconds > 0]
+        return found + [f"{name} is longer than a day" for name, seconds in times.items() if seconds > LONGEST_TIME]
 
     def _about_passwords(self) -> list[str]:
-        from math import log2
-
         found = []
-        if not LEAST_LENGTH <= self.length <= MOST_LENGTH:
+        fits = LEAST_LENGTH <= self.length <= MOST_LENGTH
+        if not fits:
             found.append(f"length is not one of {LEAST_LENGTH} to {MOST_LENGTH}")
-        elif self.length * log2(max(1, len(self.alphabet))) < LEAST_BITS:
-            found.append(f"length and alphabet make passwords of less than {LEAST_BITS} bits")
         if not all("!" <= each <= "~" for each in self.alphabet) or len(set(self.alphabet)) != len(self.alphabet):
             found.append("alphabet has something twice, or what is no visible character of ASCII")
+        elif fits and _bits(self.length, self.alphabet) < LEAST_BITS:
+            found.append(f"length and alphabet make passwords of less than {LEAST_BITS} bits")
         return found
 
     def __repr__(self) -> str:
         # Whoever puts a password into the connection string is told so; until then it must not show.
         return f"{type(self).__name__}(users={self.users!r}, host={self.host!r}, port={self.port!r})"
+
+
+def _is_name(user: str) -> bool:
+    # UTF-8 cannot write half of a surrogate pair.
+    return not any(each == "\0" or "\ud800" <= each <= "\udfff" for each in user)
+
+
+def _bits(length: int, alphabet: str) -> float:
+    """Return how many bits of entropy a password has at least: one character of each kind is of that kind only."""
+    from math import log2
+
+    kinds = Counter(map(kind_of, alphabet))
+    return sum(map(log2, kinds.values())) + (length - len(kinds)) * log2(max(1, len(alphabet)))
 
 
 class AlternatingSettings(PostgresSettings):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 from cryptography import x509
@@ -16,7 +16,7 @@ from strongroom_rotate_tls.bundle import Bundle
 from strongroom_rotate_tls.issuing import PURPOSES
 from strongroom_rotate_tls.settings import TlsSettings
 
-_LABEL: Final = "host"
+_LABEL: Final = "h"
 """Stands for any label where a name has ``*``."""
 
 
@@ -40,14 +40,16 @@ def problem_of(bundle: Bundle, authority: Authority, settings: TlsSettings, now:
         return "is not made out to the names of the settings"
     if not all(_may_issue(one, settings.usage) for one in authority.chain):
         return f"is not accepted with the authority's certificates: one of them is not for usage {settings.usage!r}"
-    # The verifier knows the kinds of keys that public authorities may have, and no others.
-    if not all(isinstance(one.public_key(), ec.EllipticCurvePublicKey | rsa.RSAPublicKey) for one in authority.chain):
-        return ""
     try:
-        _verify(certificate, authority, settings, now)
+        # The verifier knows the kinds of keys that public authorities may have, and no others.
+        if all(isinstance(one.public_key(), ec.EllipticCurvePublicKey | rsa.RSAPublicKey) for one in authority.chain):
+            _verify(certificate, authority, settings, now)
+            is_accepted = True
+        else:
+            is_accepted = all(_lets(one, certificate) for one in authority.chain)
     except VerificationError:
-        return "is not accepted with the authority's certificates, by their constraints say"
-    return ""
+        is_accepted = False
+    return "" if is_accepted else "is not accepted with the authority's certificates, by their constraints say"
 
 
 def _is_named(certificate: x509.Certificate, settings: TlsSettings) -> bool:
@@ -68,6 +70,37 @@ def _may_issue(issuer: x509.Certificate, usage: str) -> bool:
     except x509.ExtensionNotFound:
         return True
     return ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in allowed or allowed.issuperset(PURPOSES[usage])
+
+
+def _lets(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    """Tell whether the constraints of an authority's certificate let a certificate have its names."""
+    try:
+        limits = issuer.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return True
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    for name in names:
+        allowed = [tree for tree in limits.permitted_subtrees or () if type(tree) is type(name)]
+        if allowed and not any(_is_below(name, tree) for tree in allowed):
+            return False
+        if any(_is_below(name, tree) or _is_above(name, tree) for tree in limits.excluded_subtrees or ()):
+            return False
+    return True
+
+
+def _is_below(name: x509.GeneralName, tree: x509.GeneralName) -> bool:
+    if isinstance(name, x509.DNSName) and isinstance(tree, x509.DNSName):
+        return f".{name.value.lower()}".endswith(f".{tree.value.lower().lstrip('.')}") or not tree.value
+    if isinstance(name, x509.IPAddress) and isinstance(tree, x509.IPAddress):
+        return ip_address(str(name.value)) in ip_network(str(tree.value))
+    return False
+
+
+def _is_above(name: x509.GeneralName, tree: x509.GeneralName) -> bool:
+    """Tell whether a name with ``*`` stands for one that a tree holds."""
+    if not isinstance(name, x509.DNSName) or not isinstance(tree, x509.DNSName):
+        return False
+    return name.value.startswith("*.") and tree.value.lstrip(".").partition(".")[2].lower() == name.value[2:].lower()
 
 
 def _verify(certificate: x509.Certificate, authority: Authority, settings: TlsSettings, now: datetime) -> None:

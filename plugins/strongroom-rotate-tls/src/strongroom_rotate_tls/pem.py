@@ -68,7 +68,8 @@ def certificates(found: Iterable[Block], what: str) -> list[x509.Certificate]:
             continue
         try:
             loaded.append(x509.load_pem_x509_certificate(block.content.reveal()))
-        except ValueError as error:
+        # The second is no ValueError: a version of X.509 that there is not.
+        except (ValueError, x509.InvalidVersion) as error:
             raise InvalidValueError(f"a certificate in {what} cannot be read", hint="see that it is whole") from error
     return loaded
 

@@ -63,6 +63,8 @@ class TlsSettings(Record):
         for what, text in (("common_name", self.common_name), ("organization", self.organization)):
             if text is not None and not (0 < len(text) <= LONGEST_COMMON_NAME and text.isprintable()):
                 found.append(f"{what} is not 1 to {LONGEST_COMMON_NAME} printable characters")
+        if len((self.common_name or "").encode(errors="replace")) > LONGEST_COMMON_NAME and not found:
+            found.append(f"common_name is longer than {LONGEST_COMMON_NAME} bytes in UTF-8")
         return found
 
     def _about_choices(self) -> list[str]:

@@ -152,7 +152,8 @@ def _certificates(found: list[Block], what: str) -> list[x509.Certificate]:
         raise InvalidValueError(f"{what} holds no certificate")
     try:
         return [x509.load_pem_x509_certificate(text.reveal()) for text in texts]
-    except ValueError as error:
+    # The second is no ValueError: a version of X.509 that there is not.
+    except (ValueError, x509.InvalidVersion) as error:
         raise InvalidValueError(f"a certificate in {what} cannot be read") from error
 
 
