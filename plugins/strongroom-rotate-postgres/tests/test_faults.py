@@ -271,6 +271,15 @@ class TestTheServer:
             with pytest.raises(ConfigurationError, match="in clear"):
                 generate(rotator(stranger.port, users), login(users[0]))
 
+    @pytest.mark.parametrize("place", ["host=/tmp hostaddr=127.0.0.1", "host=/nowhere,127.0.0.1"])
+    def test_nor_to_one_that_is_only_named_beside_a_folder(self, users: list[str], place: str) -> None:
+        with FaultProxy(1) as stranger:
+            stranger.answer = b"R\x00\x00\x00\x08\x00\x00\x00\x03"
+            dsn = f"{place} port={stranger.port} sslmode=disable"
+            settings = AlternatingSettings(users=tuple(users), dsn=dsn, admin_secret="db/admin", **FAST)
+            with pytest.raises(ConfigurationError, match="in clear"):
+                generate(AlternatingRotator(settings), login(users[0]))
+
 
 class Refused(psycopg.OperationalError):
     """A refused connection, as libpq tells of it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from typing import Final
 
 from strongroom.contracts.backend import ReadRequest, ReadResult, VersionsRequest
@@ -14,6 +16,9 @@ from strongroom.rotation.pending import Pending, Standing, Step
 from strongroom.rotation.service import new_uuid
 from strongroom.rotation.timing import seconds
 
+_LOOKS: Final = 6
+_PAUSE: Final = 0.05
+"""Seconds between the first two looks; each time twice as long."""
 NO_VALUE: Final = SecretValue(b"")
 """Stands where nobody has looked."""
 
@@ -135,9 +140,17 @@ class StagedLedger(Ledger):
 
     def confirm(self, pending: Pending) -> None:
         """Ask for the stages again."""
-        stages = self._stages()
-        if pending.mark not in (stages.pending, stages.unfinished):
-            raise lost(self.name)
+        for attempt in range(_LOOKS):
+            stages = self._stages()
+            if pending.mark in (stages.pending, stages.unfinished):
+                return
+            if pending.version is None or pending.mark != pending.version or stages.current != pending.version:
+                break
+            # Who has begun over the version before takes the mark with it, sees that it is late, and gives up at once.
+            if stages.pending is None:
+                return
+            time.sleep(_PAUSE * 2.0**attempt)
+        raise lost(self.name)
 
     def promote(self, pending: Pending, now: float) -> Pending:
         """Move the current stage to the candidate's version, from the base."""
