@@ -95,6 +95,7 @@ class RotatorContract:
     def accepts(self) -> Accepts:
         """Return what tells whether the dependent accepts a value."""
         if not self.dependent:
+            # Not an error: checks that need a dependent are left out.
             pytest.skip("the class says dependent = False: nothing has to take the values")
         # As above.
         raise NotImplementedError(f"{type(self).__name__} must override `accepts`, or say dependent = False")
@@ -226,6 +227,7 @@ class RotatorContract:
     ) -> None:
         """A dependent's rules are met by another candidate, not by waiting."""
         if refuse is None:
+            # Not every dependent has rules.
             pytest.skip("the fixture `refuse` is not overridden: the dependent takes every candidate")
         candidate = steps.generate()
         refuse()
@@ -240,6 +242,7 @@ class RotatorContract:
     ) -> None:
         """Only an outage is tried again."""
         if unreachable is None:
+            # A dependent in the process cannot be out of reach.
             pytest.skip("the fixture `unreachable` is not overridden: there is nothing that could fail to answer")
         steps = Steps(unreachable, current, read_secret)
         candidate = steps.generate()
@@ -275,6 +278,7 @@ class RotatorContract:
 
     def _need_dependent(self) -> None:
         if not self.dependent:
+            # There is nothing to be checked, then.
             pytest.skip("the class says dependent = False: nothing has to take the values")
 
 
