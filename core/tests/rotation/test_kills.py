@@ -307,6 +307,11 @@ def test_what_somebody_writes_by_hand_meanwhile_is_not_overwritten_unasked(
         manager.rotate(NAME)
     assert caught.value.code == "rotation_incomplete"
     assert site.current == "by hand"
+    with site.opened() as manager:
+        # What runs by itself does not decide that.
+        run = manager.rotation.rotate_due()
+        assert (run.rotated, run.resumed, site.current) == ((), (), "by hand")
+        assert run.failed or run.running
     site.settle(how)
     assert site.current == ("value 1" if how == "resume" else "by hand")
     assert site.dependent.accepted == [site.current]

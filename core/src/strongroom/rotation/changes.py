@@ -127,12 +127,13 @@ class RotationChanger(Changer):
             raise stopped
 
     @recorded_at_once
-    def resume(self, name: str, *, force: bool = False) -> Rotated:
+    def resume(self, name: str, *, force: bool = False, over_others: bool = True) -> Rotated:
         """Lead a rotation that was left to its end.
 
         Args:
             name: The secret's name.
             force: Take it over even if its process may be alive.
+            over_others: Whether the candidate may go over what somebody has written meanwhile; only a person can say.
 
         Raises:
             RotationError: There is none (code ``rotation_none``), another process leads it, or it has stopped again.
@@ -156,6 +157,8 @@ class RotationChanger(Changer):
                     )
                 with self._announcing(canonical):
                     self._refuse_if_taken_back(canonical, pending, backend)
+                    if not over_others:
+                        self._refuse_if_written(ledger, pending, backend)
                     taken = self._rebased(ledger, ledger.take_over(pending, self._now()), backend)
                     return self._led(machine, taken, backend, attempt)
 
@@ -267,14 +270,31 @@ class RotationChanger(Changer):
         if refusal is not None:
             raise refusal
 
+    def _refuse_if_written(self, ledger: Ledger, pending: Pending, backend: GuardedBackend) -> None:
+        """Refuse to go on with a rotation during which somebody has written the secret by hand."""
+        if self._is_written(ledger, pending, backend) is None:
+            return
+        stopped = RotationError(
+            f"{ledger.name} was written by somebody during its rotation, which is left as it is",
+            code="rotation_incomplete",
+            name=ledger.name,
+            hint="`strongroom rotate --resume` puts the candidate over that, `--undo` has its dependent take that",
+        )
+        stopped.step = pending.step.value
+        raise stopped
+
+    @staticmethod
+    def _is_written(ledger: Ledger, pending: Pending, backend: GuardedBackend) -> str | None:
+        """Return the version that somebody has written over the base, if that is so."""
+        if pending.version is not None:
+            return None
+        now = backend.read(ReadRequest(name=ledger.name))
+        return None if now.version == pending.base or now.value == pending.candidate else now.version
+
     def _rebased(self, ledger: Ledger, pending: Pending, backend: GuardedBackend) -> Pending:
         """Have a candidate promoted over what somebody has written meanwhile: who resumes says so."""
-        if pending.version is not None:
-            return pending
-        now = backend.read(ReadRequest(name=ledger.name))
-        if now.version == pending.base or now.value == pending.candidate:
-            return pending
-        return ledger.rebase(pending, now.version)
+        version = self._is_written(ledger, pending, backend)
+        return pending if version is None else ledger.rebase(pending, version)
 
     def _expected(self, backend: GuardedBackend, name: SecretName, expected: str | None) -> ReadResult:
         now = backend.read(ReadRequest(name=name))

@@ -120,7 +120,7 @@ class DueRound:
     def _resume(self, outlook: Outlook) -> None:
         pending = outlook.standing.pending
         try:
-            self._resumed.append(self._changer.resume(outlook.name))
+            self._resumed.append(self._changer.resume(outlook.name, over_others=False))
         except RotationError as error:
             if pending is None or pending.step is not Step.UNDO or error.code != RotationError.codes[0]:
                 raise
