@@ -6,7 +6,7 @@ import hmac
 import sqlite3
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from strongroom.contracts.journal import (
     AppendRequest,
@@ -32,6 +32,8 @@ from strongroom_local.revisions import Revision
 from strongroom_local.session import Session
 
 Result = TypeVar("Result")
+
+NOTHING: Final = RecallResult(copy=None, entry=None)
 
 
 class Shelf:
@@ -63,16 +65,29 @@ class Shelf:
 
     def recall(self, request: RecallRequest) -> RecallResult:
         """Return what is known of a secret: one statement, and one decryption of each thing that is known."""
-        from strongroom_local.journal import check_tables, recalled
+        while True:
+            known = self._known_tables()
+            found = self._recalled(request, *known)
+            if found != NOTHING or all(known) or self._known_tables() == known:
+                return found
+            # A table that has been made meanwhile may have what the other one has lost since.
+
+    def _known_tables(self) -> tuple[bool, bool]:
+        """Return whether there is a table of copies, and one of the journal."""
+        from strongroom_local.journal import check_tables
 
         if not all(self._tables):
             # A table that is there stays.
             keys, row = self.session.ask(schema.HAS_TABLES)
             self._tables = check_tables(keys, row)
-        copies, journal = self._tables
+        return self._tables
+
+    def _recalled(self, request: RecallRequest, copies: bool, journal: bool) -> RecallResult:
+        from strongroom_local.journal import recalled
+
         journal = journal and not request.copy_only
         if not (copies or journal):
-            return RecallResult(copy=None, entry=None)
+            return NOTHING
 
         def parameters(keys: StoreKeys) -> tuple[bytes, bytes]:
             return keys.journal.find_copy(request.place), keys.journal.find_place(request.place)

@@ -1,4 +1,4 @@
-"""Certificates with their keys, as secrets hold them. Only this module and ``pki`` load cryptography.
+"""Certificates with their keys, as secrets hold them. Only functions of this module load cryptography, an extra.
 
 What may be a key is never in a local variable of a function that raises.
 """
@@ -9,15 +9,14 @@ import json
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Final, NamedTuple
-
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from strongroom.errors import InvalidValueError
 from strongroom.model import SecretValue
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 CERTIFICATE: Final = "CERTIFICATE"
 _BEGIN: Final = "-----BEGIN "
@@ -57,6 +56,9 @@ def bundle_of(value: SecretValue, what: str) -> Bundle:
     Raises:
         InvalidValueError: It is no certificate with a key.
     """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     found = _blocks_of(value)
     certificate, *chain = _certificates(found, what)
     keys = [block for block in found if block.label.endswith("PRIVATE KEY")]
@@ -122,6 +124,8 @@ def problem_of(bundle: Bundle, now: datetime) -> str:
         bundle: The certificate.
         now: When.
     """
+    from cryptography.exceptions import InvalidSignature
+
     certificate = bundle.certificate
     if certificate.public_key() != bundle.key.public_key():
         return "does not belong to its private key"
@@ -147,6 +151,8 @@ def serial_text(certificate: x509.Certificate) -> str:
 
 
 def _certificates(found: list[Block], what: str) -> list[x509.Certificate]:
+    from cryptography import x509
+
     texts = [block.content for block in found if block.label == CERTIFICATE]
     if not texts:
         raise InvalidValueError(f"{what} holds no certificate")
