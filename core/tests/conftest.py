@@ -41,6 +41,7 @@ from strongroom.contracts.journal import (
 from strongroom.errors import BackendUnavailableError
 from strongroom.model import AuditEvent, SecretValue
 from strongroom.testing import FakeClock, FaultyBackend, MemorySink
+from watched import Server
 
 TIME_LIMIT = 10.0
 
@@ -260,6 +261,27 @@ def open_manager(clock: FakeClock, sink: WaitingSink) -> Iterator[Opener]:
     sink.failing = False
     for manager in opener.opened:
         manager.close()
+
+
+@pytest.fixture
+def server() -> Server:
+    """A backend that is watched for what others change."""
+    return Server()
+
+
+@pytest.fixture
+def others(server: Server) -> Iterator[strongroom.SecretManager]:
+    """A manager of another process, as far as the one that watches can tell."""
+    with strongroom.open({"audit": "none"}, backends={"memory": server}) as manager:
+        yield manager
+
+
+@pytest.fixture
+def manager(server: Server, others: strongroom.SecretManager, open_manager: Opener) -> strongroom.SecretManager:
+    """A manager that watches, of a backend that holds ``db/password`` and ``db/user``."""
+    others.set("db/password", "first")
+    others.set("db/user", "app")
+    return open_manager(backends={"memory": server}, watch={"every": "30s"}, cache={"ttl": "1h", "negative_ttl": "1h"})
 
 
 @pytest.fixture

@@ -5,12 +5,9 @@ from __future__ import annotations
 import threading
 import time
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
-import strongroom
 
 from strongroom import SecretManager
 from strongroom.builtin.memory import MemoryBackend
@@ -34,29 +31,6 @@ from strongroom.errors import (
 from strongroom.model import SecretName, SecretValue
 from strongroom.testing import FakeClock
 from watched import EVERY, Heard, Plain, Server, look, settle
-
-
-@pytest.fixture
-def server() -> Server:
-    return Server()
-
-
-@pytest.fixture
-def others(server: Server) -> Iterator[SecretManager]:
-    """A manager of another process, as far as this one can tell."""
-    with strongroom.open({"audit": "none"}, backends={"memory": server}) as manager:
-        yield manager
-
-
-@pytest.fixture
-def manager(server: Server, others: SecretManager, open_manager: Any) -> SecretManager:
-    """A manager that watches, of a backend that holds ``db/password`` and ``db/user``."""
-    others.set("db/password", "first")
-    others.set("db/user", "app")
-    opened: SecretManager = open_manager(
-        backends={"memory": server}, watch={"every": "30s"}, cache={"ttl": "1h", "negative_ttl": "1h"}
-    )
-    return opened
 
 
 class TestLookedAt:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,29 +14,6 @@ from strongroom import SecretManager
 from strongroom.errors import ClosedError, ConfigurationError, InvalidNameError
 from strongroom.testing import FakeClock
 from watched import EVERY, Server, look
-
-
-@pytest.fixture
-def server() -> Server:
-    return Server()
-
-
-@pytest.fixture
-def others(server: Server) -> Iterator[SecretManager]:
-    """A manager of another process, as far as this one can tell."""
-    with strongroom.open({"audit": "none"}, backends={"memory": server}) as manager:
-        yield manager
-
-
-@pytest.fixture
-def manager(server: Server, others: SecretManager, open_manager: Any) -> SecretManager:
-    """A manager that watches, of a backend that holds ``db/password`` and ``db/user``."""
-    others.set("db/password", "first")
-    others.set("db/user", "app")
-    opened: SecretManager = open_manager(
-        backends={"memory": server}, watch={"every": "30s"}, cache={"ttl": "1h", "negative_ttl": "1h"}
-    )
-    return opened
 
 
 def test_a_manager_watches_when_it_is_told_to_and_until_it_is_told_not_to(

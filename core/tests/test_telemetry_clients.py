@@ -11,20 +11,23 @@ from typing import Any
 import pytest
 
 from opentelemetry import metrics, trace
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from strongroom import telemetry
 from strongroom.telemetry import (
     ATTRIBUTES,
     METRIC_ATTRIBUTES,
+    METRICS,
     Telemetry,
+    count,
     count_resend,
     count_substitute,
     count_transition,
+    instruments,
+    note,
     note_exchange,
     note_journal_length,
 )
+from strongroom.telemetry.names import OBSERVABLE
+from strongroom.testing.meters import Meters
 from strongroom.testing.spans import Spans
 
 
@@ -34,13 +37,9 @@ def spans() -> Spans:
 
 
 @pytest.fixture
-def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricReader]:
-    made = InMemoryMetricReader()
-    provider = MeterProvider([made], shutdown_on_exit=False)
-    monkeypatch.setattr(metrics, "get_meter", provider.get_meter)
-    monkeypatch.setattr(telemetry, "_COUNTERS", {})
-    yield made
-    provider.shutdown()
+def meters() -> Iterator[Meters]:
+    with Meters() as made:
+        yield made
 
 
 def attributes_of(spans: Spans) -> dict[str, Any]:
@@ -76,15 +75,11 @@ def test_outside_a_call_nothing_is_noted() -> None:
     note_exchange(address="vault.example.com", port=8200, resends=1)
 
 
-def test_requests_that_are_sent_again_are_counted_by_type(reader: InMemoryMetricReader) -> None:
+def test_requests_that_are_sent_again_are_counted_by_type(meters: Meters) -> None:
     for backend_type in ("vault", "vault", "acme"):
         count_resend(backend_type)
-    data = reader.get_metrics_data()
-    assert data is not None
-    (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
-    assert (metric.name, metric.unit) == ("strongroom.client.retries", "{retry}")
-    counted = {tuple((point.attributes or {}).items()): point.value for point in metric.data.data_points}
-    assert counted == {(("strongroom.backend.type", "vault"),): 2, (("strongroom.backend.type", "acme"),): 1}
+    assert meters.value("client.retries", type="vault") == 2
+    assert meters.value("client.retries", type="acme") == 1
 
 
 def test_a_failing_tracer_or_meter_fails_nothing(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +88,7 @@ def test_a_failing_tracer_or_meter_fails_nothing(spans: Spans, monkeypatch: pyte
 
     monkeypatch.setattr(trace, "get_current_span", fail)
     monkeypatch.setattr(metrics, "get_meter", fail)
-    monkeypatch.setattr(telemetry, "_COUNTERS", {})
+    instruments.start_afresh()
     note_exchange(address="vault.example.com")
     count_resend("vault")
     count_transition("main", "degraded")
@@ -101,28 +96,26 @@ def test_a_failing_tracer_or_meter_fails_nothing(spans: Spans, monkeypatch: pyte
     note_journal_length("main", lambda: 1)
 
 
-def test_a_journal_that_cannot_be_counted_fails_nothing(reader: InMemoryMetricReader) -> None:
+def test_a_journal_that_cannot_be_counted_fails_nothing(meters: Meters) -> None:
     def fail() -> int:
         raise RuntimeError("no journal")
 
     note_journal_length("main", fail)
-    assert reader.get_metrics_data() is None
+    assert meters.value("journal.length") is None
 
 
-def test_the_attributes_of_metrics_are_a_closed_list(reader: InMemoryMetricReader) -> None:
-    count_resend("vault")
-    count_transition("main", "degraded")
-    count_substitute("main", "stale")
-    note_journal_length("main", lambda: 7)
-    data = reader.get_metrics_data()
-    assert data is not None
-    found = {
-        key
-        for metric in data.resource_metrics[0].scope_metrics[0].metrics
-        for point in metric.data.data_points
-        for key in (point.attributes or {})
-    }
-    assert found == METRIC_ATTRIBUTES
+def test_the_attributes_of_metrics_are_a_closed_list(meters: Meters) -> None:
+    for metric in METRICS:
+        if metric not in OBSERVABLE:
+            attributes = dict.fromkeys(metric.attributes, "x")
+            if metric.kind == "counter":
+                count(metric, attributes)
+            else:
+                {"gauge": note, "histogram": instruments.measure}[metric.kind](metric, 1, attributes)
+    told = {name: frozenset(attributes) for name, attributes, _ in meters.points()}
+    known = {metric.name: frozenset(metric.attributes) for metric in METRICS if metric not in OBSERVABLE}
+    assert known.items() <= told.items()
+    assert {key for found in told.values() for key in found} <= METRIC_ATTRIBUTES
 
 
 def test_nobody_who_has_no_opentelemetry_loads_it() -> None:

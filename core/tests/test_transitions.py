@@ -11,13 +11,9 @@ from typing import Any
 
 import pytest
 
-from opentelemetry import metrics
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-
 import strongroom
 
-from strongroom import SecretManager, telemetry
+from strongroom import SecretManager
 from strongroom.builtin.memory import MemoryBackend
 from strongroom.builtin.memory_journal import MemoryJournal
 from strongroom.conditions import ConditionChanged, State
@@ -38,8 +34,8 @@ from strongroom.errors import (
     StrongroomError,
 )
 from strongroom.outages import known_outage
-from strongroom.telemetry import METRIC_ATTRIBUTES
 from strongroom.testing import FakeClock, FaultyBackend, assert_hidden, marker_value
+from strongroom.testing.meters import Meters
 from strongroom.testing.spans import Spans
 
 OUT = BackendUnavailableError("it refuses", code="connection_refused")
@@ -232,49 +228,34 @@ class TestCallbacks:
 
 class TestMetrics:
     @pytest.fixture
-    def reader(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricReader]:
-        made = InMemoryMetricReader()
-        provider = MeterProvider([made], shutdown_on_exit=False)
-        monkeypatch.setattr(metrics, "get_meter", provider.get_meter)
-        monkeypatch.setattr(telemetry, "_COUNTERS", {})
-        yield made
-        provider.shutdown()
-
-    def points(self, reader: InMemoryMetricReader) -> dict[str, dict[tuple[Any, ...], Any]]:
-        data = reader.get_metrics_data()
-        assert data is not None
-        found: dict[str, dict[tuple[Any, ...], Any]] = {}
-        for metric in data.resource_metrics[0].scope_metrics[0].metrics:
-            for point in metric.data.data_points:
-                assert set(point.attributes or {}) <= METRIC_ATTRIBUTES
-                found.setdefault(metric.name, {})[tuple(sorted((point.attributes or {}).values()))] = point.value  # type: ignore[union-attr]  # all are numbers and texts
-        return found
+    def meters(self) -> Iterator[Meters]:
+        with Meters() as made:
+            yield made
 
     def test_transitions_substitutes_and_what_waits_are_counted(
-        self, kept: SecretManager, backend: FaultyBackend, clock: FakeClock, reader: InMemoryMetricReader
+        self, kept: SecretManager, backend: FaultyBackend, clock: FakeClock, meters: Meters
     ) -> None:
         fail(kept, backend)
         clock.advance(400)
         assert kept.get("db/password").freshness.value == "stale"
         assert kept.set("a", "1").queued
         assert kept.set("b", "1").queued
-        found = self.points(reader)
-        assert found["strongroom.breaker.transitions"] == {("degraded", "main"): 1}
-        assert found["strongroom.reads.substituted"] == {("main", "stale"): 1}
-        assert found["strongroom.journal.length"] == {("main",): 2}
+        assert meters.value("breaker.transitions") == 1
+        assert meters.value("breaker.transitions", backend="main", state="degraded") == 1
+        assert meters.value("breaker.state", backend="main", state="degraded") == 1
+        assert meters.value("reads.substituted", backend="main", source="stale") == 1
+        assert meters.value("journal.length", backend="main") == 2
         backend.error = None
         clock.advance(60)
         kept._parts.continuity.attendant.run_due()
-        found = self.points(reader)
-        assert found["strongroom.breaker.transitions"] == {
-            ("degraded", "main"): 1,
-            ("main", "recovering"): 1,
-            ("healthy", "main"): 1,
-        }
-        assert found["strongroom.journal.length"] == {("main",): 0}
+        told = [meters.value("breaker.transitions", state=state) for state in ("degraded", "recovering", "healthy")]
+        assert told == [1, 1, 1]
+        assert meters.value("breaker.state", backend="main", state="degraded") == 0
+        assert meters.value("breaker.state", backend="main", state="healthy") == 1
+        assert meters.value("journal.length", backend="main") == 0
 
     def test_each_read_that_an_accepted_write_or_a_copy_answers_is_counted(
-        self, open_manager: Any, backend: FaultyBackend, keeper: Keeper, clock: FakeClock, reader: InMemoryMetricReader
+        self, open_manager: Any, backend: FaultyBackend, keeper: Keeper, clock: FakeClock, meters: Meters
     ) -> None:
         manager = open_manager(
             backends={"main": backend, "store": keeper},
@@ -292,7 +273,7 @@ class TestMetrics:
         with pytest.raises(SecretNotFoundError):
             manager.get("gone")
         manager.get("db/password")
-        assert self.points(reader)["strongroom.reads.substituted"] == {("fallback", "main"): 4}
+        assert meters.value("reads.substituted", backend="main", source="fallback") == 4
 
 
 class TestNextProcess:

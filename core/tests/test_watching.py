@@ -20,29 +20,6 @@ from strongroom.testing import MemorySink, in_forked_child
 from watched import Heard, Plain, Server, look, settle
 
 
-@pytest.fixture
-def server() -> Server:
-    return Server()
-
-
-@pytest.fixture
-def others(server: Server) -> Iterator[SecretManager]:
-    """A manager of another process, as far as this one can tell."""
-    with strongroom.open({"audit": "none"}, backends={"memory": server}) as manager:
-        yield manager
-
-
-@pytest.fixture
-def manager(server: Server, others: SecretManager, open_manager: Any) -> SecretManager:
-    """A manager that watches, of a backend that holds ``db/password`` and ``db/user``."""
-    others.set("db/password", "first")
-    others.set("db/user", "app")
-    opened: SecretManager = open_manager(
-        backends={"memory": server}, watch={"every": "30s"}, cache={"ttl": "1h", "negative_ttl": "1h"}
-    )
-    return opened
-
-
 class TestSeeing:
     def test_a_rotation_elsewhere_is_seen_within_one_interval(
         self, manager: SecretManager, others: SecretManager

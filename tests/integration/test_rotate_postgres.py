@@ -1,10 +1,6 @@
-"""Rotations of real PostgreSQL users by real managers: under load, killed anywhere, and refused by the server."""
+"""Rotations of real PostgreSQL users by real managers: under load, and refused by the server."""
 
 from __future__ import annotations
-
-import json
-import subprocess
-import sys
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,21 +8,14 @@ from typing import Any
 
 import pytest
 
-import pgworker
 import strongroom
 
 from pgload import NAME, readers, rotate_often
 from pgrotation import RefusingProxy, accepts, administrator, login, new_users, rule
-from pgworker import POINTS
 from postgres import PASSWORD, Database, database
 from strongroom.errors import RotationError
 
 THREADS = 8
-UNTOUCHED = ("after generate", "before begin")
-"""Points at which nothing is pending yet."""
-DONE = ("amid finish", "after finish")
-"""Points at which nothing is pending any more."""
-PROMOTED = ("amid promote", "after promote", "before finish", *DONE)
 
 
 @pytest.fixture(scope="module")
@@ -71,64 +60,6 @@ class TestUnderLoad:
                 values.append(manager.get(NAME).reveal_text())
                 working = [accepts(postgres, value) for value in values]
                 assert working == [False] * (len(values) - 3) + [True] * min(3, len(values))
-
-
-@pytest.mark.parametrize("rotator", ["postgres", "postgres-single"])
-class TestKilled:
-    @pytest.fixture
-    def users(self, postgres: Database) -> list[str]:
-        return new_users(postgres, 2)
-
-    @pytest.fixture
-    def config(self, postgres: Database, store: Path, users: list[str], rotator: str) -> dict[str, Any]:
-        return stored(store, rule(postgres, users, rotator=rotator), cache={"policy": "none"})
-
-    def killed(self, config: dict[str, Any], point: str) -> str:
-        """Rotate in another process, which dies at the point; return the candidate that it had made."""
-        plan = json.dumps({"config": config, "name": NAME, "point": point})
-        done = subprocess.run(
-            [sys.executable, pgworker.__file__, plan], capture_output=True, text=True, timeout=60, check=False
-        )
-        assert done.returncode == -9, done.stderr
-        return done.stdout.splitlines()[-1]
-
-    @pytest.mark.parametrize("point", POINTS)
-    def test_another_process_leads_it_to_its_end(
-        self, postgres: Database, config: dict[str, Any], users: list[str], rotator: str, point: str
-    ) -> None:
-        first = login(users[0])
-        with strongroom.open(config) as manager:
-            manager.set(NAME, first)
-            candidate = self.killed(config, point)
-            seen = manager.get(NAME).reveal_text()
-            assert seen == (candidate if point in PROMOTED else first)
-            if rotator == "postgres":
-                assert accepts(postgres, seen), "readers are locked out"
-            if point in UNTOUCHED or point in DONE:
-                with pytest.raises(RotationError) as caught:
-                    manager.rotation.resume(NAME)
-                assert caught.value.code == "rotation_none"
-            else:
-                assert manager.rotation.resume(NAME).is_complete
-                assert manager.get(NAME).reveal_text() == candidate
-            assert accepts(postgres, manager.get(NAME).reveal())
-            manager.rotate(NAME)
-            assert accepts(postgres, manager.get(NAME).reveal())
-
-    @pytest.mark.parametrize("point", [point for point in POINTS if point not in UNTOUCHED + DONE])
-    def test_another_process_takes_it_back(
-        self, postgres: Database, config: dict[str, Any], users: list[str], point: str
-    ) -> None:
-        first = login(users[0])
-        with strongroom.open(config) as manager:
-            manager.set(NAME, first)
-            candidate = self.killed(config, point)
-            manager.rotation.undo(NAME)
-            assert manager.get(NAME).reveal_text() == first
-            assert accepts(postgres, first)
-            assert not accepts(postgres, candidate)
-            manager.rotate(NAME)
-            assert accepts(postgres, manager.get(NAME).reveal())
 
 
 class TestRefused:
@@ -180,23 +111,6 @@ def test_the_administrators_password_may_be_a_secret_that_is_rotated_itself(post
             manager.rotate(NAME)
             assert accepts(postgres, manager.get("ops/postgres").reveal())
             assert accepts(postgres, manager.get(NAME).reveal())
-
-
-def test_two_managers_that_rotate_at_once_make_one_rotation(postgres: Database, store: Path) -> None:
-    users = new_users(postgres, 3)
-    config = stored(store, rule(postgres, users), cache={"policy": "none"})
-    with strongroom.open(config) as manager:
-        manager.set(NAME, login(users[0]))
-        plan = json.dumps({"config": config, "name": NAME, "point": "never"})
-        racers = [
-            subprocess.Popen([sys.executable, pgworker.__file__, plan], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            for _ in range(3)
-        ]
-        failures = [racer.communicate(timeout=60)[1].decode() for racer in racers if racer.wait(60)]
-        assert all("rotation" in failure and "Error" in failure for failure in failures), failures
-        assert accepts(postgres, manager.get(NAME).reveal())
-        # One for each that has succeeded, so none was lost.
-        assert len(manager.versions(NAME)) == 1 + len(racers) - len(failures)
 
 
 def test_no_value_is_in_the_servers_log_or_the_audit_trail(tmp_path: Path) -> None:

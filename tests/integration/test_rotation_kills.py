@@ -1,32 +1,35 @@
-"""A process that rotates is killed at every point, on every backend; another one resumes or undoes what is left."""
+"""A process that rotates is killed at every point, with every rotator on every backend; another one resumes or undoes.
+
+A store in memory is its process's own, so nobody could go on with what is left there.
+"""
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
-
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+import doorplugin
 import moto_server
-import rotationworker
 import strongroom
 
+from dependents import ROTATORS, Dependent, dependent_of
 from openbao import Server, development_server
+from pgrotation import ADMIN_VARIABLE, administrator
+from postgres import PASSWORD, Database, database
+from rotationworker import NAME, Ended, Workers, workers
 from strongroom.errors import InvalidNameError
 from tables import aws_table, local_table, vault_table
 
-NAME: Final = rotationworker.NAME
-FEWEST: Final = 12
-"""A rotation passes as many points at least."""
+BACKENDS: Final = ("local", "vault 2", "vault 1", "aws")
+STEPS: Final = ("generate", "apply", "verify", "finish")
+FEWEST: Final = 14
+"""A rotation has as many points at least: those of its steps, and of three changes in the backend."""
 MOST: Final = 40
+RACERS: Final = 3
 
 
 @pytest.fixture(scope="session")
@@ -41,127 +44,238 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[moto_server.Emulat
         yield started
 
 
-class Site:
-    """A configuration, its dependent, and processes that rotate there."""
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Database]:
+    with database() as started, administrator():
+        yield started
 
-    def __init__(self, folder: Path, table: dict[str, Any], **rule: Any) -> None:
-        self.folder = folder
-        self.door = folder / "door.json"
-        self.content = {
-            "audit": "none",
-            "backends": {"main": table},
-            "rotation": {NAME: {"rotator": "door", "door": str(self.door), **rule}},
-        }
-        self.config = folder / "kills.toml"
-        lines = ['audit = "none"', "[backends]", f"main = {inline(table)}", "[rotation]"]
-        self.config.write_text("\n".join([*lines, f'"{NAME}" = {inline(self.content["rotation"][NAME])}', ""]))
-        site = folder / "site"
-        site.mkdir()
-        info = site / "rotation_door-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rotation-door\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text("[strongroom.rotators]\ndoor = rotationworker\n")
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    folder = tmp_path_factory.mktemp("forks")
+    doorplugin.install(folder / "site")
+    with workers(folder, folder / "site", **{ADMIN_VARIABLE: PASSWORD}) as started:
+        yield started
+
+
+class Site:
+    """A secret on a backend with its dependent, and processes that rotate it.
+
+    Args:
+        forks: Starts the processes.
+        dependent: The dependent.
+        table: The backend's table.
+        rule: Further settings of the ``[rotation]`` table.
+
+    Attributes:
+        former: The value that is current when a rotation begins.
+        standing: A manager that only reads, opened before anything was rotated.
+    """
+
+    def __init__(self, forks: Workers, dependent: Dependent, table: dict[str, Any], **rule: Any) -> None:
+        self._forks = forks
+        self.dependent = dependent
+        self.former = ""
+        self._common = {"audit": "none", "backends": {"main": table}, "cache": {"policy": "none"}}
+        self.standing = self.reader()
+        self._rotation = {NAME: dependent.table() | {"overlap": "0s"} | rule}
+
+    def reader(self) -> strongroom.SecretManager:
+        """Return a manager that knows nothing of rotations."""
+        return strongroom.open(self._common)
 
     def begin(self) -> None:
         """Write the first value, which the dependent accepts."""
-        self.door.write_text(json.dumps(["first"]))
-        with self.manager() as manager:
-            manager.set(NAME, "first")
+        with self.reader() as manager:
+            for name, value in self.dependent.others.items():
+                manager.set(name, value)
+            manager.set(NAME, self.dependent.first or "none yet")
+        if self.dependent.first is None:
+            self.done("rotate")
+        self.former = self.read()
 
-    def manager(self) -> strongroom.SecretManager:
-        """Return a manager that only reads and writes."""
-        return strongroom.open(self.content | {"rotation": {}, "cache": {"policy": "none"}})
+    def read(self) -> str:
+        """Return what a reader gets, who is there all the time."""
+        return self.standing.get(NAME).reveal_text()
 
-    @property
-    def accepted(self) -> list[str]:
-        """What the dependent accepts."""
-        found: list[str] = json.loads(self.door.read_text())
-        return found
+    def all(self, mode: str, count: int) -> list[Ended]:
+        """Run several processes at the same time."""
+        return self._forks.run(*[{"config": self._common | {"rotation": self._rotation}, "mode": mode}] * count)
 
-    def run(self, mode: str, *point: str) -> subprocess.CompletedProcess[str]:
-        """Run a process of its own."""
-        support = Path(rotationworker.__file__)
-        # Folders of the same name are not passed on: what is installed is found beside the interpreter.
-        environment = {"PYTHONPATH": f"{self.folder / 'site'}:{support.parent}", "HOME": str(self.folder), "PATH": ""}
-        return subprocess.run(
-            [sys.executable, str(support), str(self.config), mode, *point],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+    def killed(self, mode: str, kill: int | str) -> Ended | None:
+        """Run a process that dies at a point; nothing if it has come to its end before that."""
+        plan = {"config": self._common | {"rotation": self._rotation}, "mode": mode, "kill": kill}
+        (ended,) = self._forks.run(plan)
+        if ended.is_killed:
+            return ended
+        assert ended.status == 0, ended
+        assert isinstance(kill, int), f"nothing was killed {kill}: {ended.points}"
+        self.assert_over(ended)
+        if mode == "rotate":
+            assert {f"{when} {step}" for when in ("before", "after") for step in STEPS} <= {*ended.points}
+        return None
 
-    def done(self, mode: str) -> dict[str, Any]:
-        """Run a process that has to come to its end, and return how it stands then."""
-        ended = self.run(mode)
-        assert ended.returncode == 0, ended.stderr
-        found: dict[str, Any] = json.loads(ended.stdout)
-        return found
+    def done(self, mode: str) -> Ended:
+        """Run a process that has to come to its end, with nothing left to do."""
+        (ended,) = self.all(mode, 1)
+        assert ended.status == 0, ended
+        self.assert_over(ended)
+        return ended
 
-
-def inline(value: Any) -> str:
-    """Return a value as TOML writes it on one line."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {inline(part)}" for key, part in value.items()) + " }"
-    return json.dumps(value)
+    def assert_over(self, ended: Ended) -> None:
+        """Fail unless nothing is pending any more, and readers get what the dependent accepts."""
+        current = ended.result["current"]
+        assert ended.result["state"] == "idle"
+        assert self.read() == current
+        assert self.dependent.accepts(current)
 
 
-@pytest.fixture(params=["local", "vault 2", "vault 1", "aws"])
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
-    """A site on one of the backends."""
+def is_promoted(ended: Ended) -> bool:
+    """Tell whether a process has made its candidate the current value."""
+    return not {"after write of the secret", "after promote of the secret"}.isdisjoint(ended.points)
+
+
+def assert_readable(site: Site, ended: Ended) -> None:
+    """Fail unless readers get the right value after a process was killed, and can use it."""
+    seen = site.read()
+    assert seen == (ended.candidates[-1] if is_promoted(ended) else site.former)
+    is_in_gap = site.dependent.has_gap and "after commit" in ended.points and not is_promoted(ended)
+    assert is_in_gap or site.dependent.accepts(seen), f"readers are locked out {ended.points[-1]}"
+    # Others still have it in their caches.
+    is_over = site.dependent.has_gap or "after finish" in ended.points
+    assert is_over or site.dependent.accepts(site.former), f"caches are locked out {ended.points[-1]}"
+
+
+def is_untouched(ended: Ended) -> bool:
+    """Tell whether a process has left no rotation: it had none begun, or one finished, and no more to do than that."""
+    return "before apply" not in ended.points or "after finish" in ended.points
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The table of a backend, and what rules for it say."""
     if request.param == "local":
-        made = Site(tmp_path, local_table(request.getfixturevalue("store")))
-    elif request.param == "aws":
-        made = Site(tmp_path, aws_table(request.getfixturevalue("aws")))
-    else:
-        version = int(request.param[-1])
-        alone = {"single_host": True} if version == 1 else {}
-        made = Site(tmp_path, vault_table(request.getfixturevalue("bao"), version), **alone)
-    made.begin()
-    return made
+        return local_table(request.getfixturevalue("store")), {}
+    if request.param == "aws":
+        return aws_table(request.getfixturevalue("aws")), {}
+    version = int(request.param[-1])
+    # Version 1 has no check-and-set.
+    return vault_table(request.getfixturevalue("bao"), version), {"single_host": True} if version == 1 else {}
 
 
-def test_killed_at_every_point_it_is_resumed_or_undone_by_another_process(site: Site) -> None:
-    former = "first"
+@pytest.fixture
+def site(
+    request: pytest.FixtureRequest, tmp_path: Path, forks: Workers, backend: tuple[dict[str, Any], dict[str, Any]]
+) -> Iterator[Site]:
+    """A site on one of the backends, with the test's own rotator unless another one is asked for."""
+    rotator = getattr(request, "param", "door")
+    table, rule = backend
+    made = Site(forks, dependent_of(rotator, tmp_path, request.getfixturevalue), table, **rule)
+    with made.standing:
+        made.begin()
+        yield made
+
+
+each_rotator = pytest.mark.parametrize("site", ROTATORS, indirect=True)
+
+
+@each_rotator
+def test_killed_at_every_point_another_process_leads_it_to_its_end(site: Site) -> None:
     for point in range(MOST):
-        ended = site.run("rotate", str(point))
-        if ended.returncode == 0:
+        ended = site.killed("rotate", point)
+        if ended is None:
             break
-        assert ended.returncode == -signal.SIGKILL, ended.stderr
-        with site.manager() as reader:
-            left = reader.get(NAME).reveal_text()
-        # What readers get works, and is the former value until the candidate has been tried.
-        assert left in site.accepted, f"point {point}"
-        how = "resume" if point % 2 else "undo"
-        stands = site.done(how)
-        assert stands["state"] == "idle"
-        assert site.accepted == [stands["current"]], f"{how} after point {point}"
-        if how == "undo" and left == former:
-            assert stands["current"] == former
-        former = stands["current"]
+        assert_readable(site, ended)
+        stands = site.done("resume").result
+        if stands["found"] == "idle":
+            assert is_untouched(ended), ended.points[-1]
+        if stands["found"] != "idle" or is_promoted(ended):
+            assert stands["current"] == ended.candidates[-1], ended.points[-1]
+            assert not (site.dependent.retires and site.dependent.accepts(site.former)), ended.points[-1]
+        else:
+            assert stands["current"] == site.former, ended.points[-1]
+        site.former = stands["current"]
     assert FEWEST <= point < MOST
-    assert site.accepted == [site.done("show")["current"]]
+
+
+@each_rotator
+def test_killed_at_every_point_another_process_takes_it_back(site: Site) -> None:
+    for point in range(MOST):
+        ended = site.killed("rotate", point)
+        if ended is None:
+            break
+        assert_readable(site, ended)
+        # What was revoked already stays so.
+        is_gone = "after finish" in ended.points and not site.dependent.renews
+        stands = site.done("resume" if is_gone else "undo").result
+        if stands["found"] == "idle":
+            assert is_untouched(ended), ended.points[-1]
+            assert stands["current"] == (ended.candidates[-1] if is_promoted(ended) else site.former)
+        elif not is_gone:
+            assert stands["current"] == site.former, ended.points[-1]
+            assert not (site.dependent.takes_back and site.dependent.accepts(ended.candidates[-1])), ended.points[-1]
+        site.former = stands["current"]
+    assert FEWEST <= point < MOST
+
+
+@pytest.mark.parametrize(
+    ("reached", "mode"),
+    [("before apply", "resume"), ("after verify", "undo"), ("before finish", "undo")],
+    ids=["resuming", "undoing", "undoing what is promoted"],
+)
+@pytest.mark.parametrize(
+    ("backend", "site"),
+    [*((one, "door") for one in BACKENDS), *(("local", one) for one in ROTATORS if one != "door")],
+    indirect=True,
+)
+def test_who_resumes_or_undoes_it_may_be_killed_at_every_point_as_well(site: Site, reached: str, mode: str) -> None:
+    for point in range(MOST):
+        begun = site.killed("rotate", reached)
+        assert begun is not None
+        ended = site.killed(mode, point)
+        (candidate,) = begun.candidates
+        if ended is not None:
+            assert site.read() in (site.former, candidate)
+            assert site.done(mode).result["current"] == (candidate if mode == "resume" else site.former)
+        if mode == "undo":
+            assert site.read() == site.former
+            assert not (site.dependent.takes_back and site.dependent.accepts(candidate))
+        site.former = site.read()
+        if ended is None:
+            break
+    assert 2 < point < MOST
 
 
 def test_the_record_is_nobodys_secret(site: Site) -> None:
-    assert site.run("rotate", "6").returncode == -signal.SIGKILL
-    with site.manager() as manager:
+    assert site.killed("rotate", "after apply") is not None
+    with site.reader() as manager:
         if "list" in {one.value for one in manager._parts.backend("main").capabilities}:
             assert manager.list() == [NAME]
         with pytest.raises(InvalidNameError, match="kept for strongroom itself"):
             manager.get(f".strongroom/rotation/{NAME}")
-    assert site.done("resume")["state"] == "idle"
+    site.done("resume")
 
 
-def test_of_two_processes_that_rotate_it_at_once_one_does_at_a_time(site: Site) -> None:
-    with ThreadPoolExecutor(2) as threads:
-        ended = list(threads.map(site.run, ["race", "race"]))
-    assert [one.returncode for one in ended] == [0, 0], ended
-    codes = Counter(code for one in ended for code in json.loads(one.stdout))
+def test_of_two_processes_that_rotate_it_at_once_one_does_at_a_time(
+    site: Site, backend: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    ended = site.all("race", 2)
+    assert [one.status for one in ended] == [0, 0], ended
+    codes = Counter(code for one in ended for code in one.result["codes"])
     # The emulator of AWS lets the label of a pending version be taken by who does not say where it is.
-    emulated = {"rotation_lost"} if "aws" in str(site.content["backends"]) else set()
+    emulated = {"rotation_lost"} if backend[0]["type"] == "aws" else set()
     assert codes.keys() <= {"ok", "rotation_in_progress", "conflict", *emulated}
     assert codes["ok"] > 0
-    stands = site.done("resume")
-    assert (stands["state"], [stands["current"]]) == ("idle", site.accepted)
+    site.done("resume")
+
+
+@pytest.mark.parametrize("site", ["postgres"], indirect=True)
+@pytest.mark.parametrize("backend", ["local"], indirect=True)
+def test_of_processes_that_rotate_at_once_each_makes_one_rotation_or_none(site: Site) -> None:
+    ended = site.all("rotate", RACERS)
+    failed = [one.result["text"] for one in ended if one.status]
+    assert all("rotation" in text and "Error" in text for text in failed), failed
+    site.done("show")
+    with site.reader() as manager:
+        # One for each that has succeeded, so none was lost.
+        assert len(manager.versions(NAME)) == 1 + RACERS - len(failed)

@@ -20,10 +20,10 @@ def open_manager(address: str | Sequence[str], auth: str | dict[str, Any], **mor
     Args:
         address: The server's, or those of a cluster.
         auth: A token, or the settings of a login.
-        more: Further settings of the backend; ``cache``, ``audit`` and ``resilience`` go to the manager.
+        more: Further settings of the backend; ``cache``, ``audit``, ``resilience`` and ``rotation`` go to the manager.
     """
     top = {"audit": more.pop("audit", "none"), "cache": more.pop("cache", {"policy": "none"})}
-    top["resilience"] = more.pop("resilience", {})
+    top |= {"resilience": more.pop("resilience", {}), "rotation": more.pop("rotation", {})}
     login = {"method": "token", "token": auth} if isinstance(auth, str) else auth
     settings = {"type": "vault", "address": address, "auth": login, **more}
     return strongroom.open({"backend": "vault", "backends": {"vault": settings}, **top})

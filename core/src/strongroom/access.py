@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from strongroom.contracts.anomaly import Access
-from strongroom.contracts.names import RESERVED, is_reserved
+from strongroom.contracts.names import refuse_reserved
 from strongroom.errors import AccessDeniedError, InvalidNameError, StrongroomError
 from strongroom.events import Announcement, SecretUpdated
 from strongroom.model import AuditEvent, Principal, SecretName
@@ -89,10 +89,7 @@ class Gate:
         self.ensure_open()
         try:
             name = SecretName(spelling)
-            if is_reserved(name):
-                raise InvalidNameError(
-                    f"names below {RESERVED}/ are kept for strongroom itself", name=name, hint="choose another name"
-                )
+            refuse_reserved(name)
             return name
         except InvalidNameError as error:
             self.refused(action, printable(spelling), error)

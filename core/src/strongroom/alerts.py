@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from strongroom.anomaly import Alert
-from strongroom.credentials import own_credentials
-from strongroom.delivery import Delivery, Subscriber, Wording
-from strongroom.targets import target_of
+from strongroom.delivery import Delivery, Wording
+from strongroom.subscribers import delivery_of
 
 if TYPE_CHECKING:
     from strongroom.config.alerts import AlertKeys
@@ -26,17 +25,7 @@ def alerts_of(configuration: Configuration) -> Delivery[Alert]:
     Raises:
         ConfigurationError: A webhook's secret is not where it should be.
     """
-
-    def hidden() -> Collection[str]:
-        return own_credentials(configuration, tolerant=True)
-
-    return Delivery(
-        WORDING,
-        [
-            Subscriber(name=table.label, target=target_of(table.settings, body_of, hidden), wants=filter_of(table.keys))
-            for table in configuration.alerts
-        ],
-    )
+    return delivery_of(configuration, WORDING, configuration.alerts, body_of, filter_of)
 
 
 def filter_of(keys: AlertKeys) -> Callable[[Alert], bool]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from strongroom._record import Record
 from strongroom.audit_buffer import host_name
 from strongroom.audit_sinks import new_id
-from strongroom.credentials import own_credentials
-from strongroom.delivery import Delivery, Subscriber, Wording, name_of
+from strongroom.delivery import Delivery, Wording, name_of
 from strongroom.model import SecretName
 from strongroom.policy import matches
-from strongroom.targets import target_of
+from strongroom.subscribers import delivery_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -97,17 +96,7 @@ def announcements_of(configuration: Configuration) -> Delivery[Notice]:
     Raises:
         ConfigurationError: A webhook's secret is not where it should be.
     """
-
-    def hidden() -> Collection[str]:
-        return own_credentials(configuration, tolerant=True)
-
-    return Delivery(
-        WORDING,
-        [
-            Subscriber(name=table.label, target=target_of(table.settings, body_of, hidden), wants=filter_of(table.keys))
-            for table in configuration.announcements
-        ],
-    )
+    return delivery_of(configuration, WORDING, configuration.announcements, body_of, filter_of)
 
 
 def filter_of(keys: AnnouncementKeys) -> Callable[[Notice], bool]:

@@ -26,6 +26,8 @@ from strongroom.errors import AuditError, ClosedError, StrongroomError
 from strongroom.lifecycle import ForkLocks, all_of
 from strongroom.model import AuditEvent, Principal, current_user
 from strongroom.telemetry import Telemetry
+from strongroom.telemetry import count as count_metric
+from strongroom.telemetry.names import ACCESSES, OPERATION, OUTCOME
 
 BUFFER_EVENTS: Final = 2048
 CLOSE_SECONDS: Final = 10.0
@@ -186,6 +188,9 @@ class AuditStage:
             return
         self._ensure_usable()
         self._write(Batch(events, self._edge, durable=durable))
+        for event in events:
+            if event.phase == "outcome":
+                count_metric(ACCESSES, {OPERATION: event.event, OUTCOME: event.result or "ok"})
 
     def flush(self, *, durable: bool = False) -> None:
         """Record the hits that wait.

@@ -20,7 +20,8 @@ from strongroom.contracts.audit import AuditSink, AuditWrite, Block, Hits, Trail
 from strongroom.contracts.health import Health, HealthState
 from strongroom.errors import AuditError, ClosedError
 from strongroom.model import AuditEvent
-from strongroom.telemetry import Telemetry
+from strongroom.telemetry import Telemetry, count
+from strongroom.telemetry.names import AUDIT_EVENTS, SINK_TYPE
 
 LOCK_SECONDS: Final = 1.0
 """How long an operation waits for a sink that another thread is writing to."""
@@ -138,6 +139,7 @@ class GuardedSink(AuditSink):
                 ) from error
         self.failing = self._hangs = False
         self._unsynced = not request.durable
+        count(AUDIT_EVENTS, {SINK_TYPE: self.type}, len(request.events))
 
     def head(self) -> TrailHead | None:
         """Return where the sink's trail stands, if it keeps one and can say so now."""
@@ -238,6 +240,12 @@ class GuardedSink(AuditSink):
     def backlog(self) -> int:
         """How many hits it has not recorded yet."""
         return sum(map(len, tuple(self.waiting)))
+
+    def lag(self) -> float:
+        """Return for how many seconds the oldest of them has waited; 0.0 if none does."""
+        oldest = next(iter(tuple(self.waiting)), None)
+        rows = () if oldest is None else oldest.rows[:1]
+        return max(0.0, time.time() - oldest.offset - rows[0][1]) if oldest is not None and rows else 0.0
 
     def append(self, hits: Hits, limit: int) -> None:
         """Put hits into the queue; an optional sink's queue may be full."""

@@ -9,6 +9,8 @@ from strongroom.conditions import ConditionReport, State
 from strongroom.contracts.health import Health, HealthState
 from strongroom.errors import BackendUnavailableError, StrongroomError
 from strongroom.resilience import GuardedBackend
+from strongroom.telemetry import note_health
+from strongroom.telemetry.names import SINK_TYPE
 from strongroom.wiring import Parts
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ class Checkup:
     def run(self) -> ManagerHealth:
         """Ask every configured backend and sink."""
         parts = [self._of_backend(name) for name in self._parts.configuration.backends]
-        parts += [PartHealth(kind="audit", name=name, health=health) for name, health in self._parts.audit.health()]
+        parts += [_of_sink(name, health) for name, health in self._parts.audit.health()]
         store = self._continuity.store
         journal = None if store is None else self._of_journal(store)
         stands_in = any(
@@ -121,6 +123,11 @@ class Checkup:
             return JournalHealth(waiting=0, set_aside=0, size=0, oldest=None, problem=error.what)
         oldest = None if counted.oldest is None else max(0.0, store.now() - counted.oldest)
         return JournalHealth(waiting=counted.waiting, set_aside=counted.set_aside, size=counted.size, oldest=oldest)
+
+
+def _of_sink(name: str, health: Health) -> PartHealth:
+    note_health(health.state.value, health.figures, {SINK_TYPE: name})
+    return PartHealth(kind="audit", name=name, health=health)
 
 
 def _judged(part: PartHealth, *, stands_in: bool) -> HealthState:

@@ -22,14 +22,16 @@ from strongroom.contracts.anomaly import DetectorSpec
 from strongroom.contracts.audit import SinkSpec
 from strongroom.contracts.backend import BackendSpec
 from strongroom.contracts.cache import CachePolicySpec
+from strongroom.contracts.commands import CommandSpec
 from strongroom.contracts.rotation import RotatorSpec
+from strongroom.contracts.telemetry import ExporterSpec
 from strongroom.errors import PluginError
 from strongroom.hookspecs import MARKER
 
 OFF_SWITCH: Final = "STRONGROOM_NO_PLUGINS"
 """Set to anything but ``0`` or the empty string: only what the core itself offers is found."""
 
-Spec = BackendSpec | CachePolicySpec | SinkSpec | DetectorSpec | RotatorSpec
+Spec = BackendSpec | CachePolicySpec | SinkSpec | DetectorSpec | RotatorSpec | ExporterSpec | CommandSpec
 
 
 class Kind(enum.Enum):
@@ -40,6 +42,8 @@ class Kind(enum.Enum):
     AUDIT_SINK = ("strongroom.audit_sinks", "strongroom_audit_sinks", SinkSpec)
     ANOMALY_DETECTOR = ("strongroom.anomaly_detectors", "strongroom_anomaly_detectors", DetectorSpec)
     ROTATOR = ("strongroom.rotators", "strongroom_rotators", RotatorSpec)
+    TELEMETRY_EXPORTER = ("strongroom.telemetry_exporters", "strongroom_telemetry_exporters", ExporterSpec)
+    COMMAND = ("strongroom.commands", "strongroom_commands", CommandSpec)
 
     def __init__(self, group: str, hook: str, spec: type[Any]) -> None:
         self.group = group
@@ -88,6 +92,10 @@ class Catalogue:
             found = [point for point in found if point.distribution == hookspecs.PROJECT]
         self.points = sorted(found, key=lambda point: (point.kind.name, point.name, point.distribution))
         self._core_version = _core_version(folders)
+
+    def offers(self, kind: Kind, name: str) -> bool:
+        """Tell whether some distribution has an entry point of that kind and name; nothing is imported."""
+        return any(point.kind is kind and point.name == name for point in self.points)
 
     def load(self, kind: Kind, name: str) -> Any:
         """Return the specification that the configuration asks for by kind and name.

@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
-    from strongroom.contracts import BackendSpec, CachePolicySpec, DetectorSpec, RotatorSpec, SinkSpec
+    from strongroom.contracts import (
+        BackendSpec,
+        CachePolicySpec,
+        CommandSpec,
+        DetectorSpec,
+        ExporterSpec,
+        RotatorSpec,
+        SinkSpec,
+    )
 
 PROJECT: Final = "strongroom"
 MARKER: Final = "strongroom_hook"
@@ -156,5 +164,50 @@ def strongroom_rotators() -> Iterable[RotatorSpec]:
             @hookimpl
             def strongroom_rotators():
                 yield RotatorSpec(name="acme", summary="Users of Acme.", settings=AcmeSettings, open=AcmeRotator)
+    """
+    raise AssertionError("a specification is never called")
+
+
+@_hookspec
+def strongroom_telemetry_exporters() -> Iterable[ExporterSpec]:
+    """Offer telemetry exporters: senders of what the command and the agent trace and measure.
+
+    Called when a configuration names one in ``[telemetry] exporter``, when the
+    environment asks for the one named ``otel``, and by ``strongroom plugins`` and
+    ``doctor``. A program that uses the library sets OpenTelemetry up by itself.
+
+    Entry-point group: ``strongroom.telemetry_exporters``.
+
+    Returns:
+        One ``ExporterSpec`` for each exporter.
+
+    Example:
+        .. code-block:: python
+
+            @hookimpl
+            def strongroom_telemetry_exporters():
+                yield ExporterSpec(name="acme", summary="To Acme's service.", settings=AcmeSettings, open=AcmeExporter)
+    """
+    raise AssertionError("a specification is never called")
+
+
+@_hookspec
+def strongroom_commands() -> Iterable[CommandSpec]:
+    """Offer commands: further words that ``strongroom`` understands.
+
+    Called when that word is given and no command of the core has it, and by
+    ``strongroom plugins`` and ``doctor``.
+
+    Entry-point group: ``strongroom.commands``.
+
+    Returns:
+        One ``CommandSpec`` for each command.
+
+    Example:
+        .. code-block:: python
+
+            @hookimpl
+            def strongroom_commands():
+                yield CommandSpec(name="greet", summary="Say hello.", configure=_arguments, run=_greet)
     """
     raise AssertionError("a specification is never called")

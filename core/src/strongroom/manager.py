@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from strongroom.maintenance import AuditedMaintenance
     from strongroom.recovery import Curator, Description, Destroyed, Undeleted
     from strongroom.rotation.desk import RotationDesk
+    from strongroom.trails import OpenTrail
     from strongroom.writing import Deleted, Writer, Written
 
 
@@ -448,10 +449,9 @@ class SecretManager(BatchReader, KeyUser):
     def release_leases(self) -> None:
         """Leave the leased credentials that have been read to whoever has got them.
 
-        They are neither renewed nor revoked from now on, not even when the manager is
-        closed, and end by themselves. That is for a program that reads a credential and
-        hands it over to another one, as ``strongroom run`` does; each is recorded as ``release``.
-        What this principal may not read is left out.
+        They are neither renewed nor revoked from now on, not even at the end, and end by themselves. That is for a
+        program that hands what it reads over to another one, as ``strongroom run`` does; each is recorded as
+        ``release``. What this principal may not read is left out.
         """
         if self._parts.has_leases:
             self._parts.leases.release(lambda name: self._gate.permits(Action.READ, name))
@@ -466,6 +466,16 @@ class SecretManager(BatchReader, KeyUser):
         That counts as a probe: one that answers ends an outage, and one that does not begins none.
         """
         return Checkup(self._parts).run()
+
+    def trails(self) -> tuple[OpenTrail, ...]:
+        """Open the audit trails, of all principals, that can be read back; whoever asks closes each.
+
+        Raises:
+            StrongroomError: A sink cannot be opened.
+        """
+        from strongroom.trails import readable_trails
+
+        return readable_trails(self._parts.configuration)
 
     def flush(self) -> None:
         """Record the cache hits that wait, and have every record on stable storage.

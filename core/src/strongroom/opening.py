@@ -9,6 +9,7 @@ from strongroom.anomaly import ConfiguredDetector
 from strongroom.audit_sinks import GuardedSink
 from strongroom.conditions import Condition
 from strongroom.config.load import DetectorTable, PluginTable, SinkTable
+from strongroom.contracts.telemetry import TelemetryExporter
 from strongroom.discovery import Catalogue, Kind
 from strongroom.errors import PluginError, StrongroomError
 from strongroom.resilience import GuardedBackend
@@ -87,6 +88,33 @@ def open_sink(table: SinkTable, catalogue: Catalogue, telemetry: Telemetry | Non
     spec = catalogue.load(Kind.AUDIT_SINK, table.type)
     sink = open_part(spec, table, Kind.AUDIT_SINK)
     return GuardedSink(sink, type=table.type, required=table.required, telemetry=telemetry)
+
+
+def open_exporter(table: PluginTable, catalogue: Catalogue) -> TelemetryExporter:
+    """Open a telemetry exporter and start it, which sets OpenTelemetry up for the whole process.
+
+    Args:
+        table: The exporter's settings.
+        catalogue: Where its plugin is found.
+
+    Raises:
+        PluginError: No plugin offers it, or the one that does is broken.
+        ConfigurationError: Its settings, or the variables of the environment, are not usable.
+    """
+    spec = catalogue.load(Kind.TELEMETRY_EXPORTER, table.type)
+    exporter: TelemetryExporter = open_part(spec, table, Kind.TELEMETRY_EXPORTER)
+    try:
+        exporter.start()
+    except StrongroomError:
+        raise
+    # The plugin boundary, as below.
+    except Exception as error:
+        raise PluginError(
+            f"the telemetry exporter {table.type!r} could not be started: it failed with {type(error).__name__}",
+            code="plugin_broken",
+            hint="upgrade or uninstall the distribution that offers it; `strongroom plugins` names it",
+        ) from error
+    return exporter
 
 
 def open_part(spec: Any, table: PluginTable, kind: Kind) -> Any:

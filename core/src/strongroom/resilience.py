@@ -39,7 +39,8 @@ from strongroom.errors import (
 )
 from strongroom.guarding import GuardedOptions
 from strongroom.model import SecretName, SecretValue
-from strongroom.telemetry import Telemetry
+from strongroom.telemetry import Telemetry, note_health
+from strongroom.telemetry.names import BACKEND, BACKEND_TYPE
 
 if TYPE_CHECKING:
     from strongroom.contracts.polling import CurrentVersionsRequest, CurrentVersionsResult
@@ -210,9 +211,11 @@ class GuardedBackend(GuardedOptions, Backend):
         """Ask the backend how it is; a failure to answer is an answer."""
         try:
             # It is asked even if it is known to be out of reach: a probe is just this.
-            return self._call("health", lambda _: self.wrapped.health(), None, gives=Health, watched=False)
+            found = self._call("health", lambda _: self.wrapped.health(), None, gives=Health, watched=False)
         except StrongroomError as error:
-            return Health(state=HealthState.DOWN, reason=error.what, hint=error.hint)
+            found = Health(state=HealthState.DOWN, reason=error.what, hint=error.hint)
+        note_health(found.state.value, found.figures, {BACKEND: self.name, BACKEND_TYPE: self.type})
+        return found
 
     def after_fork(self) -> None:
         """Tell the backend that it is in a forked child."""

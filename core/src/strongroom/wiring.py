@@ -28,10 +28,13 @@ from strongroom.flights import Flight
 from strongroom.grants import Decisions, Grant, Memo
 from strongroom.heralds import Heralds
 from strongroom.model import Principal, SecretName
+from strongroom.observing import sources
 from strongroom.opening import open_backend, open_detector, open_part, open_sink
 from strongroom.policy import Policy, Ruling, matches
 from strongroom.resilience import GuardedBackend
-from strongroom.telemetry import Telemetry
+from strongroom.telemetry import Telemetry, count
+from strongroom.telemetry.names import ALERTS, OUTCOME, RULE
+from strongroom.telemetry.observed import OBSERVED
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from strongroom.leases import Leases
     from strongroom.rotators import Rotators
     from strongroom.state import DetectorMemory
+    from strongroom.telemetry.observed import Source
 
 
 ENDING_SECONDS: Final = 12.0
@@ -118,6 +122,7 @@ class Parts:
             clock=clock,
             wall_clock=wall_clock,
         )
+        OBSERVED.watch(self, _sources)
         lifecycle.watch(self)
         # By itself, too: what waits there must be written even if nobody holds the manager any more.
         lifecycle.watch(self.audit)
@@ -168,6 +173,7 @@ class Parts:
 
     def _alert(self, alert: Alert) -> None:
         access = alert.access
+        count(ALERTS, {RULE: alert.detector, OUTCOME: "blocked" if alert.blocked else "alert"})
         told = (alert.reason, *alert.evidence)
         if alert.suppressed:
             told = (*told, f"{alert.suppressed} more alerts about this were not sent")
@@ -383,6 +389,7 @@ class Parts:
 
     def after_fork_in_child(self) -> None:
         """Start with new locks, threads and connections, and an empty cache."""
+        OBSERVED.after_fork()
         self._lock = threading.RLock()
         self._fork_locks = lifecycle.ForkLocks()
         self._sweeper = None
@@ -426,6 +433,7 @@ class Parts:
                 one.close()
         if not self.closed:
             self.continuity.finish()
+        OBSERVED.leave(self)
         own: Flight[None] = Flight()
         with self._lock:
             ending = self._ending = self._ending or own
@@ -461,6 +469,16 @@ class Parts:
         # Not earlier: as long as it is not done, the exit has to try again.
         lifecycle.forget(self)
         lifecycle.forget(self.audit)
+
+
+def _sources(parts: Parts) -> Source:
+    return sources(
+        parts.cache,
+        parts.audit,
+        parts.anomaly,
+        backends=lambda: list(parts._backends.values()),
+        leases=lambda: parts._leases,
+    )
 
 
 def _random() -> float:

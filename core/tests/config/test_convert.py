@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import pytest
@@ -147,6 +147,63 @@ def test_a_settings_class_may_have_rules_of_its_own() -> None:
     assert convert(Ruled, {"low": 1, "high": 2}, PLACE).high == 2
     with pytest.raises(ConfigurationError, match=r"backends.b in /conf/strongroom\.toml: low is above high"):
         convert(Ruled, {"low": 3, "high": 2}, PLACE)
+
+
+class Chosen(Record):
+    mode: Literal["fast", "safe"] = "safe"
+    level: Literal["none", 1, 2, True] | None = None
+    steps: list[Literal["apply", "undo"]] | None = None
+
+
+class TestChoices:
+    """A setting that takes some words only."""
+
+    @pytest.mark.parametrize(("key", "value"), [("mode", "fast"), ("level", 1), ("level", True), ("steps", ["undo"])])
+    def test_each_choice_is_taken_as_it_is(self, key: str, value: Any) -> None:
+        found = getattr(convert(Chosen, {key: value}, PLACE), key)
+        assert (found, type(found)) == (value, type(value))
+
+    @pytest.mark.parametrize(
+        ("key", "value", "hint"),
+        [
+            ("mode", "s3cret", "expected one of 'fast', 'safe'"),
+            ("mode", "'fast'", "expected one of 'fast', 'safe'"),
+            ("mode", ["fast"], "expected one of 'fast', 'safe'"),
+            ("level", False, "expected one of 'none', 1, 2, true"),
+            ("level", "1", "expected one of 'none', 1, 2, true"),
+            ("steps", ["finish"], "expected one of 'apply', 'undo'"),
+            ("steps", "apply", "expected a list of one of 'apply', 'undo'"),
+        ],
+    )
+    def test_any_other_is_refused_and_the_choices_are_named(self, key: str, value: Any, hint: str) -> None:
+        with pytest.raises(ConfigurationError, match=rf"backends\.b\.{key} in /conf/strongroom\.toml") as caught:
+            convert(Chosen, {key: value}, PLACE)
+        assert caught.value.hint == hint
+        assert "s3cret" not in report_of(caught.value)
+
+    @pytest.mark.parametrize(
+        ("key", "text", "value"),
+        [("mode", "fast", "fast"), ("level", "none", "none"), ("level", "2", 2), ("level", "true", True)],
+    )
+    def test_text_of_a_variable_stands_for_a_choice(
+        self, key: str, text: str, value: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("X_CHOICE", text)
+        for given, origin in ((text, (key,)), ({"env": "X_CHOICE"}, ())):
+            found = getattr(convert(Chosen, {key: given}, PLACE, text_origin=origin), key)
+            assert (found, type(found)) == (value, type(value))
+
+    def test_quoted_text_of_a_variable_is_no_choice(self) -> None:
+        with pytest.raises(ConfigurationError, match="mode"):
+            convert(Chosen, {"mode": "'fast'"}, PLACE, text_origin=("mode",))
+
+    def test_one_that_is_missing_is_named_with_its_choices(self) -> None:
+        class Needed(Record):
+            mode: Literal["fast", "safe"]
+
+        with pytest.raises(ConfigurationError, match="mode") as caught:
+            convert(Needed, {}, PLACE)
+        assert caught.value.hint == "expected one of 'fast', 'safe'"
 
 
 class TestReferences:

@@ -7,17 +7,13 @@ from typing import Any
 
 import pytest
 
-from opentelemetry import metrics
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-
 from awsbackends import REPLICA, Waits, opened, read, write
 from awsclient import REGION, SECRET_KEY
 from fakeaws import FakeSecretsManager
-from strongroom import telemetry
 from strongroom.errors import BackendUnavailableError, SecretNotFoundError
 from strongroom.telemetry import ATTRIBUTES, Telemetry
 from strongroom.testing import assert_hidden
+from strongroom.testing.meters import Meters
 from strongroom.testing.spans import Spans
 
 
@@ -27,30 +23,14 @@ def spans() -> Spans:
 
 
 @pytest.fixture
-def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricReader]:
-    made = InMemoryMetricReader()
-    provider = MeterProvider([made], shutdown_on_exit=False)
-    monkeypatch.setattr(metrics, "get_meter", provider.get_meter)
-    monkeypatch.setattr(telemetry, "_COUNTERS", {})
-    yield made
-    provider.shutdown()
+def meters() -> Iterator[Meters]:
+    with Meters() as made:
+        yield made
 
 
 def noted(spans: Spans) -> dict[str, Any]:
     (span,) = spans.finished()
     return dict(span.attributes or {})
-
-
-def retries(reader: InMemoryMetricReader) -> list[tuple[int, dict[str, Any]]]:
-    data = reader.get_metrics_data()
-    return [
-        (point.value, dict(point.attributes))
-        for resource in (data.resource_metrics if data is not None else ())
-        for scope in resource.scope_metrics
-        for metric in scope.metrics
-        if metric.name == "strongroom.client.retries"
-        for point in metric.data.data_points
-    ]
 
 
 @pytest.fixture
@@ -79,14 +59,14 @@ def test_the_span_of_a_refusal_has_its_id_as_well(aws: FakeSecretsManager, spans
 
 
 def test_what_is_sent_again_is_counted_on_the_span_and_in_the_metric(
-    aws: FakeSecretsManager, waits: Waits, spans: Spans, tracing: Telemetry, reader: InMemoryMetricReader
+    aws: FakeSecretsManager, waits: Waits, spans: Spans, tracing: Telemetry, meters: Meters
 ) -> None:
     aws.client().create_secret(Name="app/key", SecretString="s3cret")
     aws.fail("GetSecretValue", "InternalServiceError", times=2)
     with opened(aws.url, waits) as backend, tracing.span("read"):
         read(backend)
     assert noted(spans)["http.request.resend_count"] == 2
-    assert retries(reader) == [(2, {"strongroom.backend.type": "aws"})]
+    assert meters.value("client.retries") == meters.value("client.retries", type="aws") == 2
 
 
 def test_the_span_of_an_outage_says_who_was_asked_in_vain(

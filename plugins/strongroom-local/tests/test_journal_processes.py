@@ -64,6 +64,38 @@ def test_writes_of_one_name_by_several_processes_form_one_chain(store):
     assert opened.problems() == ()
 
 
+def test_a_copy_that_gives_way_to_the_very_first_write_leaves_no_moment_at_which_neither_is_seen(store):
+    """The table of the journal is made after a reader has looked for it, and before it reads the copy."""
+    other = store.open()
+    other.kept.keep(other.kept.copy("app/secret"))
+    queued = []
+
+    def overtake(statement):
+        if "copy" in statement and "sqlite_master" not in statement and not queued:
+            queued.append(other.kept.queue("app/secret"))
+            other.kept.drop("app/secret")
+
+    reader = store.open(overtake)
+    found = reader.kept.recall("app/secret")
+    assert (found.copy, found.entry) == (None, *queued)
+
+
+def test_a_write_that_gives_way_to_the_very_first_copy_leaves_no_moment_at_which_neither_is_seen(store):
+    """The same the other way round: what has been made is kept as a copy, and waits no longer."""
+    other = store.open()
+    entry, kept = other.kept.queue("app/secret"), []
+
+    def overtake(statement):
+        if "FROM journal" in statement and not kept:
+            kept.append(other.kept.copy("app/secret", "written", taken=9.0))
+            other.kept.keep(*kept)
+            other.kept.done(entry)
+
+    reader = store.open(overtake)
+    found = reader.kept.recall("app/secret")
+    assert (found.copy, found.entry) == (*kept, None)
+
+
 @pytest.mark.parametrize("reencrypt", [False, True])
 def test_writes_go_on_being_accepted_while_keys_are_changed(store, reencrypt):
     worker = store.worker("queue_many", "worker", "60")

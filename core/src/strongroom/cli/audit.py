@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from strongroom.cli.command import Command, Session, UsageError, add_json, note, print_json
 from strongroom.cli.text import printable
-from strongroom.cli.trail import OpenTrail, moment, open_trail, select
-from strongroom.config.load import load
+from strongroom.cli.trail import moment, open_trail, select
 from strongroom.contracts import TrailHead, TrailQuery
 from strongroom.errors import AuditError, InvalidNameError
 from strongroom.model import AuditEvent, SecretName
 from strongroom.policy import matches, name_pattern
+from strongroom.trails import OpenTrail
 
 NEWEST: Final = 20
 """How many events ``tail`` shows where neither a number nor a time is given."""
@@ -83,7 +83,7 @@ def _head_argument(text: str) -> TrailHead:
 def _run(session: Session, options: argparse.Namespace) -> int:
     if options.action in {"tail", "report"}:
         _check_pattern(options.name)
-    trail = open_trail(load(session.config), options.sink)
+    trail = open_trail(session.load(), options.sink)
     try:
         return ACTIONS[options.action](trail, options)
     finally:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from strongroom._record import Record
+from strongroom.cli.exporting import Exporting
 from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
@@ -59,12 +60,27 @@ class Session:
 
     Attributes:
         fallback: The configured name of the backend that keeps copies and the journal, once a manager is open.
+        exporting: Sends what the command traces and measures.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.config: str | None = options.config
         self.principal: str | None = options.principal
         self.fallback: str | None = None
+        self.exporting = Exporting(options.command or "")
+
+    def load(self) -> Configuration:
+        """Return the configuration, and begin to send telemetry if it says so.
+
+        Raises:
+            ConfigurationError: The configuration cannot be read or is not usable.
+            PluginError: The telemetry exporter that it names is missing or broken.
+        """
+        from strongroom.config.load import load
+
+        configuration = load(self.config)
+        self.exporting.start(configuration)
+        return configuration
 
     @contextmanager
     def open(self, configuration: Configuration | None = None) -> Iterator[SecretManager]:
@@ -77,12 +93,11 @@ class Session:
             AuditError: At the end: a required sink could not record what was done.
             ConfigurationError: The memory is to be locked, and cannot be.
         """
-        from strongroom.config.load import load
         from strongroom.manager import SecretManager
         from strongroom.memory import forbid_core_dumps, lock_memory
         from strongroom.wiring import Parts
 
-        found = configuration or load(self.config)
+        found = configuration or self.load()
         self.fallback = found.resilience.fallback
         # From here on the process may hold values; what `run` starts inherits this.
         forbid_core_dumps()

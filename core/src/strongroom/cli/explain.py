@@ -12,13 +12,13 @@ from typing import Any, Final
 from strongroom._record import Record
 from strongroom.cli.command import UsageError, note
 from strongroom.cli.settings import DEFAULT, defaults_of, shown_origin
-from strongroom.cli.trail import OpenTrail
 from strongroom.config.load import Configuration, DetectorTable
 from strongroom.contracts import TrailQuery
 from strongroom.discovery import Catalogue, Kind
 from strongroom.errors import StrongroomError, SuspiciousActivityError
 from strongroom.model import AuditEvent
 from strongroom.replay import moment_of
+from strongroom.trails import OpenTrail
 
 SHORTEST_PREFIX: Final = 8
 LISTED: Final = 10

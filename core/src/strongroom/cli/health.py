@@ -14,14 +14,13 @@ from strongroom.cli.command import Command, Session, add_json, print_json, table
 from strongroom.cli.parts import Part, opened_parts, told_facts
 from strongroom.cli.standby import Standby, look
 from strongroom.cli.text import printable
-from strongroom.config.load import load
 from strongroom.contracts import HealthState
 from strongroom.discovery import Kind
 from strongroom.errors import AuditError, BackendUnavailableError
 
 
 def _run(session: Session, options: argparse.Namespace) -> int:
-    configuration = load(session.config)
+    configuration = session.load()
     now = time.time()
     with opened_parts(configuration) as parts:
         standby = look(configuration, parts, now)

@@ -45,6 +45,9 @@ COMMANDS: Final = {
 }
 """Each command's module and summary."""
 
+FURTHER: Final = """\
+Other distributions add commands, such as `agent` of strongroom-agent; `strongroom plugins` lists them."""
+
 STATUSES: Final = """\
 exit status:
   0 fine; 1 other; 2 usage or configuration; 3 not found; 4 denied;
@@ -132,14 +135,23 @@ def _dispatch(arguments: list[str]) -> int:
     if options.command is None:
         _root_parser().print_help()
         return 0
-    command = load(options.command)
+    return _run(load(options.command), options)
+
+
+def _run(command: Command, options: argparse.Namespace) -> int:
+    session = Session(options)
+    status = 1
     try:
-        return command.run(Session(options), command.parser(options.command).parse_args(options.arguments))
+        status = command.run(session, command.parser(options.command).parse_args(options.arguments))
     except Exception as error:
+        status = getattr(error, "exit_status", 1)
         if command.failure_status is None or isinstance(error, BrokenPipeError):
             raise
         _failed(error)
-        return command.failure_status
+        status = command.failure_status
+    finally:
+        session.exporting.close(status)
+    return status
 
 
 def _print_version() -> int:
@@ -153,18 +165,27 @@ def load(name: str) -> Command:
     """Import a command's module and return the command.
 
     Args:
-        name: One of ``COMMANDS``.
+        name: One of ``COMMANDS``, or one that another distribution adds.
 
     Raises:
         UsageError: There is no such command.
+        PluginError: The distribution that adds it is broken.
     """
     if name not in COMMANDS:
+        from strongroom.cli import added
         from strongroom.config.convert import suggestion
 
-        raise UsageError(f"there is no command {name!r}", hint=suggestion(name, COMMANDS))
+        found = added.load(name)
+        if found is not None:
+            return found
+        raise UsageError(f"there is no command {name!r}", hint=_where_it_comes_from(name) or suggestion(name, COMMANDS))
     module = import_module(f"strongroom.cli.{COMMANDS[name][0]}")
     command: Command = module.COMMANDS[name]
     return command
+
+
+def _where_it_comes_from(name: str) -> str:
+    return "it comes with another distribution: pip install strongroom-agent" if name == "agent" else ""
 
 
 def _root_parser() -> Parser:
@@ -173,7 +194,7 @@ def _root_parser() -> Parser:
     parser = Parser(
         prog="strongroom",
         usage="strongroom [--config FILE] [--as PRINCIPAL] COMMAND ...",
-        description=f"One command for secrets, whatever keeps them.\n\ncommands:\n{listing}",
+        description=f"One command for secrets, whatever keeps them.\n\ncommands:\n{listing}\n\n{FURTHER}",
         epilog=f"`strongroom COMMAND --help` shows a command's options with examples.\n\n{STATUSES}",
     )
     parser.add_argument("--config", metavar="FILE", help="the configuration file; searched for unless given")

@@ -13,7 +13,6 @@ from typing import Any, Final
 from strongroom.anomaly import Alert
 from strongroom.cli.command import Session, UsageError, note, print_json, table
 from strongroom.cli.text import printable
-from strongroom.cli.trail import OpenTrail
 from strongroom.config import files
 from strongroom.config.convert import Place
 from strongroom.config.load import DetectorTable, SinkTable, load
@@ -22,6 +21,7 @@ from strongroom.discovery import Catalogue
 from strongroom.errors import ConfigurationError
 from strongroom.opening import open_detector, open_sink
 from strongroom.replay import Replay
+from strongroom.trails import OpenTrail
 
 COMMAND_LINE: Final = "the command line"
 

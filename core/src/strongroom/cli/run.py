@@ -13,7 +13,7 @@ from strongroom.cli import selection
 from strongroom.cli.command import Command, Session, UsageError, note
 from strongroom.cli.environment import Environment, inherited, native, own_credentials, pristine, with_secrets, without
 from strongroom.cli.substitutes import note_substitutes
-from strongroom.config.load import Configuration, load
+from strongroom.config.load import Configuration
 
 OWN_FAILURE: Final = 125
 NOT_EXECUTABLE: Final = 126
@@ -72,7 +72,7 @@ def _run(session: Session, options: argparse.Namespace) -> int:
     program = options.program[1:] if options.program[:1] == ["--"] else options.program
     if not any(program[:1]):
         raise UsageError("there is no program to run", hint="name it after the options: strongroom run ... -- PROGRAM")
-    configuration = load(session.config)
+    configuration = session.load()
     base = _base(configuration, options)
     with session.open(configuration) as manager:
         chosen = selection.variables(selection.choose(manager, options.secret, options), options)
@@ -84,6 +84,9 @@ def _run(session: Session, options: argparse.Namespace) -> int:
     for variable, choice in chosen.items():
         if variable.encode() in base:
             note(f"strongroom: note: {variable} is replaced by the secret {choice.label}")
+    # The program is part of the same trace, if there is one; what was traced so far is sent before it begins.
+    environment |= {name.encode(): text.encode() for name, text in session.exporting.environment().items()}
+    session.exporting.close(None)
     return _start(program, environment)
 
 

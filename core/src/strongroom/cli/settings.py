@@ -34,6 +34,8 @@ KINDS: Final = {
     "anomaly": Kind.ANOMALY_DETECTOR,
     "cache": Kind.CACHE_POLICY,
     "rotation": Kind.ROTATOR,
+    "telemetry": Kind.TELEMETRY_EXPORTER,
+    "agent": Kind.COMMAND,
 }
 """Which kind of plugin each section configures."""
 
@@ -104,6 +106,8 @@ def plugin_tables(configuration: Configuration) -> list[tuple[Kind, PluginTable]
         *((Kind.AUDIT_SINK, table) for table in configuration.sinks),
         *((Kind.ANOMALY_DETECTOR, table) for table in configuration.detectors),
         *((Kind.ROTATOR, rule.table) for rule in configuration.rotation.by_pattern.values()),
+        *([(Kind.TELEMETRY_EXPORTER, configuration.telemetry.table)] if configuration.telemetry.is_named else []),
+        *([(Kind.COMMAND, configuration.agent)] if configuration.agent.table else []),
     ]
 
 
@@ -129,18 +133,17 @@ def declared(section: str, name: str, catalogue: Catalogue) -> dict[str, Any]:
         name: The plugin's name.
         catalogue: Where it is found.
     """
-    if section == "telemetry":
-        return {"key": SecretValue}
+    own = {"key": SecretValue} if section == "telemetry" else {}
     if section in {"alerts", "announcements"}:
         from strongroom.config.targets import KINDS as TARGETS
 
         return fields(TARGETS[name])[0] if name in TARGETS else {}
     if section not in KINDS or not name:
-        return {}
+        return own
     try:
-        return fields(catalogue.load(KINDS[section], name).settings)[0]
+        return fields(catalogue.load(KINDS[section], name).settings)[0] | own
     except StrongroomError:
-        return {}
+        return own
 
 
 def shown_origin(origin: Origin, catalogue: Catalogue, *, guess: bool = True) -> Any:

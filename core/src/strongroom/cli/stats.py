@@ -13,7 +13,6 @@ from strongroom.cli.command import Command, Session, add_json, note, print_json,
 from strongroom.cli.report import DENIED, MISSING
 from strongroom.cli.text import printable, seconds
 from strongroom.cli.trail import open_trail
-from strongroom.config.load import load
 from strongroom.contracts import TrailQuery
 from strongroom.model import AuditEvent
 
@@ -87,7 +86,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(session: Session, options: argparse.Namespace) -> int:
-    configuration = load(session.config)
+    configuration = session.load()
     trail = open_trail(configuration, options.sink)
     total, backends = Served(), {name: Served() for name in configuration.backends}
     try:

@@ -7,84 +7,20 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
-from strongroom.audit import GuardedSink
 from strongroom.cli.command import UsageError, note
 from strongroom.config.load import Configuration, SinkTable
 from strongroom.config.units import parse_seconds
-from strongroom.contracts import Trail, TrailHead, TrailQuery, TrailReport
+from strongroom.contracts import Trail, TrailQuery
 from strongroom.discovery import Catalogue
-from strongroom.errors import AuditError, ConfigurationError, StrongroomError
+from strongroom.errors import ConfigurationError, StrongroomError
 from strongroom.model import AuditEvent
 from strongroom.opening import open_sink
+from strongroom.trails import OpenTrail
 
 Result = TypeVar("Result")
 
 REACH: Final = 10_000
 """How many of the newest events are compared when following takes over from reading."""
-
-
-class OpenTrail:
-    """A sink's trail, with whatever its plugin raises turned into an error of ours.
-
-    Args:
-        sink: The sink; its plugin's object must implement ``Trail``.
-    """
-
-    def __init__(self, sink: GuardedSink) -> None:
-        if not isinstance(sink.wrapped, Trail):
-            raise TypeError(f"{sink.type} has no trail")
-        self.type = sink.type
-        self._sink = sink
-        self._trail = sink.wrapped
-
-    def read(self, query: TrailQuery) -> Iterator[AuditEvent]:
-        """Yield the matching events, oldest first; see :meth:`Trail.read`.
-
-        Raises:
-            AuditError: The trail cannot be read.
-        """
-        try:
-            yield from self._trail.read(query)
-        except StrongroomError:
-            raise
-        # The plugin boundary: whatever a sink raises means that its trail cannot be read.
-        except Exception as error:
-            raise self._failed(error) from error
-
-    def head(self) -> TrailHead:
-        """Return where the trail stands; see :meth:`Trail.head`.
-
-        Raises:
-            AuditError: The trail cannot be read.
-        """
-        return self._call(self._trail.head)
-
-    def verify(self, head: TrailHead | None = None) -> TrailReport:
-        """Check the trail; see :meth:`Trail.verify`.
-
-        Raises:
-            AuditError: The trail cannot be read.
-        """
-        return self._call(lambda: self._trail.verify(head))
-
-    def close(self) -> None:
-        """Close the sink."""
-        self._call(self._sink.close)
-
-    def _call(self, function: Callable[[], Result]) -> Result:
-        try:
-            return function()
-        except StrongroomError:
-            raise
-        # The plugin boundary, as above.
-        except Exception as error:
-            raise self._failed(error) from error
-
-    def _failed(self, error: Exception) -> AuditError:
-        return AuditError(
-            f"the trail of the audit sink {self.type!r} cannot be read: {type(error).__name__}",
-            hint="see `strongroom doctor`",
-        )
 
 
 def open_trail(configuration: Configuration, chosen: str | None = None) -> OpenTrail:

@@ -229,6 +229,8 @@ def _scalar(value: Any, kind: Any, *, from_text: bool) -> Any:
         if not isinstance(value, str | int) or value not in known:
             raise ValueError(f"one of {', '.join(map(repr, known))}")
         return known[value]
+    if get_origin(kind) is typing.Literal:
+        return _choice(value, kind, from_text=from_text)
     if from_text and isinstance(value, str):
         value = _from_text(value, kind)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -236,6 +238,16 @@ def _scalar(value: Any, kind: Any, *, from_text: bool) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(_expected(kind))
     return value
+
+
+def _choice(value: Any, kind: Any, *, from_text: bool) -> Any:
+    for member in get_args(kind):
+        # True is equal to 1, but is another choice.
+        if value == member and isinstance(value, bool) == isinstance(member, bool):
+            return member
+        if from_text and not isinstance(member, str) and value == _spelled(member):
+            return member
+    raise ValueError(_expected(kind))
 
 
 def _from_text(text: str, kind: Any) -> Any:
@@ -264,6 +276,11 @@ def _from_text(text: str, kind: Any) -> Any:
     return text
 
 
+def _spelled(member: Any) -> str:
+    """Return a member of a ``Literal`` as TOML has it, between single quotes if it is a text."""
+    return str(member).lower() if isinstance(member, bool) else repr(member)
+
+
 _WORDS: Final = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
 
 
@@ -275,6 +292,8 @@ def _expected(kind: Any) -> str:
         return 'a size such as 65536 or "64KiB"'
     if kind == FilePath:
         return "a path as text"
+    if get_origin(kind) is typing.Literal:
+        return f"one of {', '.join(map(_spelled, get_args(kind)))}"
     if kind in {KeySource, SecretValue}:
         return '{env = "VARIABLE"}, {file = "path"} or {credential = "name"}'
     if get_origin(kind) in {typing.Union, types.UnionType}:

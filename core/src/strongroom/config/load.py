@@ -11,14 +11,17 @@ from strongroom._record import Record
 from strongroom.config import files
 from strongroom.config.convert import Place, convert, suggestion
 from strongroom.config.merge import ENVIRONMENT, Item, Merged, environment_layer, merge
-from strongroom.config.policies import checked_pattern, policy_of
+from strongroom.config.policies import checked_names, checked_pattern, policy_of
 from strongroom.config.resilience import Resilience, ResilienceKeys
 from strongroom.config.rotation import RotationKeys, RotationRule, RotationRules
+from strongroom.config.tables import PluginTable as PluginTable
+from strongroom.config.tables import split
+from strongroom.config.telemetry import TelemetrySettings, telemetry_settings
 from strongroom.config.top import top_keys
 from strongroom.config.watch import WatchKeys
 from strongroom.contracts.settings import Seconds
 from strongroom.errors import ConfigurationError
-from strongroom.model import Principal, PrincipalSource, SecretValue, current_user
+from strongroom.model import Principal, PrincipalSource, current_user
 from strongroom.policy import Policy
 
 if TYPE_CHECKING:
@@ -26,28 +29,6 @@ if TYPE_CHECKING:
     from strongroom.config.announcements import AnnouncementTable
 
 PROGRAMMATIC: Final = "<open()>"
-
-
-class PluginTable(Record):
-    """A table whose ``type`` names a plugin and whose other keys are that plugin's settings."""
-
-    name: str
-    """A backend's configured name; for others, the type."""
-    type: str
-    table: dict[str, Any]
-    place: Place
-    from_text: tuple[str, ...] = ()
-
-    def settings(self, settings: Any) -> Any:
-        """Return the plugin's settings object.
-
-        Args:
-            settings: The class that the plugin's specification names.
-
-        Raises:
-            ConfigurationError: The table does not fit the plugin's settings.
-        """
-        return convert(settings, self.table, self.place, text_origin=self.from_text)
 
 
 class SinkTable(PluginTable):
@@ -76,13 +57,6 @@ class Origin(Record):
     key: str
     type: str = ""
     """Of which plugin it is a setting; empty for the core's own."""
-
-
-class TelemetrySettings(Record):
-    """The table ``[telemetry]``."""
-
-    key: SecretValue | None = None
-    """The HMAC key that turns names into ids in spans and metrics; random for each process unless given."""
 
 
 class SinkKeys(Record):
@@ -125,6 +99,8 @@ class Configuration(Record):
     principal: Principal
     immediate: tuple[str, ...]
     telemetry: TelemetrySettings
+    agent: PluginTable
+    """The settings of ``strongroom agent``, empty if nothing is said of it."""
     origins: tuple[Origin, ...]
     layers: tuple[files.Layer, ...]
     """All that was read, also what another layer overrides."""
@@ -239,7 +215,8 @@ def _build(source: str, layers: list[files.Layer], locking: list[files.Layer], r
         policy=policy_of(merged),
         principal=_principal(merged),
         immediate=_immediate(merged),
-        telemetry=convert(TelemetrySettings, merged.table("telemetry"), _place(merged, "telemetry")),
+        telemetry=telemetry_settings(_table(merged, "telemetry")),
+        agent=_table(merged, "agent"),
         origins=_origins(merged),
         layers=tuple(part for layer in (*locking, *layers) for part in (layer, *layer.included)),
         alerts=_alerts(merged, detectors),
@@ -268,6 +245,12 @@ def _announcements(merged: Merged) -> tuple[AnnouncementTable, ...]:
     from strongroom.config.announcements import announcement_tables
 
     return announcement_tables(merged.lists["announcements"])
+
+
+def _table(merged: Merged, name: str) -> PluginTable:
+    """Return a table at the top that is a plugin's, wholly or in part."""
+    place, from_text = _place(merged, name), _from_text(merged, name)
+    return PluginTable(name=name, type=name, table=merged.table(name), place=place, from_text=from_text)
 
 
 def _place(merged: Merged, *path: str) -> Place:
@@ -314,7 +297,7 @@ def _backends(merged: Merged) -> dict[str, PluginTable]:
 def _rotation_rule(merged: Merged, pattern: str) -> RotationRule:
     """Split ``[rotation."..."]`` into the core's keys and the rotator's."""
     place = _place(merged, "rotation", pattern)
-    checked_pattern(pattern, place.table)
+    checked_names(pattern, place.table)
     table = merged.table("rotation", pattern)
     own = {key: value for key, value in table.items() if key in RotationKeys._fields}
     keys = convert(RotationKeys, own, place)
@@ -358,18 +341,14 @@ def _routes(merged: Merged, backends: dict[str, PluginTable]) -> tuple[tuple[str
 
 def _cache(merged: Merged) -> tuple[PluginTable, CacheKeys]:
     """Split ``[cache]`` into the core's keys and the policy's."""
-    table = merged.table("cache")
-    place = _place(merged, "cache")
-    from_text = _from_text(merged, "cache")
-    own = {key: value for key, value in table.items() if key in CacheKeys._fields}
-    keys = convert(CacheKeys, own, place, text_origin=from_text)
+    table = _table(merged, "cache")
+    place = table.place
+    keys, rest = split(table, CacheKeys)
     if keys.max_entries < 1:
         raise ConfigurationError(f"{place.key('max_entries')} is not usable", hint="expected at least 1")
     if not keys.sweep_every > 0:
         raise ConfigurationError(f"{place.key('sweep_every')} is not usable", hint="expected more than 0")
-    rest = {key: value for key, value in table.items() if key not in own}
-    policy = PluginTable(name=keys.policy, type=keys.policy, table=rest, place=place, from_text=from_text)
-    return policy, keys
+    return table.replace(name=keys.policy, type=keys.policy, table=rest), keys
 
 
 def _split(item: Item, section: str, own: type[Record]) -> tuple[dict[str, Any], Any, Place]:
@@ -461,6 +440,10 @@ def _single_origin(merged: Merged, path: tuple[str, ...], value: Any) -> Origin:
         kind = str(merged.settings.get((*path[:2], "type"), ""))
     elif path[0] == "cache":
         kind = str(merged.settings.get(("cache", "policy"), CacheKeys.policy))
+    elif path[0] == "telemetry":
+        kind = str(merged.settings.get(("telemetry", "exporter"), ""))
+    elif path[0] == "agent":
+        kind = "agent"
     elif path[0] == "rotation" and len(path) > 2:
         kind = str(merged.settings.get((*path[:2], "rotator"), RotationKeys.rotator))
     return Origin(

@@ -16,11 +16,12 @@ from strongroom.config.convert import suggestion
 from strongroom.config.files import INCLUDE, Layer
 from strongroom.config.locks import Locks
 from strongroom.config.references import Text, is_reference
+from strongroom.contracts.names import refuse_reserved
 from strongroom.errors import ConfigurationError, InvalidNameError
 from strongroom.model import SecretName
 
 LISTS: Final = frozenset({"audit", "anomaly", "alerts", "announcements", "policies"})
-TABLES: Final = frozenset({"backends", "routes", "cache", "telemetry", "resilience", "rotation", "watch"})
+TABLES: Final = frozenset({"backends", "routes", "cache", "telemetry", "resilience", "rotation", "watch", "agent"})
 SCALARS: Final = frozenset(
     {"backend", "fallback", "principal", "locked", "state", "state_every", "lock_memory", "rotate_every"}
 )
@@ -196,7 +197,9 @@ def _add_table(merged: Merged, section: str, value: Any, layer: Layer, locks: Lo
 def _prefix(prefix: str, layer: Layer) -> str:
     """Return a route's prefix in the one form that names have, so that no two spellings of it are two routes."""
     try:
-        return str(SecretName(prefix.rstrip("/")))
+        name = SecretName(prefix.rstrip("/"))
+        refuse_reserved(name)
+        return str(name)
     except InvalidNameError as error:
         raise ConfigurationError(
             f"routes.{prefix} in {layer.path} is not a prefix of names: {error.what}", hint=error.hint

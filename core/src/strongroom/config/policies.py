@@ -8,6 +8,7 @@ from strongroom._record import Record
 from strongroom.config.convert import Place, convert
 from strongroom.config.merge import Merged
 from strongroom.config.units import parse_moment
+from strongroom.contracts.names import refuse_reserved
 from strongroom.errors import ConfigurationError, InvalidNameError
 from strongroom.policy import Policy, Rule, name_pattern, parse_actions
 
@@ -34,6 +35,23 @@ def checked_pattern(pattern: str, where: str) -> None:
     """
     try:
         name_pattern(pattern)
+    except InvalidNameError as error:
+        raise ConfigurationError(f"{where}: {error.what}", hint=error.hint) from error
+
+
+def checked_names(pattern: str, where: str) -> None:
+    """Refuse a pattern of secrets' names that is malformed, or for names of which no secret is.
+
+    Args:
+        pattern: What the file says.
+        where: The setting's place, for the error.
+
+    Raises:
+        ConfigurationError: It is such.
+    """
+    checked_pattern(pattern, where)
+    try:
+        refuse_reserved(pattern)
     except InvalidNameError as error:
         raise ConfigurationError(f"{where}: {error.what}", hint=error.hint) from error
 

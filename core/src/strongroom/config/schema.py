@@ -14,13 +14,14 @@ from strongroom.config.alerts import AlertKeys
 from strongroom.config.announcements import EVENTS, AnnouncementKeys
 from strongroom.config.convert import fields
 from strongroom.config.files import INCLUDE
-from strongroom.config.load import CacheKeys, DetectorKeys, SinkKeys, TelemetrySettings
+from strongroom.config.load import CacheKeys, DetectorKeys, SinkKeys
 from strongroom.config.merge import SECTIONS
 from strongroom.config.policies import PolicyKeys
 from strongroom.config.references import KINDS
 from strongroom.config.resilience import ResilienceKeys
 from strongroom.config.rotation import RotationKeys
 from strongroom.config.targets import KINDS as TARGETS
+from strongroom.config.telemetry import TelemetryKeys
 from strongroom.config.top import TopKeys
 from strongroom.config.watch import WatchKeys
 from strongroom.contracts import FilePath, KeySource, Seconds, Size
@@ -59,7 +60,8 @@ def schema(specs: dict[Kind, list[Spec]]) -> dict[str, Any]:
         "audit": {"anyOf": [{"const": "none"}, sinks]},
         "anomaly": {"type": "array", "items": detectors},
         "policies": {"type": "array", "items": _policy()},
-        "telemetry": _object(TelemetrySettings),
+        "telemetry": _either([_object(TelemetryKeys), *map(_telemetry_table, specs[Kind.TELEMETRY_EXPORTER])]),
+        "agent": _either(_object(spec.settings) for spec in specs[Kind.COMMAND] if spec.name == "agent"),
         "resilience": _object(ResilienceKeys),
         "rotation": {
             "type": "object",
@@ -139,6 +141,14 @@ def _rotation_table(spec: Spec) -> dict[str, Any]:
     return made
 
 
+def _telemetry_table(spec: Spec) -> dict[str, Any]:
+    made = _object(spec.settings)
+    made["description"] = spec.summary
+    made["properties"] = _table(TelemetryKeys) | {"exporter": {"const": spec.name}} | made["properties"]
+    made["required"] = ["exporter", *made["required"]]
+    return made
+
+
 def _object(settings: type[Any]) -> dict[str, Any]:
     kinds, optional = fields(settings)
     return {
@@ -174,6 +184,8 @@ def _of_type(kind: Any) -> dict[str, Any]:
         return {"anyOf": [_REFERENCE, _TEXT]}
     if get_origin(kind) in {typing.Union, types.UnionType}:
         return _union(kind)
+    if get_origin(kind) is typing.Literal:
+        return {"enum": list(get_args(kind))}
     if get_origin(kind) in {list, tuple}:
         return _list(_of_type(get_args(kind)[0]))
     if get_origin(kind) is dict:

@@ -82,6 +82,8 @@ def _is_harmless(value: Any, kind: Any) -> bool:
 
 
 def _is_choice(kind: Any) -> bool:
+    if get_origin(kind) is typing.Literal:
+        return True
     return isinstance(kind, type) and issubclass(kind, (*_HARMLESS, enum.Enum))
 
 

@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from strongroom.contracts.cache import Lifetime as Lifetime
     from strongroom.contracts.cache import Previous as Previous
     from strongroom.contracts.cache import StoreRequest as StoreRequest
+    from strongroom.contracts.commands import CommandCall as CommandCall
+    from strongroom.contracts.commands import CommandSpec as CommandSpec
     from strongroom.contracts.encrypting import DataKeyRequest as DataKeyRequest
     from strongroom.contracts.encrypting import DataKeyResult as DataKeyResult
     from strongroom.contracts.encrypting import DecryptRequest as DecryptRequest
@@ -161,6 +163,8 @@ if TYPE_CHECKING:
     from strongroom.contracts.state import LoadStateResult as LoadStateResult
     from strongroom.contracts.state import SaveStateRequest as SaveStateRequest
     from strongroom.contracts.state import StateStore as StateStore
+    from strongroom.contracts.telemetry import ExporterSpec as ExporterSpec
+    from strongroom.contracts.telemetry import TelemetryExporter as TelemetryExporter
 
 __getattr__ = importer(
     __name__,
@@ -172,6 +176,7 @@ __getattr__ = importer(
             "ReadManyResult ReadRequest ReadResult VersionsRequest VersionsResult WriteRequest WriteResult"
         ),
         "cache": "CachePolicy CachePolicySpec Lifetime Previous StoreRequest",
+        "commands": "CommandCall CommandSpec",
         "encrypting": (
             "DataKeyRequest DataKeyResult DecryptRequest DecryptResult EncryptRequest Encrypting "
             "EncryptResult RewrapRequest RotateKeyRequest RotateKeyResult SignRequest SignResult "
@@ -208,5 +213,6 @@ __getattr__ = importer(
             "StagesResult Staging"
         ),
         "state": "MAX_STATE_BYTES LoadStateRequest LoadStateResult SaveStateRequest StateStore",
+        "telemetry": "ExporterSpec TelemetryExporter",
     },
 )

@@ -25,3 +25,7 @@ class Health(Record):
     """What to do about it."""
     facts: tuple[tuple[str, str], ...] = ()
     """Further facts by name, such as the store's size; never a value."""
+    figures: tuple[tuple[str, float], ...] = ()
+    """What can be measured, for metrics: ``token_seconds`` (how long the client's token has to live), ``store_bytes``
+    (how much of the disk its store takes) and ``key_uses`` (how often its data key has encrypted). Others are ignored.
+    """

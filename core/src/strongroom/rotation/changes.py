@@ -27,6 +27,8 @@ from strongroom.rotation.pending import Pending, Standing, Step
 from strongroom.rotation.records import RecordLedger
 from strongroom.rotation.service import new_uuid
 from strongroom.rotation.staged import StagedLedger
+from strongroom.telemetry import count
+from strongroom.telemetry.names import OUTCOME, ROTATIONS, ROTATOR_TYPE
 
 _CHANGED: Final = frozenset(one.value for one in (Step.PROMOTE, Step.ANNOUNCE, Step.FINISH, Step.UNDO))
 """The steps after which readers may get another value than before."""
@@ -94,7 +96,7 @@ class RotationChanger(Changer):
                 began=self._now(),
             )
             backend.check_write_value(name, draft.candidate)
-            with running(draft.id), self._announcing(name):
+            with running(draft.id), self._counted(name, rule):
                 begun = machine.begin(draft)
                 self._parts.announce(Announcement(kind="rotation_started", name=name))
                 return self._led(machine, begun, backend, attempt)
@@ -155,7 +157,7 @@ class RotationChanger(Changer):
                         name=canonical,
                         hint="rotate it again if that is what you want",
                     )
-                with self._announcing(canonical):
+                with self._counted(canonical, rule):
                     self._refuse_if_taken_back(canonical, pending, backend)
                     if not over_others:
                         self._refuse_if_written(ledger, pending, backend)
@@ -185,6 +187,7 @@ class RotationChanger(Changer):
                 version = self._undone(machine, ledger.take_over(pending, self._now()), backend)
             attempt.update(version=version)
             self._renew_copy(attempt, backend, canonical, None)
+        count(ROTATIONS, {ROTATOR_TYPE: rule.keys.rotator, OUTCOME: "undone"})
         if version is not None:
             self._notify(canonical, "rotate", version)
         return Undone(name=canonical, id=pending.id, version=version)
@@ -211,11 +214,13 @@ class RotationChanger(Changer):
         )
 
     @contextmanager
-    def _announcing(self, name: SecretName) -> Iterator[None]:
-        """Announce that a rotation has failed, if it does."""
+    def _counted(self, name: SecretName, rule: RotationRule) -> Iterator[None]:
+        """Count a rotation by how it ends, and announce it if it fails."""
         try:
             yield
+            count(ROTATIONS, {ROTATOR_TYPE: rule.keys.rotator, OUTCOME: "ok"})
         except StrongroomError as error:
+            count(ROTATIONS, {ROTATOR_TYPE: rule.keys.rotator, OUTCOME: error.code})
             self._parts.announce(Announcement(kind="rotation_failed", name=name, detail=error.what))
             raise
 

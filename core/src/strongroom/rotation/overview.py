@@ -12,8 +12,10 @@ from strongroom.policy import Action
 from strongroom.rotation.outlook import Looker, Outlook
 from strongroom.rotation.reports import RotationStatus
 from strongroom.rotation.ruled import Found, Unlisted, find_ruled
-from strongroom.rotation.timing import DUE, OFF, OK, OVERDUE, instant
+from strongroom.rotation.timing import DUE, OFF, OK, OVERDUE, SOON, instant
 from strongroom.schedules import find_schedules
+from strongroom.telemetry import note
+from strongroom.telemetry.names import OUTCOME, ROTATIONS_DUE
 from strongroom.wiring import Parts
 
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"))
@@ -53,6 +55,8 @@ class Overview:
             for mine in self._own(prefix, folder):
                 told.setdefault(mine.name, mine)
             facts.update(count=len(told))
+        if not folder:
+            _note_states(told.values())
         return tuple(sorted(told.values(), key=lambda one: one.name))
 
     def _own(self, prefix: str, folder: str) -> Iterable[Schedule]:
@@ -132,6 +136,13 @@ def _time(seconds: float) -> str:
     size, unit = next(((size, unit) for size, unit in _UNITS if seconds % size == 0), (1, "second"))
     number = seconds / size
     return f"{number:g} {unit}" if number == 1 else f"{number:g} {unit}s"
+
+
+def _note_states(schedules: Iterable[Schedule]) -> None:
+    """Note for monitoring how many secrets are due; all of them that this principal may list."""
+    states = [one.state for one in schedules]
+    for state in (SOON, DUE, OVERDUE):
+        note(ROTATIONS_DUE, states.count(state), {OUTCOME: state})
 
 
 def _state_of(schedule: Schedule, now: float) -> str:

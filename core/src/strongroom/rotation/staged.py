@@ -17,6 +17,10 @@ from strongroom.rotation.service import new_uuid
 from strongroom.rotation.timing import seconds
 
 _LOOKS: Final = 6
+_KIND: Final = 14
+"""The place in a UUID that says of which kind it is."""
+_UNDOING: Final = "8"
+"""The kind of a version that takes a promotion back, one's own by RFC 9562; nothing else tells it from a candidate."""
 _PAUSE: Final = 0.05
 """Seconds between the first two looks; each time twice as long."""
 NO_VALUE: Final = SecretValue(b"")
@@ -27,7 +31,8 @@ class StagedLedger(Ledger):
     """Keeps rotations in the stages of the secret itself.
 
     Which step is next is not kept there. A rotation that somebody has left begins
-    again with ``apply``, or with ``announce`` if its candidate is the current value.
+    again with ``apply``, or with ``announce`` if its candidate is the current value. Only that a promotion is being
+    taken back is: the version that does so has another kind of name.
 
     Args:
         backend: The secret's backend.
@@ -46,7 +51,10 @@ class StagedLedger(Ledger):
         if current is None:
             raise SecretNotFoundError(f"{self.name} has no value", name=self.name, hint="write one first")
         if pending is not None:
-            return Standing(pending=self._waiting(current, pending), rotated=created.get(current))
+            waiting = self._waiting(current, pending)
+            if stages.previous is not None and _is_undoing(pending):
+                waiting = self._undoing(waiting, stages.previous)
+            return Standing(pending=waiting, rotated=created.get(current))
         if stages.unfinished is not None and stages.previous is not None:
             return Standing(pending=self._unfinished(current, stages.previous, created), rotated=created.get(current))
         return Standing(pending=None, rotated=created.get(current))
@@ -73,6 +81,19 @@ class StagedLedger(Ledger):
             # No list of versions has one that is pending.
             began=candidate.created.timestamp() if candidate.created is not None else 0.0,
             mark=pending,
+        )
+
+    def _undoing(self, waiting: Pending, previous: str) -> Pending:
+        """Return a promotion that was being taken back: the pending value is the former one."""
+        before = self._value(previous)
+        # Unless somebody has written it meanwhile: then the promoted value is no longer the current one.
+        is_current = before == waiting.candidate
+        return waiting.replace(
+            step=Step.UNDO,
+            candidate=waiting.former if is_current else before,
+            former=waiting.candidate,
+            base=previous,
+            version=waiting.base if is_current else previous,
         )
 
     def _unfinished(self, current: str, previous: str, created: dict[str, float]) -> Pending:
@@ -109,7 +130,9 @@ class StagedLedger(Ledger):
         self.confirm(pending)
         if step is Step.UNDO and pending.version is not None:
             # Whoever has promoted it may still be about to finish it: that must not find its own stages any more.
-            request = StageRequest(name=self.name, value=pending.former, token=new_uuid())
+            begun = pending.mark if _is_undoing(pending.mark) else None
+            token = _undoing_uuid()
+            request = StageRequest(name=self.name, value=pending.former, token=token, expect_pending=begun)
             try:
                 return pending.replace(step=step, mark=self._backend.stage(request).version)
             except VersionConflictError as error:
@@ -201,3 +224,13 @@ class StagedLedger(Ledger):
         """Return when each version was made, in seconds since 1970 UTC."""
         versions = self._backend.versions(VersionsRequest(name=self.name)).versions
         return {one.version: seconds(one.created) for one in versions if one.created is not None}
+
+
+def _undoing_uuid() -> str:
+    made = new_uuid()
+    return made[:_KIND] + _UNDOING + made[_KIND + 1 :]
+
+
+def _is_undoing(version: str) -> bool:
+    """Tell whether a pending version is the former value of a rotation that is being undone after its promotion."""
+    return len(version) > _KIND and version[_KIND] == _UNDOING

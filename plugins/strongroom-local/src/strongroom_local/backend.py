@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from typing import Final, Self
 
 from strongroom.contracts import (
@@ -193,9 +195,11 @@ class LocalBackend(Backend, Maintenance, StateStore, VersionPolling, NamedKeys, 
             ("encryptions", str(digest.encryptions)),
             *((("journal", str(digest.journal.entries)),) if digest.journal.entries else ()),
         )
+        figures = (("store_bytes", _size(self._session.pool.path)), ("key_uses", float(digest.encryptions)))
+        found = Health(state=HealthState.UP, facts=facts, figures=figures)
         if digest.encryptions < WARN_AT:
-            return Health(state=HealthState.UP, facts=facts)
-        return Health(state=HealthState.DEGRADED, reason=_worn(digest.encryptions), hint=_REENCRYPT, facts=facts)
+            return found
+        return found.replace(state=HealthState.DEGRADED, reason=_worn(digest.encryptions), hint=_REENCRYPT)
 
     def verify(self, request: VerifyRequest) -> VerifyResult:
         """Check every row, the chain of names and the digest."""
@@ -261,6 +265,17 @@ def _version(keys: StoreKeys, head: Head, number: int, body: object) -> SecretVe
     _, created = open_record(keys, head, number, body)
     state = "current" if number == head.version else "superseded"
     return SecretVersion(version=str(number), created=moment(created), state=state)
+
+
+def _size(path: str) -> float:
+    """Return how many bytes of the disk a store takes, with what SQLite keeps beside it for the time being."""
+    found = 0
+    for file in (path, f"{path}-wal", f"{path}-shm"):
+        try:
+            found += os.stat(file).st_size
+        except OSError:
+            continue  # it is not there now
+    return float(found)
 
 
 def _worn(encryptions: int) -> str:

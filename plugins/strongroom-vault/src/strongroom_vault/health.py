@@ -61,7 +61,7 @@ class Examination:
             return self._down("unreachable", error.what, error.hint)
         state = _USABLE.get(reply.status)
         if state is not None and _speaks_json(reply):
-            return self._tried(self._told(reply, state))
+            return self._tried(self._told(reply, state)).replace(figures=self._tokens.figures())
         state, hint = _UNUSABLE.get(reply.status, ("unknown", "check `address`: it may be that of something else"))
         what = f"the server is {state}"
         if state == "unknown":

@@ -349,6 +349,11 @@ class TokenKeeper:
             found.append(("last_login_error", self.last_error))
         return tuple(found)
 
+    def figures(self) -> tuple[tuple[str, float], ...]:
+        """Return what metrics may want to know of the token: how long it has to live, if it does not live for ever."""
+        _, left = self.tenure()
+        return (("token_seconds", left),) if left < math.inf else ()
+
     def after_fork(self) -> None:
         """Forget the token in a forked child: it is the parent's to renew and to give back."""
         self._start_afresh()

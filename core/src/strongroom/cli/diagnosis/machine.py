@@ -16,10 +16,10 @@ from strongroom.cli.diagnosis.finding import Finding, Place, ok, problem, warnin
 from strongroom.cli.diagnosis.sources import configuration_files, kept_files, key_files
 from strongroom.cli.parts import opened_parts
 from strongroom.cli.text import seconds
-from strongroom.cli.trail import OpenTrail
 from strongroom.contracts import Trail, TrailQuery
 from strongroom.discovery import Kind
 from strongroom.errors import StrongroomError
+from strongroom.trails import OpenTrail
 
 OLDEST_PYTHON: Final = (3, 11)
 BUILT: Final = 2025

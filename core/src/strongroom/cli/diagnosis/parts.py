@@ -11,11 +11,11 @@ from strongroom.audit import GuardedSink
 from strongroom.cli.diagnosis.finding import Finding, Place, from_error, ok, problem, warning
 from strongroom.cli.diagnosis.sources import all_settings, keys
 from strongroom.cli.parts import Part, free_bytes, opened_parts, own_path, told_facts
-from strongroom.cli.trail import OpenTrail
 from strongroom.contracts import HealthState, Maintenance, Trail, TrailReport, VerifyRequest
 from strongroom.discovery import Kind
 from strongroom.errors import AuditError, BackendUnavailableError, StrongroomError, TamperedError
 from strongroom.resilience import GuardedBackend
+from strongroom.trails import OpenTrail
 
 LITTLE_SPACE: Final = 64 << 20
 """Below so many free bytes there is a warning."""
