@@ -3,11 +3,11 @@
 python docs/generate.py            write them
 python docs/generate.py --check    say which of them differ from what is there; status 1 if one does
 
-Whole pages are ``reference/api.md``, ``contracts.md``, ``errors.md`` and
-``commands.md``, and one below ``hooks/`` for each hook. In other pages, what
+Whole pages are ``reference/api.md``, ``contracts.md``, ``errors.md``,
+``telemetry.md`` and ``commands.md``, and one below ``hooks/`` for each hook. In other pages, what
 stands between ``<!-- settings: FILE CLASS -->`` and ``<!-- end -->`` is made.
 
-Everything but the commands is read from the sources, not imported.
+Everything but the commands and the telemetry is read from the sources, not imported.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ CONTRACTS = (
     ("Audit sinks", "contracts/audit"),
     ("Anomaly detectors", "contracts/anomaly"),
     ("Rotators", "contracts/rotation"),
+    ("Telemetry exporters", "contracts/telemetry"),
+    ("Commands", "contracts/commands"),
     ("Health", "contracts/health"),
     ("Keys and settings", "contracts/keys"),
     ("Backends that keep a file of their own", "contracts/maintenance"),
@@ -178,6 +180,50 @@ ERRORS_END = """\
     | 130 | interrupted from the keyboard |
 
     Any other status of `run` is the program's own: it replaces the process.
+    """
+
+
+def telemetry_page() -> str:
+    """Return the page of spans, attributes and metrics."""
+    from strongroom.telemetry.names import METRICS, SPAN_ATTRIBUTES
+
+    measured = []
+    for one in sorted(METRICS, key=lambda one: one.name):
+        attributes = " ".join(f"`{name}`" for name in one.attributes)
+        measured.append((f"`{one.name}`", one.kind, f"`{one.unit}`", cell(one.summary), attributes))
+    rows = [(f"`{name}`", cell(text)) for name, text in SPAN_ATTRIBUTES.items()]
+    made = ["# Spans and metrics\n", NOTE, textwrap.dedent(TELEMETRY_INTRODUCTION)]
+    made += [heading(2, "Attributes of spans"), table(("attribute", "what it says"), rows)]
+    made += [heading(2, "Metrics"), table(("metric", "kind", "unit", "what it tells", "attributes"), measured)]
+    made.append(textwrap.dedent(TELEMETRY_END))
+    return "\n".join(made)
+
+
+TELEMETRY_INTRODUCTION = """\
+    strongroom uses the API of OpenTelemetry, and only in a process where somebody has imported it; see
+    [traces and metrics](../how-to/traces.md). Where OpenTelemetry's semantic conventions have a name for something,
+    that name is used; what begins with `strongroom.` is ours, since there are no conventions for stores of secrets.
+
+    Both lists are closed: nothing else is ever set. No value, no name of a secret or principal, no text of an error, no
+    command line and no address of a request is in them. Secrets are told apart by an HMAC of their name.
+
+    Spans are called `strongroom.` and the operation, of kind `CLIENT`: one around each call of a backend, an audit sink
+    (`strongroom.audit_write`) or a rotator (`strongroom.rotator.apply`, ...). A reader's hit in the cache has none. The
+    command makes one around all, `strongroom.command`, of kind `INTERNAL`, as part of the trace that the variables
+    `TRACEPARENT` and `TRACESTATE` name. The status is unset where all went well, and `ERROR` with `error.type` else.
+    """
+
+TELEMETRY_END = """\
+    A metric with several attributes has of each of them what applies: a call of a sink has `strongroom.sink.type`,
+    and no backend. Counters end in `_total` and units in words where Prometheus shows them:
+    `strongroom.client.operation.duration` is `strongroom_client_operation_duration_seconds` there.
+
+    What is looked up when somebody collects (the cache, breakers, detectors, leases, what waits for a sink) is told for
+    all managers of the process together. The gauges of `strongroom.part.up`, tokens and stores are as of the last
+    `manager.health()`, and `strongroom.rotations.due` as of the last look at the whole schedule; the
+    [agent](../how-to/run-the-agent.md) sees to both.
+
+    Where the SDK keeps exemplars, each measurement of a duration points to its span.
     """
 
 
@@ -373,6 +419,7 @@ def pages() -> dict[Path, str]:
         "reference/contracts.md": contracts_page(),
         "reference/errors.md": errors_page(),
         "reference/commands.md": commands_page(),
+        "reference/telemetry.md": telemetry_page(),
     } | dict(hook_pages())
     content = {ROOT / "docs" / path: re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n" for path, text in made.items()}
     for path in (ROOT / "docs").rglob("*.md"):

@@ -29,7 +29,8 @@ def test_generated_pages_are_what_the_sources_say() -> None:
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        *(("load", name) for name in ("SinkKeys", "DetectorKeys", "CacheKeys", "TelemetrySettings")),
+        *(("load", name) for name in ("SinkKeys", "DetectorKeys", "CacheKeys")),
+        ("telemetry", "TelemetryKeys"),
         ("policies", "PolicyKeys"),
     ],
 )

@@ -100,6 +100,9 @@ class UndoRequest(Record):
     """As in ``GenerateRequest``."""
     confirm: Callable[[], None]
     """As in ``ApplyRequest``."""
+    promoted: bool = False
+    """Whether readers get the candidate now, and would get the current value again. Then ``finish`` may have been
+    called already, by a process that was killed before that was written down."""
 
 
 class UndoResult(Record):
@@ -166,6 +169,8 @@ class Rotator(ABC):
         """Have the dependent accept the current value as before the rotation.
 
         Raises:
+            UndoRefusedError: The candidate is promoted, and ``finish`` has taken the value from the dependent for good,
+                as a revocation does. Raise it before anything is changed: the rotation stays as it is, to be resumed.
             BackendUnavailableError: The dependent does not answer.
         """
 
