@@ -254,6 +254,16 @@ class TestMetrics:
         assert meters.value("breaker.state", backend="main", state="healthy") == 1
         assert meters.value("journal.length", backend="main") == 0
 
+    def test_what_another_process_has_left_waiting_is_counted_by_a_look_at_the_health(
+        self, kept: SecretManager, backend: FaultyBackend, keeper: Keeper, open_manager: Any
+    ) -> None:
+        fail(kept, backend)
+        assert kept.set("a", "1").queued
+        fresh = open_manager(backends={"main": backend, "store": keeper}, backend="main", fallback="store")
+        with Meters() as meters:
+            fresh.health()
+            assert meters.value("journal.length", backend="main") == 1
+
     def test_each_read_that_an_accepted_write_or_a_copy_answers_is_counted(
         self, open_manager: Any, backend: FaultyBackend, keeper: Keeper, clock: FakeClock, meters: Meters
     ) -> None:

@@ -9,7 +9,7 @@ from strongroom.conditions import ConditionReport, State
 from strongroom.contracts.health import Health, HealthState
 from strongroom.errors import BackendUnavailableError, StrongroomError
 from strongroom.resilience import GuardedBackend
-from strongroom.telemetry import note_health
+from strongroom.telemetry import note_health, note_journal_length
 from strongroom.telemetry.names import SINK_TYPE
 from strongroom.wiring import Parts
 
@@ -95,6 +95,9 @@ class Checkup:
             return PartHealth(kind="backend", name=name, health=health, outage=self._known(name))
         health = backend.health()
         report = self._noted(backend, health)
+        store = self._continuity.store
+        if store is not None and store.name != name:
+            note_journal_length(name, lambda: store.status(name, backend.target()).waiting)
         outage = self._known(name) if health.state is HealthState.DOWN else None
         return PartHealth(kind="backend", name=name, health=health, condition=report, outage=outage)
 

@@ -27,7 +27,7 @@ MODULE = """
         UndoResult,
         VerifyCandidateResult,
     )
-    from strongroom.errors import BackendUnavailableError, CandidateRefusedError, RotationError
+    from strongroom.errors import BackendUnavailableError, CandidateRefusedError, RotationError, UndoRefusedError
     from strongroom.model import SecretValue
     from strongroom.testing import RotatorContract
 
@@ -52,6 +52,9 @@ MODULE = """
 
     def refuse(why="the dependent does not accept it"):
         raise CandidateRefusedError(why)
+
+    def gone():
+        raise UndoRefusedError("the dependent takes nothing twice")
 
     class Simple(Rotator):
         def __init__(self, dependent):
@@ -125,6 +128,8 @@ SOUND = {
     "close": "self.closed = True",
     "repr": "return 'Simple()'",
 }
+FORGETFUL = "request.confirm(); self.dependent.forget(request.candidate); "
+REFUSING = "request.promoted and request.current.reveal_text() not in self.dependent.known and gone(); "
 ENDLESS = "now = datetime.now(UTC); hour = timedelta(hours=1); "
 MISTAKES = {
     "the same candidate again": (
@@ -212,6 +217,21 @@ MISTAKES = {
         "request.confirm(); self.dependent.known.remove(request.candidate.reveal_text()); return UndoResult()",
         "test_what_was_not_applied_can_be_undone",
     ),
+    "undo does not bring back what finish has taken": (
+        "undo",
+        FORGETFUL + "return UndoResult()",
+        "test_what_is_finished_is_undone_or_refused",
+    ),
+    "undo refuses too late": (
+        "undo",
+        FORGETFUL + REFUSING + "return UndoResult()",
+        "test_what_is_finished_is_undone_or_refused",
+    ),
+    "undo refuses all that is promoted": (
+        "undo",
+        "request.promoted and gone(); " + SOUND["undo"],
+        "test_a_promoted_candidate_can_be_undone",
+    ),
     "undo does not confirm": (
         "undo",
         SOUND["undo"].replace("request.confirm(); ", ""),
@@ -282,6 +302,11 @@ MISTAKES = {
 
 def test_a_sound_rotator_passes(failed_checks: Callable[..., set[str]]) -> None:
     assert failed_checks(textwrap.dedent(MODULE.format(**SOUND))) == set()
+
+
+def test_a_rotator_that_can_give_no_value_back_passes_if_it_says_so(failed_checks: Callable[..., set[str]]) -> None:
+    undo = REFUSING + FORGETFUL + "return UndoResult()"
+    assert failed_checks(textwrap.dedent(MODULE.format(**SOUND | {"undo": undo}))) == set()
 
 
 @pytest.mark.parametrize(("method", "body", "expected"), MISTAKES.values(), ids=MISTAKES.keys())

@@ -30,6 +30,7 @@ from strongroom.errors import (
     RotationError,
     SecretNotFoundError,
     StrongroomError,
+    UndoRefusedError,
 )
 from strongroom.model import SecretName, SecretValue
 from strongroom.testing.leaks import assert_hidden, report_of
@@ -200,8 +201,22 @@ class RotatorContract:
         candidate = steps.generate()
         steps.apply(candidate)
         steps.verify(candidate)
-        steps.undo(candidate)
+        steps.undo(candidate, promoted=True)
         assert accepts(current), "after undo the dependent does not accept the former value"
+
+    def test_what_is_finished_is_undone_or_refused(self, steps: Steps, current: SecretValue, accepts: Accepts) -> None:
+        """A process may be killed before it can note that it has finished: then undo may follow."""
+        self._need_dependent()
+        candidate = steps.generate()
+        steps.apply(candidate)
+        steps.verify(candidate)
+        steps.finish(candidate)
+        try:
+            steps.undo(candidate, promoted=True)
+        except UndoRefusedError:
+            assert accepts(candidate), "undo was refused after the candidate had been taken from the dependent"
+        else:
+            assert accepts(current), "undo was not refused, and the dependent does not accept the former value"
 
     @pytest.mark.parametrize("step", ["apply", "undo"])
     def test_nothing_is_changed_once_the_rotation_is_lost(
@@ -333,9 +348,11 @@ class Steps:
         request = FinishRequest(current=candidate, former=self.current, confirm=self._confirm, **self._common())
         assert isinstance(self.rotator.finish(request), FinishResult)
 
-    def undo(self, candidate: SecretValue) -> None:
-        """Have the dependent be as before."""
-        request = UndoRequest(candidate=candidate, current=self.current, confirm=self._confirm, **self._common())
+    def undo(self, candidate: SecretValue, *, promoted: bool = False) -> None:
+        """Have the dependent be as before, whether or not the candidate has been promoted."""
+        request = UndoRequest(
+            candidate=candidate, current=self.current, confirm=self._confirm, promoted=promoted, **self._common()
+        )
         assert isinstance(self.rotator.undo(request), UndoResult)
 
 
