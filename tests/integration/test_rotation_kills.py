@@ -122,6 +122,15 @@ class Site:
         self.assert_over(ended)
         return ended
 
+    def refused(self, mode: str) -> Ended | None:
+        """Run a process that is refused what it is to do; nothing if there was nothing to do."""
+        (ended,) = self.all(mode, 1)
+        if ended.status == 0:
+            assert ended.result["found"] == "idle"
+            return None
+        assert ended.result["error"] == "undo_refused", ended
+        return ended
+
     def assert_over(self, ended: Ended) -> None:
         """Fail unless nothing is pending any more, and readers get what the dependent accepts."""
         current = ended.result["current"]
@@ -149,6 +158,17 @@ def assert_readable(site: Site, ended: Ended) -> None:
 def is_untouched(ended: Ended) -> bool:
     """Tell whether a process has left no rotation: it had none begun, or one finished, and no more to do than that."""
     return "before apply" not in ended.points or "after finish" in ended.points
+
+
+def is_refused(site: Site, ended: Ended) -> bool:
+    """Tell whether a finished rotation was left pending; fail unless it cannot be undone then, and is as it was."""
+    if site.refused("undo") is None:
+        return False
+    # It is neither undone nor being undone.
+    assert site.refused("undo") is not None
+    assert site.read() == ended.candidates[-1]
+    assert site.dependent.accepts(site.read())
+    return True
 
 
 @pytest.fixture(params=BACKENDS)
@@ -200,6 +220,7 @@ def test_killed_at_every_point_another_process_leads_it_to_its_end(site: Site) -
 
 @each_rotator
 def test_killed_at_every_point_another_process_takes_it_back(site: Site) -> None:
+    refused = 0
     for point in range(MOST):
         ended = site.killed("rotate", point)
         if ended is None:
@@ -207,6 +228,8 @@ def test_killed_at_every_point_another_process_takes_it_back(site: Site) -> None
         assert_readable(site, ended)
         # What was revoked already stays so.
         is_gone = "after finish" in ended.points and not site.dependent.renews
+        if is_gone:
+            refused += is_refused(site, ended)
         stands = site.done("resume" if is_gone else "undo").result
         if stands["found"] == "idle":
             assert is_untouched(ended), ended.points[-1]
@@ -216,6 +239,7 @@ def test_killed_at_every_point_another_process_takes_it_back(site: Site) -> None
             assert not (site.dependent.takes_back and site.dependent.accepts(ended.candidates[-1])), ended.points[-1]
         site.former = stands["current"]
     assert FEWEST <= point < MOST
+    assert (refused > 0) != site.dependent.renews
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from strongroom.contracts import (
     VersionsRequest,
     VersionsResult,
 )
-from strongroom.errors import BackendUnavailableError, CandidateRefusedError
+from strongroom.errors import BackendUnavailableError, CandidateRefusedError, UndoRefusedError
 from strongroom.model import SecretValue
 
 
@@ -83,15 +83,17 @@ class Dependent:
     Args:
         accepted: What it accepts at first.
         keeps: How many values it accepts at the same time.
+        renews: Whether it can take a value again that it was told to forget.
 
     Attributes:
         refusals: How many candidates it refuses from now on.
         changes: How often it was changed.
     """
 
-    def __init__(self, accepted: str, *, keeps: int = 2) -> None:
+    def __init__(self, accepted: str, *, keeps: int = 2, renews: bool = True) -> None:
         self.accepted = [accepted]
         self.keeps = keeps
+        self.renews = renews
         self.refusals = 0
         self.changes = 0
 
@@ -166,6 +168,9 @@ class DependentRotator(Rotator):
         return self._trap.around("undo", lambda: self._undo(request))  # type: ignore[no-any-return]  # as above
 
     def _undo(self, request: UndoRequest) -> UndoResult:
+        is_gone = not self.dependent.accepts(request.current.reveal_text())
+        if request.promoted and is_gone and not self.dependent.renews:
+            raise UndoRefusedError("it takes nothing twice", hint="resume it")
         request.confirm()
         self.dependent.only(request.current.reveal_text())
         return UndoResult()

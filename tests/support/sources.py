@@ -15,6 +15,7 @@ PLUGIN_GROUPS = {
     "strongroom.audit_sinks",
     "strongroom.anomaly_detectors",
     "strongroom.rotators",
+    "strongroom.commands",
 }
 
 

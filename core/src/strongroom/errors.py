@@ -267,7 +267,7 @@ class RotationError(StrongroomError):
             ``promote``, ``announce``, ``finish`` and ``undo``.
     """
 
-    codes = (
+    codes: ClassVar[tuple[str, ...]] = (
         "rotation_failed",
         "rotation_incomplete",
         "rotation_in_progress",
@@ -277,6 +277,12 @@ class RotationError(StrongroomError):
     )
     exit_status = 12
     step: str | None = None
+
+
+class UndoRefusedError(RotationError):
+    """A rotation cannot be taken back, since the former value has been made useless already; it can be resumed."""
+
+    codes = ("undo_refused",)
 
 
 class CandidateRefusedError(StrongroomError):

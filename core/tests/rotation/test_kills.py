@@ -6,145 +6,21 @@ import json
 import threading
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from traceback import walk_tb
 from typing import Any
 
 import pytest
 
-import strongroom
-
-from rotatingkit import (
-    Dependent,
-    DependentRotator,
-    Halt,
-    Killed,
-    Trap,
-    TrappedMemory,
-    TrappedStages,
-    lost_answer,
-)
+from rotatingkit import Halt, Killed, lost_answer
+from rotatingsite import MOST_POINTS, NAME, Site
 from strongroom.audit import AuditStage
 from strongroom.contracts import ReadRequest, WriteRequest
 from strongroom.contracts.names import rotation_record
 from strongroom.errors import AuditError, RotationError, StrongroomError, TamperedError, ValueTooLargeError
 from strongroom.model import SecretName, SecretValue
 from strongroom.testing import in_threads
-
-NAME = "db/app"
-KINDS = {"records": TrappedMemory, "stages": TrappedStages}
-MOST_POINTS = 60
-
-
-class Site:
-    """A backend, a dependent, and managers that come and go."""
-
-    def __init__(self, kind: str, register: Callable[[Any], dict[str, Any]], *, keeps: int = 2) -> None:
-        self.trap = Trap()
-        self.backend = KINDS[kind](self.trap)
-        self.dependent = Dependent("first", keeps=keeps)
-        self.rotator = DependentRotator(self.dependent, self.trap)
-        self.rule = register(self.rotator)
-        self.managers: list[strongroom.SecretManager] = []
-        with self.opened() as manager:
-            manager.set(NAME, "first")
-
-    def opened(self, **rule: Any) -> strongroom.SecretManager:
-        """Return another manager, as another process would have."""
-        manager = strongroom.open(
-            {
-                "audit": "none",
-                "backend": "main",
-                "cache": {"policy": "none"},
-                "rotation": {NAME: {**self.rule, **rule}},
-            },
-            backends={"main": self.backend},
-            sleep=lambda _: None,
-        )
-        self.managers.append(manager)
-        return manager
-
-    @property
-    def current(self) -> str:
-        """What readers get."""
-        with self.opened() as manager:
-            return manager.get(NAME).reveal_text()
-
-    def stopped(self, at: int, error: Callable[[], BaseException] = Killed) -> bool:
-        """Rotate, stopped at a point; tell whether there is that point."""
-        self.trap.arm(at, error)
-        manager = self.opened()
-        try:
-            manager.rotate(NAME)
-        except (Killed, StrongroomError):
-            return True
-        finally:
-            reached = self.trap.at is None
-            self.trap.arm(None)
-        return reached
-
-    def settle(self, how: str) -> None:
-        """Resume or undo what is pending, if anything is, as another process."""
-        with self.opened() as manager:
-            (status,) = manager.rotation.status()
-            if status.state == "idle":
-                return
-            # Stages do not tell whether whoever began it is still there.
-            if how == "undo":
-                manager.rotation.undo(NAME, force=True)
-            elif status.step == "undo":
-                with pytest.raises(RotationError, match="was being undone, and that is done now"):
-                    manager.rotation.resume(NAME, force=True)
-            else:
-                manager.rotation.resume(NAME, force=True)
-
-
-@pytest.fixture
-def register(distributions: Any) -> Callable[[Any], dict[str, Any]]:
-    """A function that takes a rotator and returns the settings that lead to it."""
-    distributions.add(
-        "own-rotators",
-        {"strongroom.rotators": {"own": "own_rotators"}},
-        """
-        from strongroom.contracts import Record, RotatorSpec
-        from strongroom.hookspecs import hookimpl
-
-        known = []
-
-        class Settings(Record):
-            number: int
-
-        def find(settings):
-            return known[settings.number]
-
-        @hookimpl
-        def strongroom_rotators():
-            yield RotatorSpec(name="own", summary="A test's own.", settings=Settings, open=find)
-        """,
-    )
-    import own_rotators
-
-    def rule(rotator: Any) -> dict[str, Any]:
-        own_rotators.known.append(rotator)
-        return {"rotator": "own", "number": len(own_rotators.known) - 1}
-
-    return rule
-
-
-@pytest.fixture(params=KINDS)
-def make_site(request: Any, register: Callable[[Any], dict[str, Any]]) -> Iterator[Callable[..., Site]]:
-    """A function that makes a new site; all its managers are closed at the end."""
-    made: list[Site] = []
-
-    def make(**options: Any) -> Site:
-        made.append(Site(request.param, register, **options))
-        return made[-1]
-
-    yield make
-    for site in made:
-        for manager in site.managers:
-            manager.close()
 
 
 @pytest.mark.parametrize("keeps", [1, 2])

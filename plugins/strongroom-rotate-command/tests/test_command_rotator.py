@@ -22,6 +22,7 @@ from strongroom.errors import (
     CandidateRefusedError,
     ConfigurationError,
     RotationError,
+    UndoRefusedError,
 )
 from strongroom.model import SecretValue, ValueType
 from strongroom.pacing import within
@@ -224,6 +225,14 @@ class TestStatus:
         with pytest.raises(RotationError) as caught:
             getattr(steps(program("exit 10")), step)(CANDIDATE)
         assert caught.value.step == step
+
+    def test_10_refuses_to_undo_what_is_promoted(self, program: Program, steps: MakeSteps) -> None:
+        leader = steps(program('test "$STRONGROOM_ROTATION_PROMOTED" = 1 && exit 10; exit 3'))
+        with pytest.raises(UndoRefusedError, match="is of no use any more") as caught:
+            leader.undo(CANDIDATE, promoted=True)
+        assert caught.value.name == NAME
+        with pytest.raises(RotationError, match="ended with status 3"):
+            leader.undo(CANDIDATE)
 
     @pytest.mark.parametrize("step", ["apply", "verify", "finish", "undo"])
     def test_75_is_an_outage(self, program: Program, steps: MakeSteps, step: str) -> None:

@@ -31,6 +31,8 @@ from strongroom.errors import (
     ConfigurationError,
     InvalidValueError,
     RotationError,
+    StrongroomError,
+    UndoRefusedError,
 )
 from strongroom.model import SecretName, SecretValue
 from strongroom.testing import RotatorContract, in_forked_child, report_of
@@ -76,9 +78,9 @@ class Case:
         common: dict[str, Any] = {"name": NAME, "read_secret": self.read, "confirm": self.confirm}
         self.rotator.finish(FinishRequest(former=former, current=current, **common))
 
-    def undo(self, candidate: SecretValue, current: SecretValue) -> None:
+    def undo(self, candidate: SecretValue, current: SecretValue, *, promoted: bool = False) -> None:
         common: dict[str, Any] = {"name": NAME, "read_secret": self.read, "confirm": self.confirm}
-        self.rotator.undo(UndoRequest(candidate=candidate, current=current, **common))
+        self.rotator.undo(UndoRequest(candidate=candidate, current=current, promoted=promoted, **common))
 
 
 @pytest.fixture
@@ -195,6 +197,42 @@ class TestRevoking:
         assert revoked(server, authority_mount, candidate)
         assert not revoked(server, authority_mount, current)
 
+    @pytest.mark.parametrize("weak", [False, True])
+    def test_one_that_finishing_has_revoked_cannot_become_current_again(
+        self, server: Server, authority_mount: str, case: Case, weak: bool
+    ) -> None:
+        former, candidate = case.generate(), case.generate()
+        case.finish(former, candidate)
+        server.policy("only-rotate", f'path "{authority_mount}/revoke" {{ capabilities = ["update"] }}')
+        # Anybody may ask for a certificate.
+        token = server.new_token("only-rotate") if weak else ROOT_TOKEN
+        other = Case(server, mount=authority_mount, token=token)
+        for _ in range(2):
+            with pytest.raises(UndoRefusedError, match="of tls/web was revoked already") as caught:
+                other.undo(candidate, former, promoted=True)
+        assert "rotate tls/web --resume" in caught.value.hint
+        assert other.confirmed == 0
+        assert not revoked(server, authority_mount, candidate)
+        other.rotator.close()
+
+    def test_a_promoted_one_is_undone_as_long_as_the_former_one_is_good(
+        self, server: Server, authority_mount: str, case: Case
+    ) -> None:
+        unstored = Case(server, mount=authority_mount, role="unstored")
+        for former in (case.generate(), unstored.generate(), SecretValue(authority().text), SecretValue("by hand")):
+            candidate = case.generate()
+            case.undo(candidate, former, promoted=True)
+            assert revoked(server, authority_mount, candidate)
+        unstored.rotator.close()
+
+    def test_one_that_is_not_promoted_is_undone_whatever_readers_have(
+        self, server: Server, authority_mount: str, case: Case
+    ) -> None:
+        current, candidate, next_one = (case.generate() for _ in range(3))
+        case.finish(current, candidate)
+        case.undo(next_one, current)
+        assert revoked(server, authority_mount, next_one)
+
     def test_a_certificate_that_stays_current_is_not_revoked(
         self, server: Server, authority_mount: str, case: Case
     ) -> None:
@@ -305,6 +343,18 @@ class TestToldServer:
         vault.answer("POST", REVOKE, reset=True, times=1)
         faked.finish(SecretValue(authority().text), SecretValue("{}"))
         assert [one.path for one in vault.requests].count(REVOKE) == 2
+
+    @pytest.mark.parametrize(
+        ("status", "errors"), [(404, ["no handler for route"]), (400, ["odd"]), (403, ["permission denied"])]
+    )
+    def test_nothing_is_revoked_as_long_as_nobody_knows_whether_the_former_one_is(
+        self, vault: FakeVault, faked: Case, status: int, errors: list[str]
+    ) -> None:
+        vault.answer("GET", "/v1/pki/cert/", status, {"errors": errors})
+        with pytest.raises(StrongroomError) as caught:
+            faked.undo(SecretValue(authority().text), SecretValue(authority().text), promoted=True)
+        assert not isinstance(caught.value, UndoRefusedError)
+        assert REVOKE not in [one.path for one in vault.requests]
 
     @pytest.mark.parametrize("lacks", ["private_key", "certificate"])
     def test_an_answer_without_key_or_certificate_is_an_error_that_shows_neither(

@@ -173,6 +173,7 @@ class RotationChanger(Changer):
             force: Take it over even if its process may be alive.
 
         Raises:
+            UndoRefusedError: The former value is of no use any more, so it can only be resumed.
             RotationError: There is none (code ``rotation_none``), another process leads it, or that has stopped.
         """
         canonical, rule, backend = self._known(name)
@@ -196,7 +197,12 @@ class RotationChanger(Changer):
         """Undo a rotation that was taken over; what somebody has written by hand stays, and its dependent gets it."""
         now = backend.read(ReadRequest(name=machine.name))
         by_hand = now.value not in (taken.candidate, taken.former)
-        return machine.undo(taken, foreign=True, current=now.value if by_hand else None)
+        return machine.undo(
+            taken,
+            foreign=True,
+            current=now.value if by_hand else None,
+            promoted=now.value == taken.candidate,
+        )
 
     def _led(self, machine: Machine, pending: Pending, backend: GuardedBackend, attempt: Attempt) -> Rotated:
         done = machine.run(pending)

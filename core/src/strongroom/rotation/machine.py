@@ -28,6 +28,7 @@ from strongroom.errors import (
     CandidateRefusedError,
     RotationError,
     StrongroomError,
+    UndoRefusedError,
     VersionConflictError,
 )
 from strongroom.model import SecretValue
@@ -239,28 +240,41 @@ class Machine:
         self._stopping_at(Step.FINISH, lambda: self._ledger.finish(pending, expires))
         self._note(Step.FINISH.value, pending.id)
 
-    def undo(self, pending: Pending, *, foreign: bool, current: SecretValue | None = None) -> str | None:
+    def undo(
+        self, pending: Pending, *, foreign: bool, current: SecretValue | None = None, promoted: bool = False
+    ) -> str | None:
         """Have the dependent and the backend be as before.
 
         Args:
             pending: The rotation, held by this process.
             foreign: Whether somebody else has led it before.
             current: The value that readers are to have, if it is not the former one: somebody has written it by hand.
+            promoted: Whether readers get the candidate now.
 
         Returns:
             The version that is current by that; ``None`` if that has not changed.
+
+        Raises:
+            UndoRefusedError: The former value is of no use any more; the rotation is at the step where it was.
+            RotationError: It has stopped.
         """
-        pending = self._stopping_at(Step.UNDO, lambda: self._ledger.advance(pending, Step.UNDO))
+        begun = self._stopping_at(Step.UNDO, lambda: self._ledger.advance(pending, Step.UNDO))
         request = UndoRequest(
             name=self._name,
-            candidate=pending.candidate,
-            current=pending.former if current is None else current,
+            candidate=begun.candidate,
+            current=begun.former if current is None else current,
             read_secret=self._read_secret,
-            confirm=self._confirming(pending),
+            confirm=self._confirming(begun),
+            promoted=promoted,
         )
-        self._try(Step.UNDO, pending, request, UndoResult)
-        version = self._stopping_at(Step.UNDO, lambda: self._ledger.abandon(pending, foreign=foreign))
-        self._note(Step.UNDO.value, pending.id)
+        try:
+            self._try(Step.UNDO, begun, request, UndoResult)
+        except UndoRefusedError:
+            # Else it could be neither resumed nor undone.
+            self._stopping_at(Step.UNDO, lambda: self._ledger.advance(begun, _step_of(pending)))
+            raise
+        version = self._stopping_at(Step.UNDO, lambda: self._ledger.abandon(begun, foreign=foreign))
+        self._note(Step.UNDO.value, begun.id)
         return version
 
     def _confirming(self, pending: Pending) -> Callable[[], None]:
@@ -331,3 +345,11 @@ class Machine:
             name=self._name,
             hint="resume it, and raise `limit` in its [rotation] table if its dependent is slow",
         )
+
+
+def _step_of(pending: Pending) -> Step:
+    """Return the step at which a rotation is that is not undone after all."""
+    if pending.step is not Step.UNDO:
+        return pending.step
+    # Somebody was killed before that could be said. What may have been done already is done again.
+    return Step.APPLY if pending.version is None else Step.ANNOUNCE

@@ -19,8 +19,10 @@ from strongroom.rotation.timing import seconds
 _LOOKS: Final = 6
 _KIND: Final = 14
 """The place in a UUID that says of which kind it is."""
-_UNDOING: Final = "8"
+_UNDOING: Final = "80"
 """The kind of a version that takes a promotion back, one's own by RFC 9562; nothing else tells it from a candidate."""
+_STAYING: Final = "81"
+"""The kind of a version with the former value, too, of a promotion that could not be taken back."""
 _PAUSE: Final = 0.05
 """Seconds between the first two looks; each time twice as long."""
 NO_VALUE: Final = SecretValue(b"")
@@ -32,7 +34,7 @@ class StagedLedger(Ledger):
 
     Which step is next is not kept there. A rotation that somebody has left begins
     again with ``apply``, or with ``announce`` if its candidate is the current value. Only that a promotion is being
-    taken back is: the version that does so has another kind of name.
+    taken back is, and that it could not be: the version that holds the former value has another kind of name then.
 
     Args:
         backend: The secret's backend.
@@ -52,8 +54,10 @@ class StagedLedger(Ledger):
             raise SecretNotFoundError(f"{self.name} has no value", name=self.name, hint="write one first")
         if pending is not None:
             waiting = self._waiting(current, pending)
-            if stages.previous is not None and _is_undoing(pending):
+            if stages.previous is not None and _kind(pending) in (_UNDOING, _STAYING):
                 waiting = self._undoing(waiting, stages.previous)
+                if _kind(pending) == _STAYING:
+                    waiting = _staying(waiting, created)
             return Standing(pending=waiting, rotated=created.get(current))
         if stages.unfinished is not None and stages.previous is not None:
             return Standing(pending=self._unfinished(current, stages.previous, created), rotated=created.get(current))
@@ -128,11 +132,11 @@ class StagedLedger(Ledger):
     def advance(self, pending: Pending, step: Step) -> Pending:
         """Nothing is written for that; the stages must be ours. To undo a promotion the former value is staged anew."""
         self.confirm(pending)
-        if step is Step.UNDO and pending.version is not None:
+        if pending.version is not None and (step is Step.UNDO or _kind(pending.mark) == _UNDOING):
             # Whoever has promoted it may still be about to finish it: that must not find its own stages any more.
-            begun = pending.mark if _is_undoing(pending.mark) else None
-            token = _undoing_uuid()
-            request = StageRequest(name=self.name, value=pending.former, token=token, expect_pending=begun)
+            over = None if pending.mark == pending.version else pending.mark
+            token = _uuid_of(_UNDOING if step is Step.UNDO else _STAYING)
+            request = StageRequest(name=self.name, value=pending.former, token=token, expect_pending=over)
             try:
                 return pending.replace(step=step, mark=self._backend.stage(request).version)
             except VersionConflictError as error:
@@ -226,11 +230,18 @@ class StagedLedger(Ledger):
         return {one.version: seconds(one.created) for one in versions if one.created is not None}
 
 
-def _undoing_uuid() -> str:
+def _staying(undoing: Pending, created: dict[str, float]) -> Pending:
+    """Return a promotion that could not be taken back: it is as it was before somebody has tried that."""
+    assert undoing.version is not None, "it is promoted"
+    promoted = created.get(undoing.version, 0.0)
+    return undoing.replace(id=undoing.version, step=Step.ANNOUNCE, began=promoted, promoted=promoted)
+
+
+def _uuid_of(kind: str) -> str:
     made = new_uuid()
-    return made[:_KIND] + _UNDOING + made[_KIND + 1 :]
+    return made[:_KIND] + kind + made[_KIND + len(kind) :]
 
 
-def _is_undoing(version: str) -> bool:
-    """Tell whether a pending version is the former value of a rotation that is being undone after its promotion."""
-    return len(version) > _KIND and version[_KIND] == _UNDOING
+def _kind(version: str) -> str:
+    """Return what tells the version of a rotation that is, or was, to be undone after its promotion."""
+    return version[_KIND : _KIND + len(_UNDOING)]

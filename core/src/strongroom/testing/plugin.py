@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import pytest
 
 from strongroom import hookspecs
-from strongroom.contracts import Record
+from strongroom.contracts import CommandSpec, Record
 from strongroom.hookspecs import MARKER, PROJECT
 
 _LIST_LOADED = """
@@ -113,10 +113,12 @@ class PluginContract:
     def test_each_plugin_can_be_opened(self, specs: list[Any]) -> None:
         """The specification's ``open`` takes the settings and nothing else."""
         for spec in specs:
-            assert callable(spec.open), f"open of {spec.name} cannot be called"
+            # A command has no part that is opened: it is run, with the call alone.
+            opener = spec.run if isinstance(spec, CommandSpec) else spec.open
+            assert callable(opener), f"open of {spec.name} cannot be called"
             required = [
                 parameter
-                for parameter in inspect.signature(spec.open).parameters.values()
+                for parameter in inspect.signature(opener).parameters.values()
                 if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
             ]
             assert len(required) == 1, f"open of {spec.name} must take the settings alone"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from strongroom.contracts import (
@@ -21,7 +22,13 @@ from strongroom.contracts import (
     VerifyCandidateRequest,
     VerifyCandidateResult,
 )
-from strongroom.errors import BackendUnavailableError, CandidateRefusedError, RotationError, StrongroomError
+from strongroom.errors import (
+    BackendUnavailableError,
+    CandidateRefusedError,
+    RotationError,
+    StrongroomError,
+    UndoRefusedError,
+)
 from strongroom.model import SecretName, SecretValue
 from strongroom.pacing import time_left
 from strongroom_rotate_command.pipes import MOST_BYTES, Catch, Feed
@@ -32,6 +39,7 @@ REFUSED: Final = 10
 UNAVAILABLE: Final = 75
 """``EX_TEMPFAIL`` of sysexits.h."""
 _INHERITED: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 _MARGIN: Final = 0.2
 """Seconds by which a program is ended before nobody waits for it any more."""
@@ -61,7 +69,8 @@ class CommandRotator(Rotator):
                 value=SecretValue("".join(secrets.choice(settings.alphabet) for _ in range(settings.length)))
             )
         catch = Catch()
-        self._run("generate", request, {"CURRENT": request.current}, catch=catch, attempt=request.attempt)
+        told = {"ATTEMPT": str(request.attempt)}
+        self._run("generate", request, {"CURRENT": request.current}, catch=catch, told=told)
         problem = "nothing" if len(catch) == 0 else "too large a value" if len(catch) > MOST_BYTES else ""
         made = catch.value(request.current.type)
         if made is None:
@@ -111,12 +120,13 @@ class CommandRotator(Rotator):
         """Have the program bring the dependent back to the current value.
 
         Raises:
+            UndoRefusedError: The candidate is promoted, and the program says that the dependent cannot be brought back.
             ConfigurationError: The program cannot be run.
             BackendUnavailableError: It did not end in time, or says that it cannot do it now.
             RotationError: It failed, or ``confirm`` says so.
         """
         values = {"CANDIDATE": request.candidate, "CURRENT": request.current}
-        self._run("undo", request, values, confirm=request.confirm)
+        self._run("undo", request, values, confirm=request.confirm, told={"PROMOTED": "1"} if request.promoted else {})
         return UndoResult()
 
     def _run(
@@ -127,7 +137,7 @@ class CommandRotator(Rotator):
         *,
         confirm: Callable[[], None] = lambda: None,
         catch: Catch | None = None,
-        attempt: int | None = None,
+        told: Mapping[str, str] = _NOTHING,
     ) -> None:
         """Run the program for a step, and raise what its exit status says."""
         pipes: dict[str, Feed | Catch] = {} if catch is None else {"OUTPUT": catch}
@@ -136,7 +146,7 @@ class CommandRotator(Rotator):
             further = {f"SECRET_{key.upper()}": request.read_secret(name) for key, name in others}
             for what, value in (values | further).items():
                 pipes[what] = Feed(value)
-            environment = self._environment(step, request.name, attempt, pipes)
+            environment = self._environment(step, request.name, told, pipes)
             status = run(self._order(step, environment, pipes.values()), confirm)
         except StrongroomError as error:
             error.name = error.name or request.name
@@ -144,6 +154,8 @@ class CommandRotator(Rotator):
         finally:
             for pipe in pipes.values():
                 pipe.close()
+        if status == REFUSED and "PROMOTED" in told:
+            raise _not_undone(request.name)
         _judge(status, step, request.name)
 
     def _order(self, step: str, environment: dict[str, str], pipes: Iterable[Feed | Catch]) -> Order:
@@ -162,14 +174,24 @@ class CommandRotator(Rotator):
         )
 
     def _environment(
-        self, step: str, name: SecretName, attempt: int | None, pipes: dict[str, Feed | Catch]
+        self, step: str, name: SecretName, told: Mapping[str, str], pipes: dict[str, Feed | Catch]
     ) -> dict[str, str]:
         wanted = (*_INHERITED, *self._settings.environment)
-        told = {"STRONGROOM_ROTATION_NAME": str(name), "STRONGROOM_ROTATION_STEP": step}
-        if attempt is not None:
-            told["STRONGROOM_ROTATION_ATTEMPT"] = str(attempt)
+        facts = {"NAME": str(name), "STEP": step, **told}
         ends = {f"STRONGROOM_{what}_FD": str(pipe.given) for what, pipe in pipes.items()}
-        return {key: os.environ[key] for key in wanted if key in os.environ} | told | ends
+        return (
+            {key: os.environ[key] for key in wanted if key in os.environ}
+            | {f"STRONGROOM_ROTATION_{key}": fact for key, fact in facts.items()}
+            | ends
+        )
+
+
+def _not_undone(name: SecretName) -> UndoRefusedError:
+    return UndoRefusedError(
+        f"the rotator's program says that the former value of {name} is of no use any more",
+        name=name,
+        hint=f"`strongroom rotate {name} --resume` leads its rotation to the end",
+    )
 
 
 def _judge(status: int, step: str, name: SecretName) -> None:

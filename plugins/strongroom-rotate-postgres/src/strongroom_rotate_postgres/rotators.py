@@ -169,16 +169,19 @@ class AlternatingRotator(PostgresRotator):
     def undo(self, request: UndoRequest) -> UndoResult:
         """Take the password of the candidate's user away; the current user was not touched.
 
-        If the current value is one of the candidate's user, written by hand, that user gets its password.
+        If the current value is one of the candidate's user, written by hand, that user gets its password. So does the
+        current user if ``finish`` may have taken it away.
 
         Raises:
             BackendUnavailableError: The server does not answer.
         """
         candidate = self._login(request.candidate, request.name)
         current = self._known_login(request.current, request.name)
-        wanted = current.password if current is not None and current.user == candidate.user else None
+        wanted: dict[str, SecretValue | None] = {candidate.user: None}
+        if current is not None and (current.user == candidate.user or (self._retires and request.promoted)):
+            wanted[current.user] = current.password
         with self._administered(request.name, request.read_secret) as session:
-            session.set_passwords({candidate.user: wanted}, request.confirm)
+            session.set_passwords(wanted, request.confirm)
         return UndoResult()
 
 

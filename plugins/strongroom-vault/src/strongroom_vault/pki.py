@@ -28,11 +28,12 @@ from strongroom.errors import (
     ConfigurationError,
     InvalidValueError,
     StrongroomError,
+    UndoRefusedError,
 )
 from strongroom.model import SecretName, SecretValue
 from strongroom_vault.asking import AskingAdapter, bare
 from strongroom_vault.certificates import bundle_of, certificate_of, issued, problem_of, serial_text, to_value
-from strongroom_vault.faults import refusal
+from strongroom_vault.faults import nothing_there, refusal
 from strongroom_vault.paths import quoted
 from strongroom_vault.replies import Reply
 from strongroom_vault.settings import PkiSettings
@@ -85,7 +86,7 @@ class PkiRotator(Rotator):
         """
         name = request.name
         # Not to be sent twice: if the answer is lost there may be a certificate that nobody has.
-        reply = self._asked(f"issue/{quoted(self._settings.role)}", self._wanted(), repeatable=False)
+        reply = self._asked("POST", f"issue/{quoted(self._settings.role)}", self._wanted(), repeatable=False)
         if reply.status >= 400:
             raise self._not_issued(reply, name)
         text = issued(reply.data)
@@ -153,13 +154,21 @@ class PkiRotator(Rotator):
         return FinishResult()
 
     def undo(self, request: UndoRequest) -> UndoResult:
-        """Have the candidate revoked.
+        """Have the candidate revoked, unless the former certificate would come back that is so already.
 
         Raises:
+            UndoRefusedError: The candidate is promoted, and the former certificate revoked.
             AccessDeniedError: The token may not do that.
             BackendUnavailableError: The server does not answer; it may have been done all the same.
         """
-        self._revoke(request.candidate, request.current, request.name, request.confirm)
+        name = request.name
+        if request.promoted and self._is_revoked(request.current, name):
+            raise UndoRefusedError(
+                f"the former certificate of {name} was revoked already, so it cannot become the current one again",
+                name=name,
+                hint=f"`strongroom rotate {name} --resume` leads its rotation to the end",
+            )
+        self._revoke(request.candidate, request.current, name, request.confirm)
         return UndoResult()
 
     def life(self, value: SecretValue) -> Life:
@@ -183,16 +192,26 @@ class PkiRotator(Rotator):
         if serial is None or serial == _serial(kept) or self.life(over).ends <= self._now():
             return
         confirm()
-        reply = self._asked("revoke", {"serial_number": serial}, repeatable=True)
+        reply = self._asked("POST", "revoke", {"serial_number": serial}, repeatable=True)
         if reply.status >= 400 and not _is_unknown(reply):
             raise refusal(reply, f"revoking the certificate {serial} of {name}", name=name)
 
-    def _asked(self, path: str, content: dict[str, Any], *, repeatable: bool) -> Reply:
+    def _is_revoked(self, value: SecretValue, name: SecretName) -> bool:
+        """Ask whether a value's certificate is revoked. One that the engine does not keep cannot have been by it."""
+        serial = _serial(value)
+        if serial is None:
+            return False
+        reply = self._asked("GET", f"cert/{quoted(serial)}", None, repeatable=True)
+        if reply.status >= 400 and not nothing_there(reply):
+            raise refusal(reply, f"asking whether the certificate {serial} of {name} is revoked", name=name)
+        return bool(reply.data.get("revocation_time"))
+
+    def _asked(self, method: str, path: str, content: dict[str, Any] | None, *, repeatable: bool) -> Reply:
         """Return an answer, or raise why there is none from where no key is known."""
         if os.getpid() != self._process:
             self._after_fork()
         try:
-            return self._adapter.request("POST", f"/v1/{self._mount}/{path}", json=content, repeatable=repeatable)
+            return self._adapter.request(method, f"/v1/{self._mount}/{path}", json=content, repeatable=repeatable)
         # Ctrl-C, too.
         except BaseException as error:  # noqa: BLE001  # raised again below
             failure = bare(error)
