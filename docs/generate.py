@@ -360,6 +360,8 @@ WORDS = {
     "tuple[FilePath, ...]": "list of paths",
     "dict[str, str]": "table of texts",
     "dict[str, SecretValue]": "table of references",
+    "dict[str, KeySource]": "table of references",
+    "dict[str, CallerSettings]": "table",
     "dict[str, Seconds]": "table of durations",
     "tuple[str, ...]": "list of texts",
     "str | tuple[str, ...]": "text, or list of texts",
@@ -385,15 +387,22 @@ def settings_table(file: str, name: str) -> str:
     rows = []
     for item, text in fields(node):
         kind = ast.unparse(item.annotation).removesuffix(" | None")
-        rows.append((f"`{ast.unparse(item.target)}`", WORDS[kind], shown_default(item, kind), cell(text)))
+        rows.append((f"`{ast.unparse(item.target)}`", words_of(kind), shown_default(item, kind), cell(text)))
     return table(("key", "type", "default", "meaning"), rows)
+
+
+def words_of(kind: str) -> str:
+    """Return a setting's type in words."""
+    if kind.startswith("Literal["):
+        return " or ".join(f'`"{word}"`' for word in ast.literal_eval(kind.removeprefix("Literal")))
+    return WORDS[kind]
 
 
 def shown_default(item: ast.AnnAssign, kind: str) -> str:
     """Return a setting's default as a configuration would write it."""
     if item.value is None:
         return "required"
-    if WORDS[kind] == "table":
+    if words_of(kind) == "table":
         return "not set"
     value = eval(ast.unparse(item.value), {"__builtins__": {}})  # noqa: S307  # a product of numbers in our source
     if value in (None, (), "", {}):

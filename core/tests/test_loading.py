@@ -25,6 +25,7 @@ from strongroom.errors import (
 from strongroom.loads import Load
 from strongroom.model import Freshness, SecretName
 from strongroom.testing import FakeClock, in_threads
+from strongroom.testing.meters import Meters
 
 NAME = "db/password"
 
@@ -200,6 +201,26 @@ class TestFailedRefreshes:
         assert calls == [0, 1, 3, 7, 15]
         assert len(hooked.reads) == 1 + 5
         assert manager.stats().refreshes == manager.stats().failed_refreshes == 5
+
+    def test_one_that_is_under_way_counts_neither_as_ok_nor_as_failed(
+        self, manager: Any, hooked: Any, clock: FakeClock
+    ) -> None:
+        """A counter could not take it back."""
+
+        def told() -> list[float | None]:
+            return [meters.value("cache.refreshes", outcome=outcome) for outcome in ("ok", "failed")]
+
+        def refuse(_: object) -> None:
+            during.append(told())
+            raise BackendUnavailableError("no answer")
+
+        during: list[Any] = []
+        with Meters() as meters:
+            hooked.on_read = refuse
+            clock.advance(90)
+            manager.get(NAME)
+            eventually(lambda: manager.stats().failed_refreshes)
+            assert (during, told()) == ([[0, 0]], [0, 1])
 
     def test_they_do_not_hold_up_a_reader_who_needs_the_backend(
         self, manager: Any, hooked: Any, clock: FakeClock

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,6 +20,8 @@ from strongroom.builtin.settings import MemorySettings
 from strongroom.contracts import Decision, Health, HealthState, Verdict
 from strongroom.errors import AuditError, BackendUnavailableError, SecretNotFoundError
 from strongroom.telemetry import quiet
+from strongroom.telemetry.names import CACHE_READS
+from strongroom.telemetry.observed import OBSERVED, Observation, Observed
 from strongroom.testing import FakeClock, FaultyBackend
 from strongroom.testing.meters import Meters
 from strongroom.testing.spans import Spans
@@ -69,6 +73,77 @@ def test_several_managers_are_added_up_and_a_closed_one_stays_counted(open_manag
     assert meters.value("cache.entries") == 1
 
 
+class Counting:
+    """An owner of a counter, as a manager is."""
+
+    count = 0.0
+    is_leaving = False
+
+    def look_up(self) -> list[Observation]:
+        return [(self.count, ())]
+
+
+def counts(observed: Observed) -> float:
+    return observed.values(CACHE_READS)[()]
+
+
+def observing(look_up: Callable[[Any], list[Observation]] = Counting.look_up) -> tuple[Observed, Counting]:
+    observed, owner = Observed((CACHE_READS,)), Counting()
+    observed.make()
+    observed.watch(owner, lambda owner: {CACHE_READS.name: lambda: look_up(owner)})
+    owner.count = 5
+    return observed, owner
+
+
+def test_a_counter_does_not_go_back_when_one_fails_to_answer() -> None:
+    def look_up(owner: Counting) -> list[Observation]:
+        if owner.count == 6:
+            raise RuntimeError("it is just being closed")
+        return owner.look_up()
+
+    observed, owner = observing(look_up)
+    told = []
+    for owner.count in (5, 6, 7):
+        told.append(counts(observed))
+    assert told == [5, 5, 7]
+
+
+def test_a_counter_does_not_go_back_while_its_owner_leaves() -> None:
+    collected: list[float] = []
+
+    def look_up(owner: Counting) -> list[Observation]:
+        if owner.is_leaving:
+            owner.is_leaving = False
+            # Somebody collects in between.
+            collected.append(counts(observed))
+        return [(owner.count, ())]
+
+    observed, owner = observing(look_up)
+    collected.append(counts(observed))
+    owner.is_leaving = True
+    observed.leave(owner)
+    assert [*collected, counts(observed)] == [5, 5, 5]
+
+
+def test_a_counter_does_not_go_back_when_its_owner_is_gone_without_a_word() -> None:
+    observed, owner = observing()
+    assert counts(observed) == 5
+    del owner
+    gc.collect()
+    assert counts(observed) == 5
+
+
+def test_metrics_are_observed_although_the_api_was_being_imported(
+    open_manager: Any, meters: Meters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "opentelemetry.metrics", ModuleType("metrics"))
+        OBSERVED.start_afresh()
+        open_manager({NAME: "a"}).get(NAME)
+    open_manager({NAME: "a"}).get(NAME)
+    assert meters.value("cache.reads", outcome="miss") == 2
+
+
 def test_each_call_is_measured_and_points_to_its_trace(
     open_manager: Any, meters: Meters, spans: Spans, backend: FaultyBackend
 ) -> None:
@@ -115,6 +190,15 @@ def test_what_a_sink_recorded_and_lost_is_counted(open_manager: Any, sink: Any, 
         manager.refresh(NAME)
     assert meters.value("audit.events") == recorded
     assert meters.value("audit.lost") == 0
+
+
+def test_what_is_lost_when_a_manager_closes_is_counted_too(open_manager: Any, sink: Any, meters: Meters) -> None:
+    manager = open_manager({NAME: "s3cret"})
+    manager.get(NAME)
+    manager._parts.audit.sinks[0].required = False
+    sink.failing = True
+    manager.close()
+    assert meters.value("audit.lost") == 1
 
 
 def test_figures_that_a_backend_gives_of_itself_become_gauges(open_manager: Any, meters: Meters) -> None:

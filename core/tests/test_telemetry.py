@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry import context, trace
+from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from strongroom.errors import AuditError, BackendError, BackendUnavailableError, SecretNotFoundError
-from strongroom.telemetry import ATTRIBUTES, Telemetry
+from strongroom.telemetry import ATTRIBUTES, CommandSpan, Telemetry
 from strongroom.testing import FaultyBackend, assert_hidden, marker_value
 from strongroom.testing.spans import Spans
 
@@ -158,6 +162,60 @@ def test_a_span_processor_that_raises_does_not_make_a_read_fail(where: str, open
     assert manager.get(NAME).reveal_text() == "v"
     with pytest.raises(SecretNotFoundError):
         manager.get("absent")
+
+
+def test_a_span_that_cannot_be_marked_as_failed_is_left_all_the_same(
+    spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or all that the caller does afterwards would be within it."""
+    before = context.get_current()
+    with monkeypatch.context() as patched:
+        patched.setattr(Span, "set_attribute", _refuse)
+        with pytest.raises(KeyError) as caught, Telemetry(tracer_provider=spans.provider).span("read"):
+            raise KeyError
+    # As long as the error is kept, nobody else cleans up behind it.
+    assert (caught.type, context.get_current()) == (KeyError, before)
+    assert names_of(spans) == ["strongroom.read"]
+
+
+def test_a_command_whose_span_refuses_is_left_all_the_same(monkeypatch: pytest.MonkeyPatch, spans: Spans) -> None:
+    monkeypatch.setattr(trace, "get_tracer", spans.provider.get_tracer)
+    before = context.get_current()
+    span = CommandSpan("get", begun=1)
+    monkeypatch.setattr(Span, "set_attribute", _refuse)
+    span.end(1)
+    assert context.get_current() == before
+    assert names_of(spans) == ["strongroom.command"]
+
+
+def _refuse(*_: Any) -> None:
+    raise ConnectionError
+
+
+class _Odd(trace.NonRecordingSpan):
+    """Somebody else's, in whose scope the program runs."""
+
+    def get_span_context(self) -> Any:
+        raise ConnectionError
+
+
+def test_a_span_of_somebody_else_that_cannot_say_its_trace_fails_nothing(open_manager: Any, sink: Any) -> None:
+    manager = open_manager({NAME: "v"})
+    with trace.use_span(_Odd(trace.INVALID_SPAN_CONTEXT)):
+        manager.set(NAME, "new")
+        manager.get(NAME)
+        assert manager.get(NAME).reveal_text() == "new"
+    manager.flush()
+    assert {event.trace_id for event in sink.named("get")} == {None}
+
+
+def test_an_api_that_is_being_imported_fails_nothing(open_manager: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another thread, just now: the module is there, and empty."""
+    manager = open_manager({NAME: "v"})
+    for name in ("trace", "metrics", "context"):
+        monkeypatch.setitem(sys.modules, f"opentelemetry.{name}", ModuleType(name))
+    manager.set(NAME, "new")
+    assert manager.get(NAME).reveal_text() == "new"
 
 
 def test_a_span_of_a_forked_child_arrives_there(open_manager: Any, spans: Spans) -> None:

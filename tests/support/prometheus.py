@@ -62,7 +62,7 @@ class Prometheus:
 
 @contextmanager
 def running(folder: Path, target: str, token_file: Path, rules: Path | None = None) -> Iterator[Prometheus]:
-    """Run a Prometheus that scrapes an agent each second.
+    """Run a Prometheus that scrapes an agent every other second.
 
     Args:
         folder: An empty one for its data.
@@ -72,7 +72,7 @@ def running(folder: Path, target: str, token_file: Path, rules: Path | None = No
     """
     command = program("prometheus")
     config = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"},
         "rule_files": [str(rules)] if rules else [],
         "scrape_configs": [
             {

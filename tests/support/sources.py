@@ -16,6 +16,7 @@ PLUGIN_GROUPS = {
     "strongroom.anomaly_detectors",
     "strongroom.rotators",
     "strongroom.commands",
+    "strongroom.telemetry_exporters",
 }
 
 

@@ -400,6 +400,11 @@ class Cache:
             lives=distribution([entry.fresh_until - now for entry in entries if entry.fresh_until > now]),
         )
 
+    def answered_refreshes(self) -> int:
+        """Return how many calls that nobody waited for have ended with an answer; 'no such secret' is one, too."""
+        with self._lock:
+            return sum(cell.answered_refreshes for cell in self._cells)
+
     def _fold_dead_cells(self) -> None:
         """Keep one cell for all threads that have ended, so that cells do not pile up."""
         dead = [cell for cell in self._cells if not cell.owner.is_alive()]

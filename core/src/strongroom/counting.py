@@ -32,7 +32,10 @@ class Tally:
         self._from += self.value()
 
 
-_COUNTS: Final = ("errors", "failed_refreshes", "fallback", "hits", "loads", "misses", "negative", "refreshes", "stale")
+_COUNTS: Final = (
+    *("answered_refreshes", "errors", "failed_refreshes", "fallback", "hits", "loads", "misses", "negative"),
+    *("refreshes", "stale"),
+)
 
 
 class Cell:
@@ -43,7 +46,7 @@ class Cell:
     def __init__(self) -> None:
         self.owner = threading.current_thread()
         self.hits = self.misses = self.negative = self.stale = self.errors = self.loads = 0
-        self.fallback = self.refreshes = self.failed_refreshes = 0
+        self.fallback = self.refreshes = self.answered_refreshes = self.failed_refreshes = 0
 
     def add(self, other: Cell) -> None:
         """Take over what another one has counted."""

@@ -173,15 +173,29 @@ class Loader:
         if not leading:
             return
         try:
-            self.lead(load, flight)
+            self._lead_refresh(load, flight)
         except SecretNotFoundError:
             return
         except StrongroomError as error:
-            self._cache.counters.cell.failed_refreshes += 1
             pause = self._pauses.failed(refresh_of(load.key), error)
             if entry is not None:
                 entry.in_refresh(pause.until)
             raise
+
+    def _lead_refresh(self, load: Load, flight: Flight[Secret]) -> None:
+        """Lead a refresh, and count how the call to the backend ended, if there was one."""
+        cell = self._cache.counters.cell
+        # Nobody but this thread adds to it.
+        before = cell.refreshes
+        try:
+            self.lead(load, flight)
+        except SecretNotFoundError:
+            cell.answered_refreshes += cell.refreshes - before
+            raise
+        except StrongroomError:
+            cell.failed_refreshes += cell.refreshes - before
+            raise
+        cell.answered_refreshes += cell.refreshes - before
 
     def settle(self, load: Load, flight: Flight[Secret], outcome: Outcome, started: float) -> Secret:
         """Record a backend's answer, then cache and return it, and let everybody who waits have it."""
@@ -312,11 +326,7 @@ class Loader:
         flight, leading = self._cache.join(load.key)
         if not leading:
             return
-        try:
-            self.lead(load, flight)
-        except StrongroomError:
-            self._cache.counters.cell.failed_refreshes += 1
-            raise
+        self._lead_refresh(load, flight)
 
     def _recorded(self, load: Load, result: ReadResult, started: float) -> Secret:
         """Return the secret that a backend has answered with, once that is recorded."""

@@ -77,8 +77,7 @@ def _removed(cache: Cache) -> list[Observation]:
 
 
 def _refreshes(cache: Cache) -> list[Observation]:
-    stats = cache.stats()
-    return _outcomes([("ok", stats.refreshes - stats.failed_refreshes), ("failed", stats.failed_refreshes)])
+    return _outcomes([("ok", cache.answered_refreshes()), ("failed", cache.stats().failed_refreshes)])
 
 
 def _breakers(backends: Iterable[GuardedBackend]) -> Iterator[Observation]:

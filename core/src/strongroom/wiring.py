@@ -433,7 +433,6 @@ class Parts:
                 one.close()
         if not self.closed:
             self.continuity.finish()
-        OBSERVED.leave(self)
         own: Flight[None] = Flight()
         with self._lock:
             ending = self._ending = self._ending or own
@@ -466,7 +465,8 @@ class Parts:
 
     def _close_audit(self) -> None:
         self.audit.close()
-        # Not earlier: as long as it is not done, the exit has to try again.
+        # Not earlier: as long as it is not done, the exit has to try again, and what is lost meanwhile counts.
+        OBSERVED.leave(self)
         lifecycle.forget(self)
         lifecycle.forget(self.audit)
 

@@ -161,6 +161,7 @@ def breaking(upto: int, streams: dict[int, bytes]) -> Any:
     return handle
 
 
+MEDIUM = AuditWrite(events=tuple(event(id=str(number), detail="d" * 3000) for number in range(500)))
 BIG = AuditWrite(events=tuple(event(id=str(number), detail="d" * 3000) for number in range(2000)))
 
 
@@ -172,6 +173,24 @@ def test_a_block_that_a_break_cuts_is_sent_as_a_whole_over_another_connection(op
         sink.close()
         until(lambda: len(rfc5424.counted(streams[2])[0]) == 2000, lambda: "not all came")
     assert rfc5424.events(rfc5424.counted(streams[2])[0]) == list(BIG.events)
+
+
+def test_a_block_that_a_break_cuts_under_tls_is_sent_over_another_connection_too(
+    server: Issued, trusting: dict[str, Any], open_sink: Any
+) -> None:
+    """To TLS that is an error of its own, which says nothing of certificates."""
+    streams: dict[int, bytes] = {}
+    plain, context = breaking(1, streams), server_context(server.certificate, server.key)
+
+    def handle(made: socket.socket, number: int) -> None:
+        with context.wrap_socket(made, server_side=True) as secured:
+            plain(secured, number)
+
+    with serving(handle) as port:
+        sink = open_sink(f"tls://127.0.0.1:{port}", timeout=30.0, **trusting)
+        sink.write(MEDIUM)
+        until(lambda: len(rfc5424.counted(streams[2])[0]) == 500, lambda: "not all came")
+    assert rfc5424.events(rfc5424.counted(streams[2])[0]) == list(MEDIUM.events)
 
 
 def test_a_server_that_breaks_each_connection_is_tried_twice(open_sink: Any) -> None:
@@ -268,6 +287,56 @@ def test_a_name_that_is_looked_up_for_ever_fails_in_time(monkeypatch: pytest.Mon
     assert going == ["logs.example"]
     answer.set()
     until(lambda: "looked up" in sink.health().reason, lambda: sink.health().reason)
+
+
+@pytest.mark.parametrize("name", ["a..b", "l" * 64])
+def test_what_no_resolver_can_be_asked_for_is_told_as_a_wrong_address(name: str, open_sink: Any) -> None:
+    sink = open_sink(f"udp://{name}")
+    with pytest.raises(AuditError, match=r"cannot be looked up: it is no name: .*: check the host in address"):
+        record(sink, event())
+    assert sink.health().state is HealthState.DOWN
+
+
+def test_a_lookup_that_cannot_begin_fails_one_write_only(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector, open_sink: Any
+) -> None:
+    """There are too many threads at the moment."""
+    sink = open_sink(collector.address.replace("127.0.0.1", "localhost"))
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        for _ in range(2):
+            with pytest.raises(AuditError, match="no thread can be started"):
+                record(sink, event(id="1"))
+    record(sink, event(id="2"))
+    assert ids(collector.wait_for(1)) == ["2"]
+
+
+def test_an_answer_that_came_too_late_is_not_used_later(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector, open_sink: Any
+) -> None:
+    """The next write looks anew: in between there may have been hours."""
+    real, first, answer = socket.getaddrinfo, [], threading.Event()
+
+    def late(host: str, *args: Any, **more: Any) -> Any:
+        if not more.get("flags") and not first:
+            first.append(threading.current_thread())
+            answer.wait(20)
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return real(host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", late)
+    sink = open_sink(collector.address.replace("127.0.0.1", "localhost"), timeout=1.0)
+    with pytest.raises(AuditError, match=r"within 1 s"):
+        record(sink, event(id="1"))
+    answer.set()
+    first[0].join()
+    assert sink.health().state is HealthState.UP
+    record(sink, event(id="2"))
+    assert ids(collector.wait_for(1)) == ["2"]
 
 
 def test_a_server_that_hangs_is_left_alone_for_a_while() -> None:

@@ -179,6 +179,18 @@ def test_a_hit_that_does_not_fit_is_shortened_so_that_it_can_be_told(character: 
     assert told.replace(principal=None) == found[0].replace(principal=None)
 
 
+@given(st.text(st.sampled_from("p\u00e9\U0001f511\n\\\U000e0001"), min_size=1, max_size=4000), st.booleans())
+def test_no_hit_makes_a_longer_message_than_allowed(text: str, plain: bool) -> None:
+    """However many bytes its characters take up once they can be seen, in whichever fields."""
+    principal = Principal(name=text, source=PrincipalSource.AS_PRINCIPAL)
+    reading = Reading(principal, principal, "\\" * 512, "a backend" if plain else text)
+    origin = ("user", "host", 1) if plain else (text, text, 2**22)
+    found = Hits("f" * 32, 0.0, origin, [(2**32 - 1, 10.0, reading, text, "f" * 32, ("cache", "version_not_found"))])
+    (raw,) = Encoder(SyslogSettings(address="udp://logs.example", hostname="h" * 255)).encode(found)
+    assert len(raw) <= 2048
+    rfc5424.parse(raw)
+
+
 @pytest.mark.parametrize("fact", [math.nan, b"bytes", object()])
 def test_what_json_cannot_express_is_refused(fact: Any) -> None:
     with pytest.raises(AuditError, match="JSON cannot express"):

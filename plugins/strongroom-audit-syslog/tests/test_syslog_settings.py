@@ -86,6 +86,8 @@ def test_any_text_is_an_address_or_refused_with_a_reason(text: str) -> None:
         ({"client_key": "/key.pem"}, "client_key is given without client_cert"),
         ({"server_name": ""}, "server_name must be"),
         ({"server_name": ".example"}, "server_name must be"),
+        ({"server_name": "logs..example"}, "server_name must be"),
+        ({"server_name": "l" * 64}, "server_name must be"),
         *(
             ({"address": "tcp://logs.example:601", name: "x"} | more, f"{name} is for tls:// only")
             for name, more in (

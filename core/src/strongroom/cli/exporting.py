@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from strongroom.contracts.telemetry import TelemetryExporter
     from strongroom.telemetry import CommandSpan
 
-CLOSE_SECONDS: Final = 1.5
+CLOSE_SECONDS: Final = 1.0
 """How long a command waits at its end for a collector that does not answer."""
 
 
@@ -56,7 +56,7 @@ class Exporting:
         return self._span.environment() if self._span is not None else {}
 
     def close(self, status: int | None) -> None:
-        """End the command's span and send what waits, for 1.5 seconds at most; twice is no error.
+        """End the command's span and send what waits, for a second at most; twice is no error.
 
         Args:
             status: The exit status; ``None`` if the command has become another program.

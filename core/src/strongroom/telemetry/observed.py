@@ -14,6 +14,8 @@ from strongroom.telemetry.quiet import note_problem
 
 Observation = tuple[float, tuple[tuple[str, str], ...]]
 """A value and its attributes."""
+Values = dict[tuple[tuple[str, str], ...], float]
+"""Values by their attributes."""
 Source = Mapping[str, Callable[[], Iterable[Observation]]]
 """What looks a metric up, by the metric's name."""
 _JOINED: Final[dict[str, Callable[[tuple[float, float]], float]]] = {"sum": sum, "max": max, "min": min}
@@ -30,7 +32,8 @@ class Observed:
         self._metrics = metrics
         self._lock = threading.Lock()
         self._sources: weakref.WeakKeyDictionary[object, Callable[[Any], Source]] = weakref.WeakKeyDictionary()
-        self._gone: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+        self._gone: dict[str, Values] = {}
+        self._told: dict[str, Values] = {}
         self._made = False
 
     def watch(self, owner: object, source: Callable[[Any], Source]) -> None:
@@ -46,34 +49,40 @@ class Observed:
 
     def leave(self, owner: object) -> None:
         """Look an owner's values up no longer; what it has counted stays counted."""
-        with self._lock:
-            source = self._sources.pop(owner, None)
-        if source is None or not self._made:
+        source = self._sources.get(owner)
+        if source is None:
             return
-        for metric in self._metrics:
-            if metric.kind == "counter":
-                self._keep(metric, self._looked_up(metric, owner, source))
-
-    def _keep(self, metric: Metric, found: list[Observation]) -> None:
+        counters = [metric for metric in self._metrics if metric.kind == "counter"] if self._made else []
+        found = [(metric.name, self._looked_up(metric, owner, source)) for metric in counters]
         with self._lock:
-            kept = self._gone.setdefault(metric.name, {})
-            for value, attributes in found:
-                kept[attributes] = kept.get(attributes, 0) + value
+            if self._sources.pop(owner, None) is None:
+                return  # another thread has been faster
+            for name, observations in found:
+                kept = self._gone.setdefault(name, {})
+                for value, attributes in observations:
+                    kept[attributes] = kept.get(attributes, 0) + value
 
     def make(self) -> None:
         """Make the instruments, if somebody could collect them; done once."""
         api = sys.modules.get("opentelemetry.metrics")
         if api is None or self._made:
             return
+        # First, so that of two threads one makes them.
         self._made = True
         try:
             meter = api.get_meter("strongroom")
-            for metric in self._metrics:
+        # Foreign code, which another thread may be importing just now: it is tried again.
+        except Exception as error:  # noqa: BLE001  # see above
+            self._made = False
+            note_problem(error)
+            return
+        for metric in self._metrics:
+            try:
                 create = getattr(meter, f"create_observable_{metric.kind}")
                 create(metric.name, [self._callback(metric)], unit=metric.unit, description=metric.summary)
-        # Foreign code: what cannot be observed must not fail what would be.
-        except Exception as error:  # noqa: BLE001  # see above
-            note_problem(error)
+            # Foreign code again: what cannot be observed must fail neither what would be nor the others.
+            except Exception as error:  # noqa: BLE001  # see above
+                note_problem(error)
 
     def _callback(self, metric: Metric) -> Callable[[Any], Iterable[Any]]:
         def look_up(_: Any) -> Iterable[Any]:
@@ -82,8 +91,10 @@ class Observed:
 
         return look_up
 
-    def values(self, metric: Metric) -> dict[tuple[tuple[str, str], ...], float]:
+    def values(self, metric: Metric) -> Values:
         """Return a metric's values by their attributes.
+
+        A counter never goes back: not while an owner leaves, nor because one fails to answer or is gone without a word.
 
         Args:
             metric: Which one.
@@ -95,7 +106,13 @@ class Observed:
         for owner, source in sources:
             for value, attributes in self._looked_up(metric, owner, source):
                 total[attributes] = join((total[attributes], value)) if attributes in total else value
-        return total
+        return self._not_less(metric, total) if metric.kind == "counter" else total
+
+    def _not_less(self, metric: Metric, total: Values) -> Values:
+        with self._lock:
+            told = self._told.setdefault(metric.name, {})
+            told.update({attributes: max(value, told.get(attributes, 0)) for attributes, value in total.items()})
+            return dict(told)
 
     def _looked_up(self, metric: Metric, owner: object, source: Callable[[Any], Source]) -> list[Observation]:
         try:
@@ -107,14 +124,14 @@ class Observed:
             return []
 
     def start_afresh(self) -> None:
-        """Make the instruments anew, as somebody else provides them now; what was counted stays counted."""
-        self._made = False
+        """Make the instruments anew, as somebody else provides them now, who is told of the managers that there are."""
+        self._made, self._gone, self._told = False, {}, {}
         self.make()
 
     def after_fork(self) -> None:
         """Take a new lock in a forked child, which has counted nothing yet."""
         self._lock = threading.Lock()
-        self._gone = {}
+        self._gone, self._told = {}, {}
 
 
 OBSERVED: Final = Observed(OBSERVABLE)

@@ -103,8 +103,13 @@ class Telemetry:
         api = sys.modules.get("opentelemetry.trace")
         if api is None:
             return None
-        context = api.get_current_span().get_span_context()
-        return f"{context.trace_id:032x}" if context.is_valid else None
+        try:
+            context = api.get_current_span().get_span_context()
+            return f"{context.trace_id:032x}" if context.is_valid else None
+        # Foreign code: the span is whoever's, and another thread may be importing the API just now.
+        except Exception as error:  # noqa: BLE001  # see above
+            note_problem(error)
+            return None
 
     def _attributes(self, operation: str, name: str | None, further: dict[str, Any]) -> dict[str, Any]:
         attributes = {"strongroom." + key.replace("_", "."): value for key, value in further.items()}
@@ -184,9 +189,12 @@ def _end(started: tuple[Any, Span] | None, error: BaseException | None) -> None:
         return
     context, span = started
     try:
-        if error is not None:
-            _mark_failed(span, error)
-        context.__exit__(None, None, None)
+        try:
+            if error is not None:
+                _mark_failed(span, error)
+        finally:
+            # Whatever the span thinks of that, the caller goes on outside of it.
+            context.__exit__(None, None, None)
     # As above: a write that has been made must not look as if it had failed.
     except Exception as problem:  # noqa: BLE001  # see above
         note_problem(problem)
@@ -279,10 +287,12 @@ _FIELDS = ("traceparent", "tracestate")
 def _end_command(span: Any, token: Any, status: int | None) -> None:
     from opentelemetry import context, trace
 
-    if status is not None:
-        span.set_attribute(EXIT_CODE, status)
-        if status:
-            span.set_attribute(ERROR_TYPE, f"exit_{status}")
-            span.set_status(trace.StatusCode.ERROR)
-    context.detach(token)
-    span.end()
+    try:
+        if status is not None:
+            span.set_attribute(EXIT_CODE, status)
+            if status:
+                span.set_attribute(ERROR_TYPE, f"exit_{status}")
+                span.set_status(trace.StatusCode.ERROR)
+    finally:
+        context.detach(token)
+        span.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -37,7 +38,7 @@ class Deadline:
 class Lookup:
     """Looks names up in a thread of its own: the system's resolver knows no deadline.
 
-    A lookup that is not over in time goes on, and whoever asks again waits for that one.
+    A lookup that is not over in time goes on, and whoever asks again before it is over waits for that one.
 
     Args:
         host: A name or an IP address.
@@ -59,17 +60,19 @@ class Lookup:
         host, port = self._asked
         try:
             return socket.getaddrinfo(host, port, type=self._kind, flags=socket.AI_NUMERICHOST)
-        except socket.gaierror:
-            pass  # it is a name
-        # Several threads may ask at once, of which each keeps to the one that it has seen.
+        # It is a name, or not even that.
+        except (socket.gaierror, UnicodeError):
+            pass
+        # Several threads may ask at once, of which each keeps to the one that it has seen. One that is over is too old.
         question = self._running
-        if question is None:
-            question = self._running = _Question(host, port, self._kind)
-            question.start()
+        if question is None or not question.is_alive():
+            question = _Question(host, port, self._kind)
+            _begin(question)
+            # Only now: a thread that has not begun could never be waited for.
+            self._running = question
         question.join(deadline.left())
         if question.is_alive():
             raise TimeoutError
-        self._running = None
         if question.failure is not None:
             raise question.failure
         return question.found
@@ -77,6 +80,14 @@ class Lookup:
     def forget(self) -> None:
         """Forget, in a forked child, the thread that is not there."""
         self._running = None
+
+
+def _begin(question: _Question) -> None:
+    try:
+        question.start()
+    # There are too many threads, or the interpreter is about to end.
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, "no thread can be started that looks its name up") from error
 
 
 class _Question(threading.Thread):

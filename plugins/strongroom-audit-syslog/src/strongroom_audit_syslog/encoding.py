@@ -33,6 +33,8 @@ _OWN: Final = frozenset({"id", "timestamp", "trace_id"})
 _IN_HEADER: Final = frozenset({"event", "pid"})
 # How many characters are left of a text of a hit that must be shortened.
 _LEFT: Final = 24
+# How many bytes these may take up, and what is spared; the next one where that does not do.
+_SHORTENINGS: Final = ((4 * _LEFT, "key"), (_LEFT // 2, None))
 
 
 class Form:
@@ -78,9 +80,16 @@ class Form:
         # The body has all of it, so nothing is lost without the rest of the structured data.
         return whole if len(whole) <= longest else f"{head}{body}".encode()
 
-    def shortened(self, settings: SyslogSettings) -> Form:
-        """Return a form whose long texts, but for the secret's name, are a beginning and a digest of the whole."""
-        return Form({name: _short(name, value) for name, value in self._facts.items()}, settings)
+    def shortened(self, settings: SyslogSettings, left: int, spared: str | None) -> Form:
+        """Return a form whose long texts are a beginning and a digest of the whole.
+
+        Args:
+            settings: What stands in the header.
+            left: How many bytes a beginning may take up.
+            spared: The field that is left as it is, if there is one.
+        """
+        facts = {name: value if name == spared else _short(value, left) for name, value in self._facts.items()}
+        return Form(facts, settings)
 
 
 class Encoder:
@@ -135,7 +144,11 @@ class Encoder:
             form = self._form(hits, row, reading, version, outcome)
             own = (f"{hits.run_id}{number:08x}", f"{time}Z", f"{time}+00:00", trace, self._longest)
             made = form.message(*own)
-            yield made if len(made) <= self._longest else form.shortened(self._settings).message(*own)
+            for left, spared in _SHORTENINGS:
+                if len(made) <= self._longest:
+                    break
+                made = form.shortened(self._settings, left, spared).message(*own)
+            yield made
 
     def _form(self, hits: Hits, row: Any, reading: Reading, version: str | None, outcome: tuple[str, str]) -> Form:
         key = (reading, version, outcome, hits.origin)
@@ -159,8 +172,15 @@ def _header_time(timestamp: str) -> str:
         return "-"
 
 
-def _short(name: str, value: Any) -> Any:
-    if name == "key" or not isinstance(value, str) or len(value) <= 2 * _LEFT:
+def _short(value: Any, left: int) -> Any:
+    if not isinstance(value, str) or (len(value) <= 2 * _LEFT and _size(value) <= 4 * _LEFT):
         return value
     digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return f"{value[:_LEFT]}... ({len(value)} characters, SHA-256 {digest}...)"
+    begin = value[:_LEFT]
+    while _size(begin) > left:
+        begin = begin[:-1]
+    return f"{begin}... ({len(value)} characters, SHA-256 {digest}...)"
+
+
+def _size(text: str) -> int:
+    return len(members({"": text}).encode()) - len('"":""')

@@ -32,7 +32,7 @@ def problems(settings: SyslogSettings) -> list[str]:
         found += [f"{name} is for tls:// only" for name in given]
     if settings.client_key is not None and settings.client_cert is None:
         found.append("client_key is given without client_cert")
-    if settings.server_name is not None and (not _is_word(settings.server_name, 253) or settings.server_name[0] == "."):
+    if settings.server_name is not None and not _is_host(settings.server_name):
         found.append("server_name must be a host's name or an IP address")
     return found
 
@@ -65,3 +65,10 @@ def _of_sizes(settings: SyslogSettings, address: Address | None) -> list[str]:
 
 def _is_word(text: str, longest: int) -> bool:
     return 0 < len(text) <= longest and all("!" <= character <= "~" for character in text)
+
+
+def _is_host(text: str) -> bool:
+    try:
+        return _is_word(text, 253) and text[0] != "." and bool(text.encode("idna"))
+    except UnicodeError:
+        return False

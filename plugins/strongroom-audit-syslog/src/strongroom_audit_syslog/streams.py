@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import select
 import socket
 import ssl
@@ -20,6 +22,7 @@ _READ: Final = 65536
 _READS: Final = 16
 """How often what the server says is read and dropped before it counts as alive."""
 _SETTLE: Final = 0.05
+_ENDED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 _POLLRDHUP: Final = getattr(select, "POLLRDHUP", 0)
 _GONE: Final = select.POLLERR | select.POLLHUP | select.POLLNVAL | _POLLRDHUP
 
@@ -115,7 +118,7 @@ def is_alive(made: Socket) -> bool:
     except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
         return True
     except ssl.SSLError as error:
-        if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError):
+        if isinstance(error, _ENDED):
             return False
         raise
     except OSError:
@@ -153,7 +156,11 @@ def send(made: Socket, data: bytes, deadline: Deadline) -> None:
     left = memoryview(data)
     while left:
         made.settimeout(deadline.left())
-        left = left[made.send(left) :]
+        try:
+            left = left[made.send(left) :]
+        # Whichever way TLS has seen it end: another connection may serve.
+        except _ENDED as error:
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)) from error
 
 
 def unacknowledged(made: Socket) -> int:

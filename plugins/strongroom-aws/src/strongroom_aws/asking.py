@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from strongroom.errors import AuthenticationError, BackendUnavailableError, StrongroomError
 from strongroom.pacing import Bucket, delay, time_left
-from strongroom.telemetry import count_resend, note_exchange
+from strongroom.telemetry import count_resend, note_exchange, quiet
 from strongroom_aws.answers import is_sound
 from strongroom_aws.calls import KINDS, Call, Counts
 from strongroom_aws.clients import Clients
@@ -241,7 +241,8 @@ class Asker:
 
     def _exchange(self, call: Call) -> Reply | Refusal | Fault | StrongroomError:
         try:
-            with quietly(), unless(lambda: self.clock() > call.end):
+            # Of others' instrumentation also in threads of our own, where the core has not done it.
+            with quiet(), quietly(), unless(lambda: self.clock() > call.end):
                 call.client = self.clients.get(call.region)
                 self.counts.add(requests=1)
                 data = getattr(call.client, _METHODS[call.operation])(**call.parameters)

@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 
 from strongroom import pacing
 from strongroom.errors import BackendError, BackendUnavailableError, StrongroomError
-from strongroom.telemetry import count_resend, note_exchange
+from strongroom.telemetry import count_resend, note_exchange, quiet
 from strongroom_vault.indexes import Index, beyond_all
 from strongroom_vault.outages import ANY_STATUS, ELECTION, HINTS, READS, Fault, refused, unanswered, without_body
 from strongroom_vault.replies import Reply
@@ -197,16 +197,18 @@ class Transport:
         with self._lock:
             self.requests += 1
         try:
-            answer = node.pool.urlopen(
-                call.method,
-                node.before + call.path,
-                call.body,
-                headers,
-                _ONCE,
-                redirect=False,
-                assert_same_host=False,
-                timeout=Timeout(total=min(max(left, 0.001), call.longest)),
-            )
+            # Also in threads of our own, where the core has not done it.
+            with quiet():
+                answer = node.pool.urlopen(
+                    call.method,
+                    node.before + call.path,
+                    call.body,
+                    headers,
+                    _ONCE,
+                    redirect=False,
+                    assert_same_host=False,
+                    timeout=Timeout(total=min(max(left, 0.001), call.longest)),
+                )
         except HTTPError as error:
             return unanswered(error, node.name)
         except (ValueError, TypeError) as error:

@@ -1,0 +1,1 @@
+"""The agent: secrets, health and metrics of strongroom for the programs of one machine."""

@@ -1,0 +1,1 @@
+"""Sends spans, metrics and audit events of strongroom to an OpenTelemetry collector."""

@@ -1,0 +1,212 @@
+"""The ways to a collector: OpenTelemetry's own exporters, as a target says."""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+import threading
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from strongroom.errors import ConfigurationError
+from strongroom.telemetry import quiet
+from strongroom_otel.failures import UndeliveredError
+from strongroom_otel.target import GRPC
+
+if TYPE_CHECKING:
+    from strongroom_otel.session import WatchedSession
+    from strongroom_otel.target import Target
+
+_EXPORTERS: Final = {
+    "traces": ("trace_exporter", "OTLPSpanExporter"),
+    "metrics": ("metric_exporter", "OTLPMetricExporter"),
+    "logs": ("_log_exporter", "OTLPLogExporter"),
+}
+# Read once, when gRPC is loaded: whether a forked child can use it, and that it prints nothing by itself.
+_WHILE_LOADING: Final = {"GRPC_ENABLE_FORK_SUPPORT": "1", "GRPC_VERBOSITY": "NONE"}
+
+
+class Way:
+    """The way to a collector for one kind of data; a forked child has a new one. One thread at a time uses it.
+
+    Args:
+        target: Where to.
+        patient: Whether a request that had no answer is repeated within the target's time.
+
+    Raises:
+        ConfigurationError: A file or header is not usable, or gRPC is not installed.
+    """
+
+    def __init__(self, target: Target, *, patient: bool) -> None:
+        target.read_headers()
+        check_files(target)
+        self._target = target
+        self._patient = patient
+        self._ending = threading.Event()
+        self._session: WatchedSession | None = None
+        # Never let go of in a child: that could end what the parent still uses.
+        self._inherited: list[Any] = []
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew, with another connection; what is under way on the old one is nobody's any more."""
+        self._pid = os.getpid()
+        self._exporter = self._over_grpc() if self._target.protocol == GRPC else self._over_http()
+
+    @property
+    def exporter(self) -> Any:
+        """OpenTelemetry's exporter."""
+        if self._pid != os.getpid():
+            self._inherited.append((self._exporter, self._session))
+            self.renew()
+        return self._exporter
+
+    def send(self, batch: Any, **options: Any) -> None:
+        """Send a batch; on return the collector has confirmed it.
+
+        Args:
+            batch: What the exporter takes.
+            options: Of the exporter.
+
+        Raises:
+            UndeliveredError: It has not.
+        """
+        exporter = self.exporter
+        with quiet():
+            outcome = exporter.export(batch, **options)
+        if outcome.name != "SUCCESS":
+            failure = self._session.failure if self._session is not None else None
+            raise failure or UndeliveredError(
+                f"the collector at {self._target} cannot be reached, or does not take it",
+                hint="see endpoint, which must be the port for gRPC, and headers" if self._session is None else "",
+                again=True,
+            )
+
+    def end(self) -> None:
+        """Have nothing repeated from now on, by no thread."""
+        self._ending.set()
+
+    def close(self) -> None:
+        """End the connection; a forked child leaves its parent's alone."""
+        self.end()
+        if self._pid == os.getpid():
+            self._exporter.shutdown()
+
+    def _over_http(self) -> Any:
+        from opentelemetry.exporter.otlp.proto.http import Compression
+
+        from strongroom_otel.session import WatchedSession
+
+        target = self._target
+        self._session = WatchedSession(target, self._ending, patient=self._patient)
+        return _exporter_class("http", target.signal)(
+            endpoint=f"{target}{target.path}",
+            certificate_file=target.ca_file,
+            # Unless told otherwise a variable would say which key goes with our certificate.
+            client_key_file=target.client_key or target.client_cert,
+            client_certificate_file=target.client_cert,
+            timeout=target.seconds,
+            compression=Compression.Gzip if target.compression == "gzip" else Compression.NoCompression,
+            session=self._session,
+        )
+
+    def _over_grpc(self) -> Any:
+        target = self._target
+        with _variables():
+            made = _exporter_class("grpc", target.signal)
+            import grpc
+
+            # What overloads a collector may be taken later; to wait for one that is gone would stop whoever waits.
+            codes = {} if self._patient else {"retryable_error_codes": [grpc.StatusCode.RESOURCE_EXHAUSTED]}
+            return made(
+                endpoint=str(target),
+                insecure=not target.is_secure,
+                credentials=_credentials(target, grpc) if target.is_secure else None,
+                headers=tuple(target.read_headers().items()),
+                timeout=target.seconds,
+                compression=grpc.Compression.Gzip if target.compression == "gzip" else grpc.Compression.NoCompression,
+                **codes,
+            )
+
+
+def keep_still(name: str) -> None:
+    """Keep messages of OpenTelemetry from the terminal where nobody has set logging up: ours says what is needed.
+
+    Args:
+        name: The logger's.
+    """
+    logger = logging.getLogger(name)
+    if not logger.hasHandlers():
+        logger.addHandler(logging.NullHandler())
+
+
+def check_files(target: Target) -> None:
+    """Look whether the files of certificates can be used.
+
+    Raises:
+        ConfigurationError: One cannot be read, or does not hold what it should.
+    """
+    if not target.is_secure:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if target.ca_file is not None:
+            context.load_verify_locations(cafile=target.ca_file)
+    except OSError as error:
+        raise _unusable("the authorities' certificates", target.ca_file, error) from error
+    try:
+        if target.client_cert is not None:
+            context.load_cert_chain(target.client_cert, target.client_key, password=_refuse)
+    except OSError as error:
+        raise _unusable("our own certificate with its key", target.client_cert, error) from error
+
+
+def _refuse() -> str:
+    # Else OpenSSL would ask for one at the terminal.
+    raise ConfigurationError("the key of our own certificate is encrypted", hint="store it without a passphrase")
+
+
+def _unusable(what: str, path: str | None, error: OSError) -> ConfigurationError:
+    why = "not in PEM, or not a pair" if isinstance(error, ssl.SSLError) else error.strerror
+    return ConfigurationError(f"{what} cannot be used for the collector: {why}", hint=f"the file is {path}")
+
+
+def _exporter_class(transport: str, signal: str) -> Any:
+    module, name = _EXPORTERS[signal]
+    try:
+        found = import_module(f"opentelemetry.exporter.otlp.proto.{transport}.{module}")
+    except ImportError as error:
+        if transport != GRPC:
+            raise
+        raise ConfigurationError(
+            'protocol "grpc" needs gRPC, which is not installed', hint="run: pip install 'strongroom-otel[grpc]'"
+        ) from error
+    return getattr(found, name)
+
+
+def _credentials(target: Target, grpc: Any) -> Any:
+    key = target.client_key or target.client_cert
+    return grpc.ssl_channel_credentials(_content(target.ca_file), _content(key), _content(target.client_cert))
+
+
+def _content(path: str | None) -> bytes | None:
+    if path is None:
+        return None
+    with open(path, "rb") as file:
+        return file.read()
+
+
+@contextmanager
+def _variables() -> Iterator[None]:
+    """Set what gRPC reads when it begins, unless somebody else has, and take it back: programs inherit it."""
+    added = {name: text for name, text in _WHILE_LOADING.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
