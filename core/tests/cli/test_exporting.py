@@ -193,6 +193,21 @@ def test_variables_for_other_programs_are_no_error_where_none_is_installed(desk:
     assert (done.status, done.stderr, sent(desk)) == (0, "", [])
 
 
+def test_variables_for_other_programs_that_do_not_suit_are_a_warning_only(desk: Any, tmp_path: Path) -> None:
+    """Whoever set them for another program must not have switched this one off."""
+    info = tmp_path / "site" / "strongroom_otel-0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: strongroom-otel\nVersion: 0\n")
+    (info / "entry_points.txt").write_text("[strongroom.telemetry_exporters]\notel = no_such_module\n")
+    configured(desk, "")
+    done = desk("get", "db/password", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+    assert (done.status, done.stdout) == (0, "s3cret")
+    assert done.stderr.startswith("spans and metrics are not sent: ")
+    assert done.stderr.count("\n") == 1
+    configured(desk, 'exporter = "otel"')
+    assert desk("get", "db/password").status != 0
+
+
 @pytest.mark.parametrize("off", [{"OTEL_SDK_DISABLED": "TRUE"}, {}])
 def test_it_is_switched_off_by_variable_or_setting(desk: Any, off: dict[str, str]) -> None:
     if not off:

@@ -58,11 +58,25 @@ def test_tokens_are_compared_by_digest_and_without_an_early_end() -> None:
 
 def test_what_is_kept_is_no_token_and_no_plain_digest(tmp_path: Path) -> None:
     import hashlib
+    import subprocess
+    import sys
 
     callers, again = known(tmp_path, web=TOKEN), known(tmp_path, web=TOKEN)
-    [(digest, _)], [(other, _)] = callers._by_token, again._by_token
-    assert digest != other
-    assert digest != hashlib.sha256(TOKEN.encode()).digest()
+    found = callers.token_of("web")
+    # What stays as it is over a reload is known as the same.
+    assert found is not None
+    assert found == again.token_of("web")
+    assert found[1] != hashlib.sha256(TOKEN.encode()).digest()
+    script = f"from strongroom_agent import callers; print(callers._digest({TOKEN.encode()!r}).hex())"
+    elsewhere = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert elsewhere.strip() != found[1].hex()
+    assert len(elsewhere.strip()) == 64
+
+
+def test_only_a_caller_with_a_token_has_one(tmp_path: Path) -> None:
+    callers = Callers({"user": CallerSettings(principal="user", uid=1234)})
+    assert callers.token_of("user") is None
+    assert callers.token_of("nobody") is None
 
 
 def test_a_token_wins_over_the_user(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dashboards import (
     HEAD,
     PLAIN_TOKEN,
     TOKEN,
+    GivenToken,
     StandInManager,
     backend,
     event,
@@ -280,12 +281,33 @@ def test_after_logging_out_the_session_is_gone(client: Client) -> None:
     assert client("GET", "/dashboard/overview", headers=other)[0] == 200
 
 
-def test_whoever_may_see_the_dashboard_no_longer_has_no_session_either(client: Client, state: Any) -> None:
+def removed(callers: dict[str, Any]) -> None:
+    del callers["operator"]
+
+
+def without_the_right(callers: dict[str, Any]) -> None:
+    callers["operator"] = callers["operator"].replace(dashboard=False)
+
+
+def with_another_token(callers: dict[str, Any]) -> None:
+    callers["operator"] = callers["operator"].replace(token=GivenToken(TOKEN[::-1]))
+
+
+@pytest.mark.parametrize("change", [removed, without_the_right, with_another_token])
+def test_a_session_ends_with_what_it_began_by(client: Client, state: Any, change: Any) -> None:
     session = client.login()
-    operator = state.settings.callers["operator"]
-    state.settings.callers["operator"] = operator.replace(dashboard=False)
+    callers = state.settings.callers
+    former = dict(callers)
+    state.reload()
+    assert client("GET", "/dashboard/overview", headers=session)[0] == 200
+    change(callers)
+    state.reload()
     assert client("GET", "/dashboard/overview", headers=session)[0] == 401
     assert client("GET", "/dashboard/session", headers=session)[1] == {"caller": None}
+    # It does not come back either.
+    callers.update(former)
+    state.reload()
+    assert client("GET", "/dashboard/overview", headers=session)[0] == 401
 
 
 def test_where_the_dashboard_is_switched_off_there_is_none(manager: StandInManager) -> None:

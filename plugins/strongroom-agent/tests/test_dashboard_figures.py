@@ -94,6 +94,14 @@ def test_backends_beyond_the_limit_are_counted_together() -> None:
     assert latencies[OTHERS].count == 50 - MOST_BACKENDS
 
 
+def test_who_comes_late_is_told_apart_from_those_who_came_before() -> None:
+    """Many who did one thing each do not hide who did most, later."""
+    early = NOON - timedelta(minutes=30)
+    events = [(early, {"principal": f"p{number}"}) for number in range(MOST_PRINCIPALS)]
+    late = [(NOON, {"principal": "busy", "source": "backend", "backend": "vault", "duration": 0.1})] * 5
+    assert hour(figures(*events, *late)).total.principals["busy"] == [5, 0, 0]
+
+
 def test_only_what_a_backend_has_answered_counts_for_its_latency() -> None:
     total = hour(
         figures(

@@ -1,5 +1,6 @@
 """What the dashboard keeps of the audit trail."""
 
+import json
 import time
 
 from collections.abc import Callable, Iterator
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from dashboards import FakeTrail, event, wait_until
 from strongroom.errors import AuditError, InvalidNameError
+from strongroom_agent.overview import described, trail_part
 from strongroom_agent.rows import LONGEST
-from strongroom_agent.window import MOST_KINDS, NOTED, Wanted, Window
+from strongroom_agent.window import MOST_KINDS, NOTED, USUAL, Wanted, Window
 
 NOON = datetime(2030, 1, 2, 12, tzinfo=UTC)
 
@@ -181,6 +183,53 @@ def test_long_texts_are_cut(window: Window) -> None:
     assert {len(str(text)) for text in (row.detail, row.name, row.principal)} == {LONGEST}
 
 
+def test_long_texts_make_fewer_events_be_kept(window: Window) -> None:
+    """However long the texts are, what is kept has a bound that goes with the number of events."""
+    texts = ("key", "principal", "detail", "rule", "host", "on_behalf_of", "backend", "source", "result", "event")
+    for number in range(200):
+        window.add(event(number, NOON, **{text: f"{number} {text} " + "x" * 10_000 for text in texts}))
+        rows = window.search(Wanted(), size=200).rows
+        assert sum(row.length for row in rows) <= USUAL * 100
+        assert rows[0].number == number + 1
+    assert window.view().kept == USUAL * 100 // (LONGEST * len(texts))
+    for number in range(100):
+        window.add(event(number, NOON))
+    assert window.view().kept == 100
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"duration": 10**400},
+        {"duration": 1e308},
+        {"pid": 10**4000},
+        {"key": 10**5000},
+        {"timestamp": "0001-01-01T00:00:00+14:00"},
+        {"timestamp": "9999-12-31T23:59:59-14:00"},
+        {"timestamp": "1066-10-14T09:00:00+00:00"},
+        {"timestamp": "noon"},
+    ],
+    ids=lambda fields: str(next(iter(fields))),
+)
+@pytest.mark.parametrize("kind", ["get", "alert"])
+def test_numbers_and_times_that_are_none_can_be_shown(window: Window, fields: dict[str, object], kind: str) -> None:
+    window.add(event(1, NOON, event=kind).replace(**fields))
+    (row,) = window.search(Wanted()).rows
+    assert json.loads(json.dumps(described(row)))["time"].startswith(("2030-01-02T12:00:00", "9999"))
+    assert trail_part(window.view(), ())["oldest"] is not None
+    window.series(step=1)
+
+
+def test_a_trail_that_is_never_quiet_has_been_read_nevertheless(following: Callable[..., Window]) -> None:
+    trail = FakeTrail([event(number, datetime.now(UTC) - timedelta(hours=1)) for number in range(100)])
+    window = following(lambda: Trails(trail))
+    wait_until(lambda: window.view().read == 100)
+    assert window.view().is_reading
+    trail.events.append(event(101, datetime.now(UTC)))
+    wait_until(lambda: window.view().read == 101)
+    assert not window.view().is_reading
+
+
 @given(
     fields=st.dictionaries(
         st.sampled_from(
@@ -207,6 +256,7 @@ def test_no_line_of_a_trail_whatever_it_holds_stops_the_window(fields: dict[str,
     window.add(event(1, NOON).replace(**fields))
     window.add(event(2, NOON))
     assert window.view().read == 2
+    assert [described(row)["number"] for row in window.search(Wanted()).rows] == [2, 1]
     assert window.search(Wanted(principal="a", name="b", result="failed")).total <= 2
     window.series(step=1)
 

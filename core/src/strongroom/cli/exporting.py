@@ -6,6 +6,8 @@ import time
 
 from typing import TYPE_CHECKING, Final
 
+from strongroom.errors import StrongroomError
+
 if TYPE_CHECKING:
     from strongroom.config.load import Configuration
     from strongroom.contracts.telemetry import TelemetryExporter
@@ -36,19 +38,27 @@ class Exporting:
 
         Raises:
             PluginError: The exporter that the configuration names is missing or broken.
-            ConfigurationError: Its settings, or the variables of the environment, are not usable.
+            ConfigurationError: Its settings, or the variables of the environment, are not usable. Where the
+                configuration names none, either is a warning only: such variables are meant for other programs, too.
         """
         table = configuration.telemetry.wanted
         if table is None or self._exporter is not None:
             return
+        from strongroom._warner import Warner
         from strongroom.discovery import Catalogue, Kind
         from strongroom.opening import open_exporter
         from strongroom.telemetry import CommandSpan
 
         catalogue = Catalogue()
-        if configuration.telemetry.asked_by_environment and not catalogue.offers(Kind.TELEMETRY_EXPORTER, table.type):
-            return  # the variables are meant for other programs, too
-        self._exporter = open_exporter(table, catalogue)
+        if not configuration.telemetry.is_named and not catalogue.offers(Kind.TELEMETRY_EXPORTER, table.type):
+            return
+        try:
+            self._exporter = open_exporter(table, catalogue)
+        except StrongroomError as error:
+            if configuration.telemetry.is_named:
+                raise
+            Warner(time.monotonic).warn(f"spans and metrics are not sent: {error}")
+            return
         self._span = CommandSpan(self._command, begun=self._begun)
 
     def environment(self) -> dict[str, str]:

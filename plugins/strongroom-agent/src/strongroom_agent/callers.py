@@ -17,6 +17,8 @@ Scope = MutableMapping[str, Any]
 """What a request is, as ASGI says it."""
 PEER: Final = "strongroom.peer"
 """Among a scope's extensions: who is at the other end of the Unix socket."""
+_KEY: Final = os.urandom(32)
+"""Random for each process: what is kept says nothing about a token, and no digest can be prepared."""
 CREDENTIALS: Final = (b"authorization", b"x-strongroom-token")
 """The headers in which a token may come."""
 _CALLER: Final = "strongroom.caller"
@@ -51,8 +53,6 @@ class Callers:
     """
 
     def __init__(self, settings: Mapping[str, CallerSettings]) -> None:
-        # Random for each process: what is kept says nothing about a token, and no digest can be prepared.
-        self._key = os.urandom(32)
         self._by_uid: dict[int, Caller] = {}
         self._by_token: list[tuple[bytes, Caller]] = []
         for name, one in settings.items():
@@ -64,7 +64,7 @@ class Callers:
 
     def _add(self, caller: Caller, settings: CallerSettings) -> None:
         if settings.token is not None:
-            digest = self._digest(_token(settings.token, caller.name))
+            digest = _digest(_token(settings.token, caller.name))
             if any(hmac.compare_digest(digest, known) for known, _ in self._by_token):
                 raise ConfigurationError(
                     f"the token of the caller {caller.name!r} is another caller's as well", hint="make one for each"
@@ -87,11 +87,19 @@ class Callers:
         Args:
             token: What was presented.
         """
-        digest, found = self._digest(token), None
+        digest, found = _digest(token), None
         for known, caller in self._by_token:
             if hmac.compare_digest(digest, known):
                 found = caller
         return found
+
+    def token_of(self, name: str) -> tuple[Caller, bytes] | None:
+        """Return a caller that has a token, and the token's digest, which is the same as long as the process runs.
+
+        Args:
+            name: The caller's name in the configuration.
+        """
+        return next(((caller, digest) for digest, caller in self._by_token if caller.name == name), None)
 
     def identify(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller | None:
         """Return who makes a request, and note it in its scope; nobody if a token is wrong, whoever the user is.
@@ -116,9 +124,6 @@ class Callers:
         peer = scope.get("extensions", {}).get(PEER)
         return self._by_uid.get(peer.uid) if peer is not None else None
 
-    def _digest(self, token: bytes) -> bytes:
-        return hmac.digest(self._key, token, "sha256")
-
 
 def principal_of(scope: Scope) -> Caller | None:
     """Return who makes a request that the agent has let in; ``None`` if that is nobody it knows.
@@ -128,6 +133,10 @@ def principal_of(scope: Scope) -> Caller | None:
     """
     caller: Caller | None = scope.get(_CALLER)
     return caller
+
+
+def _digest(token: bytes) -> bytes:
+    return hmac.digest(_KEY, token, "sha256")
 
 
 def _token(source: KeySource, name: str) -> bytes:

@@ -92,15 +92,18 @@ def _forbid_core_dumps() -> None:
 
 def _raise_file_limit(connections: int) -> None:
     from strongroom_agent.log import LOG
+    from strongroom_agent.sockets import BACKLOG
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _SPARE_FILES
+    # As many as wait are taken before one of them can be refused.
+    enough = connections + BACKLOG + _SPARE_FILES
+    wanted = enough
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    if wanted < connections + _SPARE_FILES:
+    if wanted < enough:
         LOG.warning("only %d files may be open: lower max_connections, or raise LimitNOFILE", wanted)
 
 

@@ -103,7 +103,7 @@ class Dashboard:
 
     def __init__(self, state: AgentState) -> None:
         self._state = state
-        self._sessions = Sessions(clock=state.clock)
+        self._sessions = Sessions(self._token_of, clock=state.clock)
         self._window = Window(lambda: state.manager, state.settings.window_events)
         self._verifier = Verifier(lambda: state.manager)
         self._rotations = state.rotations
@@ -163,14 +163,14 @@ class Dashboard:
         return caller.name
 
     def _session_of(self, request: Request) -> str | None:
-        """Return whose session a request belongs to, if he may still see the dashboard.
-
-        A session is worth as much as its caller is now, whatever the configuration was when it began.
-        """
+        """Return whose session a request belongs to, if he may still see the dashboard, and by the same token."""
         cookie, key = request.cookies.get(COOKIE), request.headers.get(KEY_HEADER)
-        name = self._sessions.find(cookie, key) if cookie and key else None
-        settings = self._state.settings.callers.get(name) if name is not None else None
-        return name if settings is not None and settings.dashboard else None
+        return self._sessions.find(cookie, key) if cookie and key else None
+
+    def _token_of(self, name: str) -> bytes | None:
+        """Return the digest of the token by which a caller may log in to the dashboard now."""
+        known = self._state.callers.token_of(name)
+        return known[1] if known is not None and known[0].dashboard else None
 
     async def _session(self, request: Request) -> object:
         """Say who is logged in, which is no error if nobody is."""
@@ -192,6 +192,8 @@ class Dashboard:
             raise self._stranger("this is not the token of a caller", "`strongroom agent token` makes one")
         _check_may_look(caller)
         tickets = self._sessions.begin(caller.name)
+        if tickets is None:
+            raise asked.Refused(503, "reloaded", "the configuration was read anew just now", "log in again")
         response = _json({"caller": caller.name, "key": tickets.key})
         response.set_cookie(
             COOKIE, tickets.cookie, max_age=int(LONGEST_SECONDS), path="/", httponly=True, samesite="strict"

@@ -17,7 +17,7 @@ from strongroom_agent.rows import Row
 
 STEPS: Final = {1: 60, 20: 24 * 60}
 """How many minutes a slot may have, and for how many minutes such slots are kept."""
-MOST_PRINCIPALS: Final = 24
+MOST_PRINCIPALS: Final = 100
 """How many principals one slot tells apart."""
 MOST_BACKENDS: Final = 16
 """How many backends one slot tells apart."""
@@ -113,7 +113,8 @@ class Tally:
         self.counts["operations"] += 1
         self.counts["denied"] += denied
         self.counts["failed"] += failed
-        self._of(event.principal, (1, denied, failed))
+        known = event.principal in self.principals or len(self.principals) < MOST_PRINCIPALS
+        self._of(event.principal if known else OTHERS, (1, denied, failed))
         if event.event == "rotate" and event.result in {"ok", "queued"}:
             self.counts["rotations"] += 1
         if event.event == "get" and not denied:
@@ -123,22 +124,20 @@ class Tally:
         self.counts["reads"] += 1
         self.counts["hits"] += event.source in {"cache", "stale"}
         if event.source == "backend" and event.duration is not None:
-            self._latency(event.backend or "").add(event.duration)
+            backend = event.backend or ""
+            known = backend in self.latencies or len(self.latencies) < MOST_BACKENDS
+            self._latency(backend if known else OTHERS).add(event.duration)
 
     def _of(self, principal: str, counts: Iterable[int]) -> None:
-        if principal not in self.principals and len(self.principals) >= MOST_PRINCIPALS:
-            principal = OTHERS
         known = self.principals.setdefault(principal, [0, 0, 0])
         for place, count in enumerate(counts):
             known[place] += count
 
     def _latency(self, backend: str) -> Latency:
-        if backend not in self.latencies and len(self.latencies) >= MOST_BACKENDS:
-            backend = OTHERS
         return self.latencies.setdefault(backend, Latency())
 
     def merge(self, other: Tally) -> None:
-        """Count all that another one has counted."""
+        """Count all that another one has counted, and tell all apart that it has."""
         for field, count in other.counts.items():
             self.counts[field] += count
         for principal, counts in other.principals.items():

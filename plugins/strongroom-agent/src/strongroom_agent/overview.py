@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from strongroom.contracts.service_rotation import Schedule
-from strongroom_agent.figures import Latency, Series, Tally
+from strongroom_agent.figures import OTHERS, Latency, Series, Tally
 from strongroom_agent.health import HealthReport
 from strongroom_agent.looks import RotationLook, Verification
 from strongroom_agent.rows import Row
@@ -19,7 +19,8 @@ MOST_SCHEDULES: Final = 500
 """How many rotations are shown; those that are due first come first."""
 MOST_ALERTS: Final = 50
 """How many alerts, rotations that were made and changes of backends are shown, each."""
-MOST_PRINCIPALS: Final = 20
+MOST_TOLD_APART: Final = 20
+"""How many principals and backends are told apart, each; the rest is counted together."""
 _URGENT: Final = {"overdue": 0, "left": 1, "unknown": 2, "due": 3, "due soon": 4, "running": 5}
 _CHARTED: Final = ("reads", "hits", "denied", "failed")
 
@@ -137,7 +138,7 @@ def figures_part(series: Series) -> dict[str, Any]:
         "start": moment(series.start),
         "step": series.step,
         "charts": {field: [slot.counts[field] for slot in series.slots] for field in _CHARTED},
-        "p99": [_p99(slot) for slot in series.slots],
+        "p99": [_together(slot.latencies.values()).quantile(0.99) for slot in series.slots],
         "total": total.counts,
         "hit_rate": total.hit_rate,
         "principals": _principals(total),
@@ -145,23 +146,30 @@ def figures_part(series: Series) -> dict[str, Any]:
     }
 
 
-def _p99(tally: Tally) -> float | None:
-    together = Latency()
-    for latency in tally.latencies.values():
-        together.merge(latency)
-    return together.quantile(0.99)
-
-
 def _principals(total: Tally) -> list[dict[str, Any]]:
-    ranked = sorted(total.principals.items(), key=lambda one: (-one[1][0], one[0]))
+    ranked = sorted(total.principals.items(), key=lambda one: (one[0] == OTHERS, -one[1][0], one[0]))
+    shown, rest = ranked[:MOST_TOLD_APART], [counts for _, counts in ranked[MOST_TOLD_APART:]]
+    if rest:
+        shown.append((OTHERS, [sum(column) for column in zip(*rest, strict=True)]))
     return [
         {"principal": principal, "operations": counts[0], "denied": counts[1], "failed": counts[2]}
-        for principal, counts in ranked[:MOST_PRINCIPALS]
+        for principal, counts in shown
     ]
 
 
 def _latencies(total: Tally) -> list[dict[str, Any]]:
+    ranked = sorted(total.latencies.items(), key=lambda one: (one[0] == OTHERS, -one[1].count, one[0]))
+    shown, rest = sorted(ranked[:MOST_TOLD_APART], key=lambda one: one[0]), ranked[MOST_TOLD_APART:]
+    if rest:
+        shown.append((OTHERS, _together(one for _, one in rest)))
     return [
         {"backend": backend, "reads": one.count} | {f"p{part}": one.quantile(part / 100) for part in (50, 90, 99)}
-        for backend, one in sorted(total.latencies.items())
+        for backend, one in shown
     ]
+
+
+def _together(latencies: Iterable[Latency]) -> Latency:
+    together = Latency()
+    for latency in latencies:
+        together.merge(latency)
+    return together

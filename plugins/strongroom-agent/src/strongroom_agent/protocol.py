@@ -19,6 +19,10 @@ from strongroom_agent.state import AgentState
 MOST_HEADERS: Final = 100
 MOST_WAITING: Final = 16
 """How many requests may wait on one connection behind the one that is being answered."""
+MOST_TOLD: Final = 64
+"""How many connections beyond those allowed are told so; further ones are just ended, or they would be the flood."""
+_FRAMING: Final = 8
+"""So many times a body's own size may arrive for it at most: what frames a piece of one byte has five."""
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES: Final = 1 << 20
 _GO_ON: Final = b"HTTP/1.1 100 "
@@ -116,7 +120,11 @@ class AgentProtocol(HttpToolsProtocol):
         if peer is not None:
             self._extensions = {PEER: peer}
         self._allow(self._state.settings.header_timeout)
-        if len(self.connections) > self._state.settings.max_connections:
+        beyond = len(self.connections) - self._state.settings.max_connections
+        if beyond > MOST_TOLD:
+            self._state.tally.refused[_REASONS[503][0]] += 1
+            self.transport.abort()
+        elif beyond > 0:
             self._refuse(503)
 
     def data_received(self, data: bytes) -> None:
@@ -126,12 +134,15 @@ class AgentProtocol(HttpToolsProtocol):
             if self._lingering < 0:
                 self.transport.abort()
             return
-        if self._within != "body":
-            self._arrived += len(data)
+        self._arrived += len(data)
         super().data_received(data)
-        # Without its end, a header is kept by the parser and seen by nobody.
-        if self._within != "body" and self._arrived > self._state.settings.max_header_bytes:
-            self._refuse(431)
+        # Without its end, a header, or what frames a body, is taken by the parser and seen by nobody.
+        settings = self._state.settings
+        if self._within != "body":
+            if self._arrived > settings.max_header_bytes:
+                self._refuse(431)
+        elif self._arrived > settings.max_header_bytes + _FRAMING * settings.max_request_bytes:
+            self._refuse(413)
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -148,7 +159,9 @@ class AgentProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
+        """Take a header; one that comes behind the body would be taken for one of the request's."""
+        if self._within == "body":
+            raise self._stopped(400)
         self._count(len(name) + len(value) + 4)
         if len(self.headers) >= MOST_HEADERS:
             raise self._stopped(431)
@@ -164,7 +177,9 @@ class AgentProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
         self._fields += len(body)
-        if self._fields > self._state.settings.max_request_bytes:
+        # Those that wait on one connection may have no more together than one of them by itself.
+        waiting = sum(len(cycle.body) for cycle, _ in self.pipeline)
+        if max(self._fields, waiting + len(body)) > self._state.settings.max_request_bytes:
             raise self._stopped(413)
         super().on_body(body)
 
@@ -206,7 +221,8 @@ class AgentProtocol(HttpToolsProtocol):
             self._state.tally.refused["write_timeout"] += 1
             self.transport.abort()
         elif self._deadline is not None and now > self._deadline:
-            if self._lingering is not None:
+            # What is closed, and still has something to send, would otherwise wait for its peer for ever.
+            if self._lingering is not None or self.transport.is_closing():
                 self.transport.abort()
             elif self._within:
                 self._refuse(408)
@@ -233,7 +249,11 @@ class AgentProtocol(HttpToolsProtocol):
         if not self.url.startswith(b"/") or self.parser.should_upgrade():
             raise _RefusedError
         lengths = [value for name, value in self.headers if name == b"content-length"]
-        if len(lengths) > 1 or (lengths and any(name == b"transfer-encoding" for name, _ in self.headers)):
+        codings = [value for name, value in self.headers if name == b"transfer-encoding"]
+        if len(lengths) + len(codings) > 1:
+            raise _RefusedError
+        # Of HTTP/1.0 it is no part, and nothing is unpacked here.
+        if codings and (codings[0].lower() != b"chunked" or self.parser.get_http_version() == "1.0"):
             raise _RefusedError
         if lengths and int(lengths[0]) > self._state.settings.max_request_bytes:
             raise self._stopped(413)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-
 from datetime import UTC, datetime
-from math import isfinite
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from strongroom.model import AuditEvent
 
 LONGEST: Final = 600
 """How many characters of a text are kept."""
+_LAST: Final = 253_402_000_000.0
+"""Within the year 9999, the last one that a time can be written in."""
+_TALLEST: Final = 1e9
+"""What takes longer, in seconds, is no duration; nor is such a number the number of a process."""
 
 
 class Row(NamedTuple):
@@ -34,6 +36,11 @@ class Row(NamedTuple):
     on_behalf_of: str | None
     host: str | None
     pid: int | None
+
+    @property
+    def length(self) -> int:
+        """How many characters its texts have together."""
+        return sum(len(part) for part in self if isinstance(part, str))
 
 
 def row_of(event: AuditEvent, number: int, now: float) -> Row:
@@ -60,27 +67,38 @@ def row_of(event: AuditEvent, number: int, now: float) -> Row:
         duration=_number(event.duration),
         on_behalf_of=_text(event.on_behalf_of),
         host=_text(event.host),
-        pid=event.pid if isinstance(event.pid, int) else None,
+        pid=event.pid if isinstance(event.pid, int) and 0 <= event.pid <= _TALLEST else None,
     )
 
 
 def _seconds(timestamp: object, otherwise: float) -> float:
     try:
-        moment = datetime.fromisoformat(str(timestamp))
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        moment = datetime.fromisoformat(timestamp if isinstance(timestamp, str) else "")
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return otherwise
+    return seconds if 0 <= seconds <= _LAST else otherwise
 
 
 def _text(content: object) -> str | None:
-    """Return a text at a length that has a bound; the same texts come again and again, and are kept once."""
+    """Return a text at a length that has a bound."""
     if content is None:
         return None
-    text = str(content)
-    return sys.intern(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
+    try:
+        text = str(content)
+    except ValueError:  # a number of thousands of digits
+        text = "…"
+    return _once(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
+
+
+@lru_cache(maxsize=4096)
+def _once(text: str) -> str:
+    """Return a text as it was kept before; the same ones come again and again. What is interned may stay for ever."""
+    return text
 
 
 def _number(content: object) -> float | None:
-    if isinstance(content, int | float) and isfinite(content) and content >= 0:
+    # What is not a number at all is not within the bounds either.
+    if isinstance(content, int | float) and 0 <= content <= _TALLEST:
         return float(content)
     return None

@@ -37,10 +37,11 @@ class Tickets(Record):
 
 
 class _Session:
-    __slots__ = ("began", "caller", "cookie", "key", "used")
+    __slots__ = ("began", "caller", "cookie", "key", "token", "used")
 
-    def __init__(self, caller: str, tickets: Tickets, now: float) -> None:
+    def __init__(self, caller: str, token: bytes, tickets: Tickets, now: float) -> None:
         self.caller = caller
+        self.token = token
         self.cookie = _digest(tickets.cookie)
         self.key = _digest(tickets.key)
         self.began = self.used = now
@@ -53,10 +54,15 @@ class Sessions:
     """The sessions of one agent. Threads may share it; only digests of what browsers hold are kept.
 
     Args:
+        token_of: Returns the digest of the token by which a caller is let in now; ``None`` if he is not. A session ends
+            as soon as it is another one than that with which it began.
         clock: Monotonic seconds.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, token_of: Callable[[str], bytes | None], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._token_of = token_of
         self._clock = clock
         self._lock = threading.Lock()
         self._sessions: dict[bytes, _Session] = {}
@@ -64,18 +70,21 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def begin(self, caller: str) -> Tickets:
-        """Begin a session.
+    def begin(self, caller: str) -> Tickets | None:
+        """Begin a session; none for a caller who is not let in, or no more.
 
         Args:
             caller: Whose it is: the name in the configuration.
         """
+        token = self._token_of(caller)
+        if token is None:
+            return None
         tickets = Tickets(cookie=secrets.token_urlsafe(_BYTES), key=secrets.token_urlsafe(_BYTES))
         with self._lock:
             self._forget_ended()
             while len(self._sessions) >= MOST:
                 del self._sessions[min(self._sessions, key=lambda one: self._sessions[one].used)]
-            session = _Session(caller, tickets, self._clock())
+            session = _Session(caller, token, tickets, self._clock())
             self._sessions[session.cookie] = session
         return tickets
 
@@ -111,8 +120,10 @@ class Sessions:
 
     def _forget_ended(self) -> None:
         now = self._clock()
-        for digest in [digest for digest, session in self._sessions.items() if session.has_ended(now)]:
-            del self._sessions[digest]
+        for digest, session in list(self._sessions.items()):
+            token = self._token_of(session.caller)
+            if session.has_ended(now) or token is None or not hmac.compare_digest(token, session.token):
+                del self._sessions[digest]
 
 
 def _digest(text: str) -> bytes:

@@ -23,6 +23,8 @@ from strongroom_agent.rows import Row, row_of
 
 NOTED: Final = 200
 """How many alerts, rotations and changes of backends are kept beside the newest events, each."""
+USUAL: Final = 500
+"""How many characters the texts of an event have; where those kept have more on the whole, fewer are kept."""
 MOST_KINDS: Final = 64
 """How many kinds of events, and how many results, are offered to choose from."""
 CONDITIONS: Final = frozenset({"degraded", "recovering", "healthy"})
@@ -34,6 +36,8 @@ _FIRST_RETRY: Final = 2.0
 _LONGEST_RETRY: Final = 300.0
 _QUIET: Final = 1.0
 """A trail that has told nothing for so many seconds has been read to its end."""
+_RECENT: Final = 30.0
+"""How long events wait to be written, in seconds, and more."""
 
 
 class OpenTrail(Protocol):
@@ -180,16 +184,18 @@ class Window:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._arrived = 0.0
-        self._began = 0.0
+        self._has_read_all = False
         self._problem = ""
         self._trail: str | None = None
         self._clear()
 
     def _clear(self) -> None:
         with self._lock:
-            self._rows: deque[Row] = deque(maxlen=self._size)
+            self._rows: deque[Row] = deque()
+            self._length = 0
             self._figures = Figures()
             self._number = 0
+            self._arrived, self._has_read_all = time.monotonic(), False
             self._kinds: dict[str, None] = {}
             self._results: dict[str, None] = {}
             self._alerts: deque[Row] = deque(maxlen=NOTED)
@@ -200,7 +206,7 @@ class Window:
         """Begin to follow the trail, in a daemon thread, unless that has been done."""
         with self._lock:
             if self._thread is None and not self._ended.is_set():
-                self._began = self._arrived = time.monotonic()
+                self._arrived = time.monotonic()
                 self._thread = threading.Thread(target=self._run, name="strongroom-window", daemon=True)
                 self._thread.start()
 
@@ -253,15 +259,23 @@ class Window:
         now = self._wall_clock()
         with self._lock:
             self._number += 1
-            self._arrived = time.monotonic()
             row = row_of(event, self._number, now)
-            self._rows.append(row)
+            # A busy trail is never quiet: there, what has just happened shows that the rest has been read.
+            self._has_read_all = self._has_read_all or row.time >= now - _RECENT
+            self._arrived = time.monotonic()
+            self._keep(row)
             _note(self._kinds, row.event)
             _note(self._results, row.result)
             if row.result == "attempt":
                 return
             self._figures.add(row, now)
             self._remember(row)
+
+    def _keep(self, row: Row) -> None:
+        self._rows.append(row)
+        self._length += row.length
+        while len(self._rows) > self._size or (self._length > USUAL * self._size and len(self._rows) > 1):
+            self._length -= self._rows.popleft().length
 
     def _remember(self, row: Row) -> None:
         if row.event == "alert":
@@ -289,7 +303,8 @@ class Window:
             )
 
     def _is_reading(self) -> bool:
-        return self._thread is not None and not self._problem and time.monotonic() - self._arrived < _QUIET
+        is_quiet = self._has_read_all or time.monotonic() - self._arrived >= _QUIET
+        return self._thread is not None and not self._problem and not is_quiet
 
     def series(self, *, step: int) -> Series:
         """Return the counters up to now; see :meth:`Figures.series`."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,8 +12,13 @@ if TYPE_CHECKING:
 
     from strongroom_otel.target import Target
 
+_TAKEN: Final = frozenset({200, 201, 202, 204})
 _LATER: Final = frozenset({429, 502, 503, 504})
-_REJECTED: Final = {"traces": "rejected_spans", "metrics": "rejected_data_points", "logs": "rejected_log_records"}
+_REJECTED: Final = {
+    "traces": ("rejected_spans", "spans"),
+    "metrics": ("rejected_data_points", "data points"),
+    "logs": ("rejected_log_records", "log records"),
+}
 _HINTS: Final = {
     401: "see headers: the collector asks for a token",
     403: "see headers: the collector does not accept what it was shown",
@@ -38,38 +41,47 @@ def check_http(target: Target, status: int, headers: Mapping[str, str], content:
         UndeliveredError: It does not.
     """
     where = f"the collector at {target}"
-    if not 200 <= status < 300:
+    if status not in _TAKEN:
         raise UndeliveredError(
             f"{where} answered {status} {_phrase(status)}".rstrip(),
             hint=_HINTS.get(status, ""),
             again=status in _LATER,
         )
-    if not content:
-        return
+    # Without these an answer ends with its connection, so that nobody could tell one that was cut off.
+    if status != HTTPStatus.NO_CONTENT and not {"content-length", "transfer-encoding"} & set(map(str.lower, headers)):
+        raise UndeliveredError(f"{where} gave an answer that may not be whole", again=True)
+    answer = _answer_class(target.signal)()
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind == "application/json":
-        _check_json(target, content)
-    elif kind == "application/x-protobuf":
-        check_message(target, content)
-    else:
-        # Such as a page of a proxy's: whoever sends it is no collector.
-        raise UndeliveredError(f"{where} answered with something else than OTLP", hint="see endpoint")
+    try:
+        _read(kind, content, answer)
+    except ValueError as error:
+        raise UndeliveredError(f"{where} answered with something else than OTLP", hint="see endpoint") from error
+    field, what = _REJECTED[target.signal]
+    if count := getattr(answer.partial_success, field):
+        raise UndeliveredError(
+            f"{where} has rejected {count} {what}", hint="see the collector's own log for the reason"
+        )
 
 
-def check_message(target: Target, content: bytes) -> None:
-    """Look whether an encoded answer confirms everything.
+def _read(kind: str, content: bytes, answer: Any) -> None:
+    """Fill an answer with what has come.
 
     Raises:
-        UndeliveredError: It does not.
+        ValueError: It is something else.
     """
+    from google.protobuf.json_format import Parse, ParseError
     from google.protobuf.message import DecodeError
 
-    answer = _answer_class(target.signal)()
     try:
-        answer.ParseFromString(content)
-    except DecodeError as error:
-        raise _no_answer(target) from error
-    _check_count(target, getattr(answer.partial_success, _REJECTED[target.signal]))
+        if kind == "application/json" and content:
+            Parse(content, answer)
+        elif kind in {"application/json", "application/x-protobuf"} or not (kind or content):
+            answer.ParseFromString(content)
+        else:
+            # Such as a page of a proxy's: whoever sends it is no collector.
+            raise ValueError(kind)
+    except (DecodeError, ParseError) as error:
+        raise ValueError(kind) from error
 
 
 def _answer_class(signal: str) -> Any:
@@ -84,28 +96,6 @@ def _answer_class(signal: str) -> Any:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
     return ExportTraceServiceResponse
-
-
-def _check_json(target: Target, content: bytes) -> None:
-    first, *rest = _REJECTED[target.signal].split("_")
-    try:
-        answer = json.loads(content)
-        count = int((answer.get("partialSuccess") or {}).get(first + "".join(map(str.capitalize, rest)), 0))
-    except (AttributeError, TypeError, ValueError) as error:
-        raise _no_answer(target) from error
-    _check_count(target, count)
-
-
-def _check_count(target: Target, count: int) -> None:
-    if count:
-        what = {"traces": "spans", "metrics": "data points", "logs": "log records"}[target.signal]
-        raise UndeliveredError(
-            f"the collector at {target} has rejected {count} {what}", hint="see the collector's own log for the reason"
-        )
-
-
-def _no_answer(target: Target) -> UndeliveredError:
-    return UndeliveredError(f"the collector at {target} answered with something else than OTLP", hint="see endpoint")
 
 
 def _phrase(status: int) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 import requests
 
-from urllib3.exceptions import NameResolutionError, NewConnectionError, ProtocolError
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import NameResolutionError, NewConnectionError, ProtocolError, ReadTimeoutError
 
 from strongroom.errors import StrongroomError
 from strongroom_otel.answers import check_http
@@ -15,6 +19,10 @@ from strongroom_otel.failures import UndeliveredError
 
 if TYPE_CHECKING:
     from strongroom_otel.target import Target
+
+_PIECE: Final = 4096
+_LONGEST: Final = 1_000_000
+"""Bytes: a collector's answer has some ten."""
 
 
 class WatchedSession(requests.Session):
@@ -37,6 +45,10 @@ class WatchedSession(requests.Session):
         self._target = target
         self._ending = ending
         self._patient = patient
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._is_given_up = False
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, _NotingAdapter(self._sockets))
         # With one of our own the library does not look for others, such as those in .netrc.
         self.auth = self._show
 
@@ -59,8 +71,8 @@ class WatchedSession(requests.Session):
             # Else REQUESTS_CA_BUNDLE would win over what the session was told.
             options["verify"] = self._target.ca_file
         try:
-            response = super().request(*arguments, **options)
-            check_http(self._target, response.status_code, response.headers, response.content)
+            response = super().request(*arguments, **options | {"stream": True})
+            check_http(self._target, response.status_code, response.headers, self._content(response))
         except UndeliveredError as error:
             self.failure = error
             if error.again and not self._ending.is_set():
@@ -75,10 +87,52 @@ class WatchedSession(requests.Session):
         return response
 
 
+    def _content(self, response: requests.Response) -> bytes:
+        content = bytearray()
+        for piece in response.iter_content(_PIECE):
+            content += piece
+            if self._is_given_up or len(content) > _LONGEST:
+                response.close()
+                raise UndeliveredError(f"the collector at {self._target} answered without end", hint="see endpoint")
+        return bytes(content)
+
+    def hang_up(self) -> None:
+        """Have the thread that waits for an answer end soon: the library's limit is for each piece of it."""
+        self._is_given_up = True
+        for each in list(self._sockets):
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+            except (OSError, ValueError):
+                continue  # it is closed already
+
+
+class _NotingAdapter(HTTPAdapter):
+    """Notes each connection that is made."""
+
+    def __init__(self, noted: WeakSet[socket.socket]) -> None:
+        self._noted = noted
+        super().__init__()
+
+    def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*arguments, **options)
+        if "ConnectionCls" not in vars(pool):
+            pool.ConnectionCls = _noting(pool.ConnectionCls, self._noted)
+        return pool
+
+
+def _noting(usual: Any, noted: WeakSet[socket.socket]) -> Any:
+    class Noting(usual):  # type: ignore[misc]  # one of the library's two
+        def connect(self) -> None:
+            super().connect()
+            noted.add(self.sock)
+
+    return Noting
+
+
 def _failure(target: Target, error: OSError) -> UndeliveredError:
     where = f"the collector at {target}"
     cause = _cause(error)
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, requests.Timeout) or isinstance(cause, ReadTimeoutError):
         return UndeliveredError(f"{where} did not answer within {target.seconds:g} s", again=True, slow=True)
     if isinstance(error, requests.exceptions.ProxyError):
         return UndeliveredError(f"{where} cannot be reached: the proxy on the way does not work", again=True)

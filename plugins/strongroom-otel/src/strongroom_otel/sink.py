@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry.trace import get_current_span
 
 from strongroom.contracts import AuditSink, AuditWrite, Health, HealthState
-from strongroom.errors import AuditError
+from strongroom.errors import AuditError, StrongroomError
 from strongroom_otel.failures import UndeliveredError
 from strongroom_otel.records import Encoder
-from strongroom_otel.target import GRPC, resource, target
+from strongroom_otel.target import resource, target
 from strongroom_otel.ways import Way, keep_still
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import ReadableLogRecord
 
     from strongroom_otel.plugin import OtelSinkSettings
-    from strongroom_otel.target import Target
 
 SECONDS: Final = 5.0
 """How long a write may take unless something else is said."""
@@ -67,7 +65,7 @@ class OtelSink(AuditSink):
         self._check_pause()
         try:
             for part in _parts(records):
-                _send(self._way, self._target, part)
+                self._way.send(part)
         except UndeliveredError as error:
             self._note(error)
             raise AuditError(error.reason, hint=error.hint) from error
@@ -88,9 +86,12 @@ class OtelSink(AuditSink):
 
     def health(self) -> Health:
         """Say whether the collector takes log records: it is sent a request without any, over another connection."""
-        other = Way(self._target, patient=False)
         try:
-            _send(other, self._target, [])
+            other = Way(self._target, patient=False)
+        except StrongroomError as error:
+            return Health(state=HealthState.DOWN, reason=error.what, hint=error.hint)
+        try:
+            other.send([])
         except UndeliveredError as error:
             return Health(state=HealthState.DOWN, reason=error.reason, hint=error.hint)
         finally:
@@ -109,7 +110,6 @@ class OtelSink(AuditSink):
     def close(self) -> None:
         """End the connection; another one is made if there is more to send."""
         self._way.close()
-        self._way = Way(self._target, patient=False)
 
 
 def _parts(records: Sequence[ReadableLogRecord]) -> Iterator[Sequence[ReadableLogRecord]]:
@@ -121,34 +121,3 @@ def _parts(records: Sequence[ReadableLogRecord]) -> Iterator[Sequence[ReadableLo
     middle = len(records) // 2
     yield from _parts(records[:middle])
     yield from _parts(records[middle:])
-
-
-def _send(way: Way, goal: Target, batch: Sequence[ReadableLogRecord]) -> None:
-    """Send a batch, and give it up once its time is over: the exporter's own limit is for each step by itself.
-
-    Raises:
-        UndeliveredError: It was not confirmed in time.
-    """
-    outcome: list[Any] = []
-
-    def send() -> None:
-        try:
-            way.send(batch)
-        # Whatever the exporter raises is raised where it was asked.
-        except Exception as error:  # noqa: BLE001  # see above
-            outcome.append(error)
-        else:
-            outcome.append(None)
-
-    begun = time.monotonic()
-    thread = threading.Thread(target=send, name="strongroom-otel-audit", daemon=True)
-    thread.start()
-    thread.join(goal.seconds)
-    if not outcome:
-        way.renew()
-    elif outcome[0] is None:
-        return
-    elif not (goal.protocol == GRPC and time.monotonic() - begun >= goal.seconds):
-        raise outcome[0]
-    reason = f"the collector at {goal} did not answer within {goal.seconds:g} s"
-    raise UndeliveredError(reason, again=True, slow=True)

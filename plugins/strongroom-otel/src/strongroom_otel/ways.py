@@ -6,13 +6,15 @@ import logging
 import os
 import ssl
 import threading
+import time
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from strongroom.errors import ConfigurationError
+from strongroom.errors import ConfigurationError, StrongroomError
 from strongroom.telemetry import quiet
 from strongroom_otel.failures import UndeliveredError
 from strongroom_otel.target import GRPC
@@ -50,23 +52,26 @@ class Way:
         self._session: WatchedSession | None = None
         # Never let go of in a child: that could end what the parent still uses.
         self._inherited: list[Any] = []
-        self.renew()
-
-    def renew(self) -> None:
-        """Begin anew, with another connection; what is under way on the old one is nobody's any more."""
         self._pid = os.getpid()
-        self._exporter = self._over_grpc() if self._target.protocol == GRPC else self._over_http()
+        self._made: Any = None
+        _ = self.exporter  # what cannot be made is told now
 
     @property
     def exporter(self) -> Any:
-        """OpenTelemetry's exporter."""
+        """OpenTelemetry's exporter.
+
+        Raises:
+            ConfigurationError: None can be made: a header is not there any more.
+        """
         if self._pid != os.getpid():
-            self._inherited.append((self._exporter, self._session))
-            self.renew()
-        return self._exporter
+            self._inherited.append((self._made, self._session))
+            self._made, self._pid = None, os.getpid()
+        if self._made is None:
+            self._made = self._over_grpc() if self._target.protocol == GRPC else self._over_http()
+        return self._made
 
     def send(self, batch: Any, **options: Any) -> None:
-        """Send a batch; on return the collector has confirmed it.
+        """Send a batch; on return the collector has confirmed it. It is given up once the target's time is over.
 
         Args:
             batch: What the exporter takes.
@@ -75,26 +80,71 @@ class Way:
         Raises:
             UndeliveredError: It has not.
         """
-        exporter = self.exporter
-        with quiet():
-            outcome = exporter.export(batch, **options)
-        if outcome.name != "SUCCESS":
-            failure = self._session.failure if self._session is not None else None
-            raise failure or UndeliveredError(
-                f"the collector at {self._target} cannot be reached, or does not take it",
-                hint="see endpoint, which must be the port for gRPC, and headers" if self._session is None else "",
-                again=True,
-            )
+        target, outcome = self._target, list[UndeliveredError | None]()
+        begun = time.monotonic()
+        try:
+            work = partial(self._deliver, self.exporter, self._session, outcome, batch, options)
+        except StrongroomError as error:
+            raise UndeliveredError(error.what, hint=error.hint) from error
+        # The exporter's own limit is for each step by itself, and looking up a host has none.
+        thread = threading.Thread(target=work, name="strongroom-otel", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            work()  # there are too many threads, or the interpreter ends and starts none
+        try:
+            thread.join(target.seconds) if thread.ident is not None else None
+        finally:
+            if not outcome:
+                self._give_up()
+        if outcome and outcome[0] is None:
+            return
+        if outcome and not (target.protocol == GRPC and time.monotonic() - begun >= target.seconds):
+            raise outcome[0]
+        raise UndeliveredError(
+            f"the collector at {target} did not answer within {target.seconds:g} s", again=True, slow=True
+        )
+
+    def _deliver(
+        self,
+        exporter: Any,
+        session: WatchedSession | None,
+        outcome: list[UndeliveredError | None],
+        batch: Any,
+        options: dict[str, Any],
+    ) -> None:
+        try:
+            with quiet():
+                result = exporter.export(batch, **options)
+        # Foreign code: whatever it raises, nothing has been confirmed; its text may be a header's.
+        except Exception as error:  # noqa: BLE001  # see above
+            outcome.append(UndeliveredError(f"OpenTelemetry's exporter failed with {type(error).__name__}"))
+            return
+        if result.name == "SUCCESS":
+            outcome.append(None)
+            return
+        failure = session.failure if session is not None else None
+        hint = "see endpoint, which must be the port for gRPC, and headers" if session is None else ""
+        reason = f"the collector at {self._target} cannot be reached, or does not take it"
+        outcome.append(failure or UndeliveredError(reason, hint=hint, again=True))
+
+    def _give_up(self) -> None:
+        """Let go of a connection on which something is under way; the next request makes another one."""
+        self._made, session = None, self._session
+        if session is not None:
+            session.hang_up()
 
     def end(self) -> None:
         """Have nothing repeated from now on, by no thread."""
         self._ending.set()
 
     def close(self) -> None:
-        """End the connection; a forked child leaves its parent's alone."""
+        """End the connection; a forked child leaves its parent's alone, and another one is made if there is more."""
         self.end()
-        if self._pid == os.getpid():
-            self._exporter.shutdown()
+        if self._pid == os.getpid() and self._made is not None:
+            self._made.shutdown()
+            self._made = None
+        self._ending = threading.Event()
 
     def _over_http(self) -> Any:
         from opentelemetry.exporter.otlp.proto.http import Compression
@@ -103,20 +153,22 @@ class Way:
 
         target = self._target
         self._session = WatchedSession(target, self._ending, patient=self._patient)
-        return _exporter_class("http", target.signal)(
-            endpoint=f"{target}{target.path}",
-            certificate_file=target.ca_file,
-            # Unless told otherwise a variable would say which key goes with our certificate.
-            client_key_file=target.client_key or target.client_cert,
-            client_certificate_file=target.client_cert,
-            timeout=target.seconds,
-            compression=Compression.Gzip if target.compression == "gzip" else Compression.NoCompression,
-            session=self._session,
-        )
+        made = _exporter_class("http", target.signal)
+        with _discreet():
+            return made(
+                endpoint=f"{target}{target.path}",
+                certificate_file=target.ca_file,
+                # Unless told otherwise a variable would say which key goes with our certificate.
+                client_key_file=target.client_key or target.client_cert,
+                client_certificate_file=target.client_cert,
+                timeout=target.seconds,
+                compression=Compression.Gzip if target.compression == "gzip" else Compression.NoCompression,
+                session=self._session,
+            )
 
     def _over_grpc(self) -> Any:
         target = self._target
-        with _variables():
+        with _variables(), _discreet():
             made = _exporter_class("grpc", target.signal)
             import grpc
 
@@ -126,7 +178,7 @@ class Way:
                 endpoint=str(target),
                 insecure=not target.is_secure,
                 credentials=_credentials(target, grpc) if target.is_secure else None,
-                headers=tuple(target.read_headers().items()),
+                headers=tuple(map(_metadata, target.read_headers().items())),
                 timeout=target.seconds,
                 compression=grpc.Compression.Gzip if target.compression == "gzip" else grpc.Compression.NoCompression,
                 **codes,
@@ -198,6 +250,29 @@ def _content(path: str | None) -> bytes | None:
         return None
     with open(path, "rb") as file:
         return file.read()
+
+
+def _metadata(header: tuple[str, str]) -> tuple[str, str | bytes]:
+    # gRPC has bytes in those that end so.
+    name, text = header
+    return name, text.encode() if name.endswith("-bin") else text
+
+
+@contextmanager
+def _discreet() -> Iterator[None]:
+    """Keep what OpenTelemetry says in this thread of a variable's headers from all logs: it shows those that it
+    cannot read, which we can."""
+    here = threading.current_thread().name
+    logger = logging.getLogger("opentelemetry.util.re")
+
+    def is_another(record: logging.LogRecord) -> bool:
+        return record.threadName != here
+
+    logger.addFilter(is_another)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_another)
 
 
 @contextmanager
