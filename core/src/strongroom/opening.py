@@ -13,7 +13,7 @@ from strongroom.contracts.telemetry import TelemetryExporter
 from strongroom.discovery import Catalogue, Kind
 from strongroom.errors import PluginError, StrongroomError
 from strongroom.resilience import GuardedBackend
-from strongroom.telemetry import Telemetry
+from strongroom.telemetry import Telemetry, quiet
 
 
 def open_backend(
@@ -132,7 +132,9 @@ def open_part(spec: Any, table: PluginTable, kind: Kind) -> Any:
     """
     settings = table.settings(spec.settings)
     try:
-        return spec.open(settings)
+        # Calls are traced from then on by whoever makes them; what is asked meanwhile is nobody else's to trace.
+        with quiet():
+            return spec.open(settings)
     except StrongroomError:
         raise
     # The plugin boundary: whatever else a plugin raises is its own failure. Its text may hold what was configured.

@@ -204,6 +204,8 @@ def test_variables_for_other_programs_that_do_not_suit_are_a_warning_only(desk: 
     assert (done.status, done.stdout) == (0, "s3cret")
     assert done.stderr.startswith("spans and metrics are not sent: ")
     assert done.stderr.count("\n") == 1
+    # Log records are not what an exporter sends.
+    assert desk("get", "db/password", OTEL_EXPORTER_OTLP_LOGS_ENDPOINT="http://127.0.0.1:9").stderr == ""
     configured(desk, 'exporter = "otel"')
     assert desk("get", "db/password").status != 0
 

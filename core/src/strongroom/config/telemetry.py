@@ -15,7 +15,7 @@ from strongroom.model import SecretValue
 OFF: Final = "none"
 OTLP: Final = "otel"
 """The exporter that the variables of OpenTelemetry ask for."""
-_VARIABLES: Final = tuple(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT" for signal in ("", "TRACES_", "METRICS_", "LOGS_"))
+_VARIABLES: Final = tuple(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT" for signal in ("", "TRACES_", "METRICS_"))
 
 
 class TelemetryKeys(Record):

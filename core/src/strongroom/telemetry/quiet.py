@@ -26,13 +26,19 @@ def quiet() -> Iterator[None]:
         unhush(token)
 
 
-def hush() -> Any:
-    """Begin what :func:`quiet` does, and return what :func:`unhush` ends it with."""
+def hush(span: Any = None) -> Any:
+    """Begin what :func:`quiet` does, and return what :func:`unhush` ends it with.
+
+    Args:
+        span: The span that is current until then; the one that is now unless given.
+    """
     api = sys.modules.get("opentelemetry.context")
     if api is None:
         return None
     try:
         quieted = api.get_current()
+        if span is not None:
+            quieted = sys.modules["opentelemetry.trace"].set_span_in_context(span, quieted)
         # The keys are private, and the only ones there are: the instrumentations' own helper sets them as well.
         for key in (api._SUPPRESS_INSTRUMENTATION_KEY, api._SUPPRESS_HTTP_INSTRUMENTATION_KEY):
             quieted = api.set_value(key, True, quieted)

@@ -55,6 +55,7 @@ class Telemetry:
     def __init__(self, *, tracer_provider: TracerProvider | None = None, key: bytes | None = None) -> None:
         self._provider = tracer_provider
         self._key = key or os.urandom(32)
+        self._tracer: tuple[Any, Tracer | None] = (None, None)
 
     def secret_id(self, name: str) -> str:
         """Return the id that stands for a name in spans and metrics."""
@@ -86,7 +87,7 @@ class Telemetry:
             return
         told = self._attributes(operation, name, attributes)
         started = self._started(operation, told) if self.enabled else None
-        quieted, begun = hush(), time.perf_counter()
+        quieted, begun = hush(started), time.perf_counter()
         try:
             yield
         except BaseException as error:
@@ -121,26 +122,27 @@ class Telemetry:
             raise ValueError(f"not in the closed list of attributes: {', '.join(sorted(unknown))}")
         return attributes
 
-    def _started(self, operation: str, attributes: dict[str, Any]) -> tuple[Any, Span] | None:
+    def _started(self, operation: str, attributes: dict[str, Any]) -> Span | None:
         try:
-            context = self._start(operation, attributes)
-            return context, context.__enter__()
+            from opentelemetry import trace
+
+            kind = trace.SpanKind.CLIENT
+            return self._tracer_now().start_span(f"strongroom.{operation}", kind=kind, attributes=attributes)
         # Foreign code: tracing that fails must not fail what it traces.
         except Exception as error:  # noqa: BLE001  # see above
             note_problem(error)
             return None
 
-    def _start(self, operation: str, attributes: dict[str, Any]) -> Any:
+    def _tracer_now(self) -> Tracer:
+        """Return the tracer, which is made anew only when somebody has set another provider: making one is slow."""
         from opentelemetry import trace
 
-        tracer: Tracer = trace.get_tracer("strongroom", tracer_provider=self._provider)
-        return tracer.start_as_current_span(
-            f"strongroom.{operation}",
-            kind=trace.SpanKind.CLIENT,
-            attributes=attributes,
-            record_exception=False,
-            set_status_on_exception=False,
-        )
+        provider = self._provider or trace.get_tracer_provider()
+        known, tracer = self._tracer
+        if tracer is None or known is not provider:
+            tracer = trace.get_tracer("strongroom", tracer_provider=self._provider)
+            self._tracer = provider, tracer
+        return tracer
 
 
 def note_exchange(
@@ -184,17 +186,15 @@ def note_exchange(
         note_problem(error)
 
 
-def _end(started: tuple[Any, Span] | None, error: BaseException | None) -> None:
-    if started is None:
+def _end(span: Span | None, error: BaseException | None) -> None:
+    if span is None:
         return
-    context, span = started
     try:
         try:
             if error is not None:
                 _mark_failed(span, error)
         finally:
-            # Whatever the span thinks of that, the caller goes on outside of it.
-            context.__exit__(None, None, None)
+            span.end()
     # As above: a write that has been made must not look as if it had failed.
     except Exception as problem:  # noqa: BLE001  # see above
         note_problem(problem)
