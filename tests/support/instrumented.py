@@ -17,6 +17,9 @@ from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
 from opentelemetry.instrumentation.click import ClickInstrumentor
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
+from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
+from opentelemetry.instrumentation.threading import ThreadingInstrumentor
+from opentelemetry.instrumentation.urllib import URLLibInstrumentor
 from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -30,6 +33,16 @@ from strongroom.aio import open_async
 from strongroom.errors import StrongroomError
 
 TIME_LIMIT = 30.0
+INSTRUMENTORS: tuple[Any, ...] = (
+    BotocoreInstrumentor,
+    ClickInstrumentor,
+    RequestsInstrumentor,
+    SQLite3Instrumentor,
+    # It has each thread begin with the context of whoever starts it.
+    ThreadingInstrumentor,
+    URLLibInstrumentor,
+    URLLib3Instrumentor,
+)
 
 
 class Recording:
@@ -41,7 +54,7 @@ class Recording:
         tracers.add_span_processor(SimpleSpanProcessor(self._spans))
         trace.set_tracer_provider(tracers)
         metrics.set_meter_provider(MeterProvider([self._reader]))
-        for each in (BotocoreInstrumentor, ClickInstrumentor, RequestsInstrumentor, URLLib3Instrumentor):
+        for each in INSTRUMENTORS:
             each().instrument()
 
     def told(self) -> dict[str, Any]:
@@ -72,13 +85,35 @@ class Recording:
         }
 
 
-def control(url: str) -> None:
-    """Make requests that have nothing to do with strongroom, so that it shows that others do trace."""
-    import requests
-    import urllib3
+class Application:
+    """Makes requests that have nothing to do with strongroom, so that it shows that others do trace.
 
-    requests.get(f"{url}/by-requests", timeout=10)
-    urllib3.PoolManager().request("GET", f"{url}/by-urllib3", timeout=10)
+    Args:
+        url: Whom it asks.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def ask(self, where: str) -> None:
+        """Make one request."""
+        import requests
+
+        requests.get(f"{self._url}/by-requests/{where}", timeout=10)
+
+    def ask_by_each_library(self) -> None:
+        """Make one request by each of those that are instrumented."""
+        import sqlite3
+        import urllib.request
+
+        import urllib3
+
+        self.ask("itself")
+        urllib3.PoolManager().request("POST", f"{self._url}/by-urllib3", timeout=10)
+        urllib.request.urlopen(urllib.request.Request(f"{self._url}/by-urllib", b""), timeout=10).close()
+        connection = sqlite3.connect(":memory:")
+        connection.cursor().execute("SELECT 'by-sqlite3'")
+        connection.close()
 
 
 def until(done: Callable[[], object]) -> None:
@@ -90,7 +125,7 @@ def until(done: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-def use(manager: strongroom.SecretManager, names: list[str], value: str) -> None:
+def use(manager: strongroom.SecretManager, names: list[str], value: str, application: Application) -> None:
     """Do whatever a backend can do."""
     for name in names:
         manager.set(name, value)
@@ -98,7 +133,9 @@ def use(manager: strongroom.SecretManager, names: list[str], value: str) -> None
         manager.refresh(name)
         list(manager.versions(name))
     manager.get_many(names)
-    list(manager.list())
+    for number, _ in enumerate(manager.list()):
+        if not number:
+            application.ask("list")
     missing = f"{names[0]}/missing"
     # Not every backend keeps notes about its secrets.
     for ask, name in ((manager.get, missing), (manager.describe, missing), (manager.describe, names[0])):
@@ -116,12 +153,26 @@ async def use_async(config: dict[str, Any], names: list[str]) -> None:
         await manager.health()
 
 
-def work(config: dict[str, Any], names: list[str], value: str, *, rotated: str | None, renewed: bool) -> None:
+def work(
+    config: dict[str, Any],
+    names: list[str],
+    value: str,
+    application: Application,
+    *,
+    rotated: str | None,
+    renewed: bool,
+) -> None:
     """Use one manager until its threads have done what they do."""
     seen: list[object] = []
+
+    def updated(update: object) -> None:
+        if not seen:
+            application.ask("callback")
+        seen.append(update)
+
     with strongroom.open(config) as manager, strongroom.open(config) as other:
-        use(manager, names, value)
-        manager.on_update(names[0], seen.append)
+        use(manager, names, value, application)
+        manager.on_update(names[0], updated)
         other.set(names[0], f"{value} again")
         until(lambda: seen)
         if rotated is not None:
@@ -143,9 +194,12 @@ def main() -> None:
     """Do what the first argument says."""
     told = json.loads(sys.argv[1])
     recording = Recording()
-    control(told["control"])
+    application = Application(told["control"])
+    application.ask_by_each_library()
     for one in told["managers"]:
-        work(one["config"], told["names"], told["value"], rotated=one.get("rotated"), renewed=one.get("renewed", False))
+        more = {"rotated": one.get("rotated"), "renewed": one.get("renewed", False)}
+        work(one["config"], told["names"], told["value"], application, **more)
+    application.ask("end")
     print(json.dumps(recording.told()))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from agents import RunningAgent
+from agents import RunningAgent, running, settings
 from strongroom.testing import FaultyBackend
 
 
@@ -25,6 +27,13 @@ def test_a_name_that_was_rebound_to_loopback_is_refused(
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "[::1]", "[::1]:8743"])
 def test_the_names_of_loopback_are_ours(agent: RunningAgent, host: str) -> None:
     assert agent.get("db/password", Host=host).status == 200
+
+
+def test_further_names_are_the_operators_whichever_letters_he_uses(tmp_path: Path, backend: FaultyBackend) -> None:
+    with running(settings(tmp_path, hosts=("Agent.Local",)), backend) as agent:
+        assert agent.get("db/password", Host="agent.local").status == 200
+        assert agent.get("db/password", Host="AGENT.local:8743").status == 200
+        assert agent.get("db/password", Host="agent.local.evil.example").status == 421
 
 
 def test_a_request_without_a_host_is_refused_on_loopback(agent: RunningAgent) -> None:

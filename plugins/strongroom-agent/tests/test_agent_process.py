@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,6 +124,18 @@ def test_a_broken_configuration_changes_nothing_and_is_told(process: AgentProces
     process.signal(signal.SIGHUP)
     process.wait_for("read anew")
     assert process.get("db/password").json()["value"] == "mended"
+
+
+def test_a_reload_that_hangs_does_not_keep_the_agent_from_ending(process: AgentProcess, folder: Path) -> None:
+    (folder / "web.token").unlink()
+    # Nobody ever writes into it.
+    os.mkfifo(folder / "web.token", 0o600)
+    process.signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert process.get("db/password").json()["value"] == "s3cret"
+    process.signal(signal.SIGTERM)
+    # 1 would mean that the manager could not be closed.
+    assert process.end() == 0
 
 
 def test_a_token_that_is_replaced_is_the_old_ones_end(process: AgentProcess, folder: Path) -> None:
@@ -264,6 +277,13 @@ def test_a_token_is_made_for_its_user_only_and_never_shown(tmp_path: Path) -> No
     assert Cli(tmp_path, tmp_path)("agent", "token", "web", "--replace").status == 0
     assert path.read_text().strip() != content
     assert sorted(tmp_path.glob("web.token*")) == [path]
+
+
+@pytest.mark.parametrize("replace", [(), ("--replace",)])
+def test_a_token_that_cannot_be_put_in_place_is_left_nowhere(tmp_path: Path, replace: tuple[str, ...]) -> None:
+    (tmp_path / "web.token").mkdir()
+    assert Cli(tmp_path, tmp_path)("agent", "token", "web", *replace).status == 2
+    assert list(tmp_path.iterdir()) == [tmp_path / "web.token"]
 
 
 @pytest.mark.parametrize("name", ["../web", "a/b", "", "-x", "x" * 65])

@@ -16,6 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from agents import TOKEN, Line, RunningAgent, filled, memory_of, running, settings
+from dashboards import wait_until
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 POST = (
@@ -185,6 +186,8 @@ def test_a_body_is_sent_when_it_is_asked_for(server: RunningAgent) -> None:
         b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
         b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
         b"Transfer-Encoding: gzip\r\n",
+        b"Transfer-Encoding: gzip, chunked\r\n",
+        b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
         b"Content-Length: -5\r\n",
         b"Content-Length: +5\r\n",
         b"Content-Length: 0x5\r\n",
@@ -234,6 +237,64 @@ def test_an_old_client_is_answered_once(server: RunningAgent) -> None:
     assert b"connection: close" in answer
 
 
+def test_an_old_client_sends_no_body_in_pieces(server: RunningAgent) -> None:
+    with Line(server.here) as line:
+        line.send(POST.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Transfer-Encoding: chunked\r\n\r\n17\r\n" + BODY)
+        assert line.rest().split(b" ", 2)[1] == b"400"
+
+
+def test_what_comes_behind_the_body_is_no_header_of_the_request(server: RunningAgent) -> None:
+    head, _, credentials = POST.partition(b"X-Strongroom-Request")
+    with Line(server.here) as line:
+        line.send(head + b"Transfer-Encoding: chunked\r\n\r\n17\r\n" + BODY + b"\r\n0\r\n")
+        line.send(b"X-Strongroom-Request" + credentials + b"\r\n")
+        answer = line.rest()
+    assert answer.split(b" ", 2)[1] == b"400"
+    assert b"s3cret" not in answer
+
+
+@pytest.mark.parametrize("frame", [b"1;", b"0\r\nX: "])
+def test_what_frames_a_body_without_an_end_is_refused(server: RunningAgent, frame: bytes) -> None:
+    with Line(server.here) as line:
+        line.send(POST + b"Transfer-Encoding: chunked\r\n\r\n" + frame)
+        for _ in range(20):
+            line.send(b"y" * 60_000)
+        assert b" 413 " in line.rest()
+
+
+def test_requests_that_wait_have_no_more_together_than_one_may_have(server: RunningAgent) -> None:
+    body = BODY + b" " * 3000
+    with Line(server.here) as line:
+        line.send((POST + b"Content-Length: %d\r\n\r\n" % len(body) + body) * 4)
+        assert line.rest().count(b"200 OK") < 4
+
+
+def test_who_leaves_the_last_of_an_answer_is_not_waited_for(server: RunningAgent) -> None:
+    """Less than what counts as too much to be sent, and more than the system takes."""
+    question = b"GET /metrics HTTP/1.1\r\n" + POST.partition(b"\r\n")[2] + b"\r\n"
+    answers, connections = server.state.tally.answers, server.server.server_state.connections
+    with Line(server.here) as line:
+        mine = line.socket.getsockname()
+        line.send(question)
+        line.reply()
+        [connection] = [one for one in list(connections) if one.client == mine]
+        while not _is_stuck(connection):
+            before = sum(answers.values())
+            line.send(question)
+            wait_until(lambda before=before: sum(answers.values()) > before)
+        assert not connection.flow.write_paused
+        wait_until(lambda: connection not in connections)
+
+
+def _is_stuck(connection) -> bool:
+    """Tell whether there is something to send that nobody takes; what the system is about to take does not count."""
+    for _ in range(10):
+        if not connection.transport.get_write_buffer_size():
+            return False
+        time.sleep(0.01)
+    return True
+
+
 def test_requests_in_a_row_are_answered_in_their_order(server: RunningAgent) -> None:
     with Line(server.here) as line:
         line.send((HEAD + b"\r\n") + POST + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY + (HEAD + b"\r\n"))
@@ -253,6 +314,17 @@ def test_more_connections_than_allowed_are_told_to_come_back(server: RunningAgen
     refused = [answer for answer in answers if b" 503 " in answer]
     assert len(refused) >= 20
     assert all(b"too_many_connections" in answer for answer in refused)
+
+
+def test_a_flood_of_connections_is_not_even_told(tmp_path: Path) -> None:
+    """Each that is told stays open for a moment, and those moments would add up."""
+    with running(settings(tmp_path, max_connections=5), filled()) as agent, ExitStack() as stack:
+        lines = [stack.enter_context(Line(agent.here)) for _ in range(400)]
+        for line in lines[:5]:
+            line.socket.close()
+        answers = [line.rest() for line in lines[5:]]
+    assert b"" in answers
+    assert any(b" 503 " in answer for answer in answers)
 
 
 @hypothesis_settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

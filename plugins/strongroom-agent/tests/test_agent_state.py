@@ -11,7 +11,8 @@ import pytest
 
 import strongroom
 
-from agents import filled, running, settings
+from agents import TOKEN, Line, filled, running, settings
+from dashboards import wait_until
 from strongroom.errors import ConfigurationError
 from strongroom.testing import FaultyBackend, MemorySink
 from strongroom_agent.settings import AgentSettings, CallerSettings
@@ -40,13 +41,6 @@ def source(tmp_path: Path, backend: FaultyBackend) -> Source:
     return Source(settings(tmp_path), backend)
 
 
-def until(holds, seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def test_a_request_under_way_ends_with_the_manager_it_began_with(source: Source, backend: FaultyBackend) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
@@ -63,12 +57,12 @@ def test_a_request_under_way_ends_with_the_manager_it_began_with(source: Source,
         assert begun.wait(20)
         source.backend = FaultyBackend(filled())  # one that the former manager does not close
         assert agent.state.reload() == ""
-        until(lambda: len(source.sinks) == 2)
+        wait_until(lambda: len(source.sinks) == 2)
         time.sleep(0.5)  # longer than an idle manager is kept
         assert not source.sinks[0].closed
         go_on.set()
         asking.join(20)
-        until(lambda: source.sinks[0].closed)
+        wait_until(lambda: source.sinks[0].closed)
         assert not source.sinks[1].closed
         assert agent.get("db/password").status == 200
     assert replies[0].json()["value"] == "s3cret"
@@ -93,6 +87,36 @@ def test_a_caller_that_is_not_usable_leaves_everything_as_it_was(source: Source,
         # The manager that was opened for it is closed, and the former one serves.
         assert source.sinks[1].closed
         assert agent.get("db/password").status == 200
+
+
+def test_a_reload_that_fails_in_whatever_way_changes_nothing(source: Source) -> None:
+    failing: list[Exception] = []
+
+    def load() -> Loaded:
+        if failing:
+            raise failing[0]
+        return source()
+
+    with running(source.settings, filled(), load=load) as agent:
+        failing.append(ValueError("db/password"))
+        assert agent.state.reload() == "ValueError"
+        assert agent.get("db/password").status == 200
+
+
+def test_a_caller_that_is_removed_before_its_request_is_there_gets_nothing(source: Source, tmp_path: Path) -> None:
+    body = b'{"name": "db/password"}'
+    with running(source.settings, filled(), load=source) as agent, Line(agent.here) as line:
+        line.send(
+            f"POST /v1/get HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+            "X-Strongroom-Request: true\r\nContent-Type: application/json\r\n"
+            f"Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        )
+        # The caller is known by now.
+        assert line.socket.recv(100).startswith(b"HTTP/1.1 100 ")
+        source.settings = settings(tmp_path, callers={"nobody": CallerSettings(principal="x", uid=4711)})
+        assert agent.state.reload() == ""
+        line.send(body)
+        assert line.reply().status == 401
 
 
 def test_a_start_that_fails_leaves_nothing_open(source: Source, tmp_path: Path) -> None:

@@ -123,9 +123,7 @@ def test_who_does_most_is_told_apart_and_nobody_is_lost(events: list[AuditEvent]
         counts[0] += 1
         counts[1] += one.result in DENIED
         counts[2] += one.result in {"timeout", "unavailable"}
-    found = {
-        one["principal"]: [one["operations"], one["denied"], one["failed"]] for one in figures["principals"]
-    }
+    found = {one["principal"]: [one["operations"], one["denied"], one["failed"]] for one in figures["principals"]}
     rest = found.pop(OTHERS)
     assert len(found) == MOST_TOLD_APART
     assert found == {name: expected[name] for name in found}

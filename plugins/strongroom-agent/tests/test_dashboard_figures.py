@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dashboards import event
@@ -151,6 +151,7 @@ def test_an_event_of_the_future_counts_as_now() -> None:
     assert hour(made).slots[-1].counts["reads"] == 2
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 2000), min_size=1, max_size=200), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
 def test_quantiles_are_near_the_true_ones(times: list[float], part: float) -> None:
     latency = Latency()
@@ -171,6 +172,7 @@ def test_nothing_has_no_quantile() -> None:
     assert Latency().quantile(0.5) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 200), max_size=50), st.lists(st.floats(0, 200), max_size=50))
 def test_merged_latencies_are_those_of_both(first: list[float], second: list[float]) -> None:
     together, one, other = Latency(), Latency(), Latency()

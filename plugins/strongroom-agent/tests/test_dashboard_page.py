@@ -107,7 +107,7 @@ def test_the_page_shows_how_things_are(browser: Browser, address: str, tmp_path:
     assert re.search(r"Cache hit rate\s+99\.9\d? %", tiles)
     assert re.search(r"Backend p99\s+1[45] ms\s+local", tiles)
     assert re.search(r"Denied\s+200\s", tiles)
-    assert re.search(r"Rotations overdue\s+1\s+1 due, 0 left, of 3", tiles)
+    assert re.search(r"Rotations overdue\s+1\s+1 due, 0 left unfinished, of 3", tiles)
     assert re.search(r"Journal\s+4\s+waiting, 1 set aside", tiles)
     assert re.search(r"Audit trail\s+sealed", tiles)
     assert "Unhealthy" in page.locator("#overall").inner_text()
@@ -337,6 +337,7 @@ def test_when_the_session_ends_the_page_says_so(browser: Browser, address: str, 
 
     page = logged_in(browser, address)
     state.settings.callers["operator"] = state.settings.callers["operator"].replace(dashboard=False)
+    state.reload()
     expect(page.locator("#login-problem")).to_have_text("The session has ended.", timeout=20_000)
     assert "db/late" not in page.content()
     assert "status of 401" in browser.complaints.pop()

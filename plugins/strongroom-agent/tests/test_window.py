@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dashboards import FakeTrail, event, wait_until
@@ -230,6 +230,7 @@ def test_a_trail_that_is_never_quiet_has_been_read_nevertheless(following: Calla
     assert not window.view().is_reading
 
 
+@settings(deadline=None)  # other work may hold this one up
 @given(
     fields=st.dictionaries(
         st.sampled_from(
@@ -311,6 +312,7 @@ def test_a_malformed_pattern_is_refused(filled: Window) -> None:
         filled.search(Wanted(name="db/pass*"))
 
 
+@settings(deadline=None)
 @given(size=st.integers(1, 40), count=st.integers(0, 90), added=st.integers(0, 10))
 def test_pages_hold_each_event_once_while_new_ones_come(size: int, count: int, added: int) -> None:
     window = Window(Trails, 100, wall_clock=NOON.timestamp)

@@ -8,6 +8,7 @@ import threading
 import time
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -113,6 +114,8 @@ def test_an_answer_that_rejects_nothing_is_good(open_sink: Opening, kept: Kept, 
         (OTLP, b"<html>"),
         ({"Content-Type": "application/json"}, b"[]"),
         ({"Content-Type": "application/json"}, b"{"),
+        ({"Content-Type": "application/json"}, b'{"error":"not for you"}'),
+        ({"Content-Type": "text/html"}, b""),
     ],
 )
 def test_an_answer_that_is_not_otlp_confirms_nothing(
@@ -122,7 +125,29 @@ def test_an_answer_that_is_not_otlp_confirms_nothing(
     assert "something else than OTLP" in refused(open_sink()).what
 
 
-@pytest.mark.parametrize("status", [301, 307, 400, 401, 403, 404, 413, 415, 500, 599])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Ty",
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 9\r\n\r\n\x0a\x00",
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+    ids=["header", "no length", "length", "chunks"],
+)
+def test_an_answer_that_may_have_been_cut_off_confirms_nothing(open_sink: Opening, url: str, answer: bytes) -> None:
+    with FaultProxy(port_of(url)) as proxy:
+        proxy.answer = answer
+        refused(open_sink(endpoint=f"http://127.0.0.1:{proxy.port}"))
+        assert proxy.accepted == 1
+
+
+def test_an_answer_that_is_far_too_long_is_not_read(open_sink: Opening, kept: Kept) -> None:
+    kept.answer = (200, OTLP, b"x" * 2_000_000)
+    assert "without end" in refused(open_sink()).what
+
+
+@pytest.mark.parametrize("status", [206, 301, 307, 400, 401, 403, 404, 413, 415, 500, 599])
 def test_a_refusal_is_not_repeated(open_sink: Opening, kept: Kept, status: int) -> None:
     kept.answer = (status, {"Location": "http://127.0.0.1:9/"}, b"the answer's own words")
     error = refused(open_sink())
@@ -203,6 +228,27 @@ def test_an_answer_without_end_does_not_put_the_end_off(open_sink: Opening) -> N
         begun = time.monotonic()
         assert "within 0.3 s" in refused(open_sink(endpoint=f"http://127.0.0.1:{port}", timeout=0.3)).what
         assert time.monotonic() - begun < GENEROUS
+        # Nor does it keep the thread that waits for it: a collector may do so for days.
+        for thread in threading.enumerate():
+            if thread.name == "strongroom-otel":
+                thread.join(GENEROUS)
+                assert not thread.is_alive()
+
+
+def test_without_a_thread_to_be_had_events_are_sent_all_the_same(
+    open_sink: Opening, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "strongroom-otel":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    sink = open_sink()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    record(sink, event())
+    assert len(kept.records()) == 1
 
 
 def test_what_no_collector_would_take_at_once_is_sent_in_parts(
@@ -228,6 +274,66 @@ def test_a_token_is_read_anew_for_each_request(open_sink: Opening, kept: Kept) -
     token.text = "second"
     record(sink, event())
     assert [headers["api-key"] for _, headers, _ in kept.requests] == ["first", "second"]
+
+
+@pytest.mark.parametrize("text", ['"hunter2"', "hun%ZZter2;x"])
+def test_a_variables_header_is_in_no_log(
+    open_sink: Opening,
+    kept: Kept,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"api-key={text}")
+    with caplog.at_level(0):
+        record(open_sink(), event())
+    assert [headers["api-key"] for _, headers, _ in kept.requests] == [text]
+    assert text not in caplog.text
+
+
+@pytest.fixture
+def rejecting() -> Iterator[str]:
+    """A collector over gRPC that rejects two records of each request."""
+    grpc = pytest.importorskip("grpc", reason="needs grpcio")
+    from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as messages
+    from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc as service
+
+    class Logs(service.LogsServiceServicer):
+        def Export(self, request: object, context: object) -> object:
+            rejected = messages.ExportLogsPartialSuccess(rejected_log_records=2, error_message="hunter2")
+            return messages.ExportLogsServiceResponse(partial_success=rejected)
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    service.add_LogsServiceServicer_to_server(Logs(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"http://127.0.0.1:{port}"
+    server.stop(None)
+
+
+def test_records_that_were_rejected_are_a_failure_over_grpc_too(rejecting: str) -> None:
+    sink = OtelSink(OtelSinkSettings(endpoint=rejecting, protocol="grpc"))
+    error = refused(sink)
+    assert "rejected 2 log records" in error.what
+    assert "hunter2" not in str(error)
+    sink.close()
+
+
+def test_a_header_with_bytes_goes_over_grpc() -> None:
+    pytest.importorskip("grpc", reason="needs grpcio")
+    header = {"token-bin": Changing("hunter2")}
+    sink = OtelSink(OtelSinkSettings(endpoint="http://127.0.0.1:9", protocol="grpc", headers=header))
+    assert "cannot be reached" in refused(sink).what
+
+
+def test_a_header_that_is_gone_is_a_failure_and_no_error_of_the_health(open_sink: Opening, kept: Kept) -> None:
+    token = Changing("first")
+    sink = open_sink(headers={"api-key": token})
+    record(sink, event())
+    token.text = "two\nlines"
+    assert "cannot stand in a header" in refused(sink).what
+    assert sink.health().state is HealthState.DOWN
+    sink.close()
 
 
 def test_nothing_is_sent_for_a_write_without_events(open_sink: Opening, kept: Kept) -> None:

@@ -258,6 +258,29 @@ def test_without_grpc_the_error_says_what_to_install(tmp_path: Path) -> None:
     assert provider == "ProxyTracerProvider"
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "10"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "-5"),
+        ("OTEL_METRICS_EXEMPLAR_FILTER", "most"),
+        ("OTEL_PYTHON_METER_PROVIDER", "nobody's"),
+    ],
+)
+def test_a_variable_that_the_sdk_does_not_take_is_said_to_be_one(url: str, name: str, text: str) -> None:
+    source = """
+        from strongroom.errors import ConfigurationError
+        try:
+            start(endpoint=sys.argv[1])
+        except ConfigurationError as error:
+            from opentelemetry import trace
+            print(json.dumps([error.hint, type(trace.get_tracer_provider()).__name__]))
+    """
+    (hint, provider), _ = run(source, url, **{name: text})
+    assert "OTEL_" in hint
+    assert provider == "ProxyTracerProvider"
+
+
 def test_each_span_says_which_process_it_is_from(url: str, kept: Kept) -> None:
     source = """
         made = start(endpoint=sys.argv[1], metrics=False)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from strongroom.errors import StrongroomError
 from strongroom_agent import api, guard
 from strongroom_agent.answers import INTERNAL, NOT_HERE, UNKNOWN_CALLER, Answer, Send, document, failed, refusal
-from strongroom_agent.callers import CREDENTIALS, Scope, principal_of
+from strongroom_agent.callers import CREDENTIALS, Caller, Scope, principal_of
 from strongroom_agent.limits import Bucket
 from strongroom_agent.log import LOG
 from strongroom_agent.state import AgentState, Generation
@@ -111,6 +111,21 @@ class Agent:
         body = await _body(receive, generation.settings.max_request_bytes)
         if body is None:
             return None
+        # A reload may have come before the body, and with it the end of this caller.
+        with self._state.using() as current:
+            caller = caller if current is generation else current.callers.identify(scope, headers)
+            if caller is None:
+                return UNKNOWN_CALLER
+            return await self._read(current, caller, headers, body, endpoint)
+
+    async def _read(
+        self,
+        generation: Generation,
+        caller: Caller,
+        headers: dict[bytes, bytes],
+        body: bytes,
+        endpoint: tuple[api.Handler, dict[str, type]],
+    ) -> Answer:
         handler, kinds = endpoint
         try:
             question = api.Question(body, kinds)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 NOT_READY: Final = 6
 """What ``check`` exits with if the agent is not ready, as for any outage."""
-_SPARE_FILES: Final = 256
-"""How many files the agent opens beside its connections, at most."""
+_SPARE_FILES: Final = 640
+"""How many files the agent opens beside its connections, at most, with connections that are about to be refused."""
 
 
 def run(call: CommandCall) -> int:
@@ -44,6 +44,7 @@ def _serve(call: CommandCall) -> int:
     import opentelemetry.metrics  # noqa: F401  # see above
 
     from strongroom_agent import log, serving
+    from strongroom_agent.ending import Ending
     from strongroom_agent.notify import Notifier
     from strongroom_agent.sockets import listen
     from strongroom_agent.state import AgentState
@@ -59,10 +60,12 @@ def _serve(call: CommandCall) -> int:
         if not state.callers:
             log.LOG.warning("no caller is configured, so nobody can read a secret: add [agent.callers.NAME]")
         _tidy()
+        ending = Ending()
         try:
-            serving.serve(state, listeners, Notifier())
+            serving.serve(state, listeners, Notifier(), ending)
         finally:
             state.close()
+            ending.closed()
     finally:
         listeners.close()
     return 0
@@ -92,18 +95,15 @@ def _forbid_core_dumps() -> None:
 
 def _raise_file_limit(connections: int) -> None:
     from strongroom_agent.log import LOG
-    from strongroom_agent.sockets import BACKLOG
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # As many as wait are taken before one of them can be refused.
-    enough = connections + BACKLOG + _SPARE_FILES
-    wanted = enough
+    wanted = connections + _SPARE_FILES
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    if wanted < enough:
+    if wanted < connections + _SPARE_FILES:
         LOG.warning("only %d files may be open: lower max_connections, or raise LimitNOFILE", wanted)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
@@ -216,6 +217,7 @@ class Dashboard:
         state, view = self._state, self._window.view()
         return {
             "span": span,
+            "now": moment(time.time()),
             "started": moment(state.started),
             "cache": cache_part(state.manager.stats()),
             "health": health_part(state.health.latest(), view.conditions),

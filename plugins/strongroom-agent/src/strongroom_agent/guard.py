@@ -84,7 +84,7 @@ def _is_ours(host: str, hosts: tuple[str, ...]) -> bool:
     # Of `[::1]` the last part is no port.
     if not colon or not (port.isascii() and port.isdigit()):
         name = host
-    return name in LOOPBACK_NAMES or name in hosts
+    return name in LOOPBACK_NAMES or any(name == one.lower() for one in hosts)
 
 
 def _is_odd(path: bytes) -> bool:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from strongroom.contracts import TrailFinding
 from strongroom.contracts.service_rotation import Schedule
 from strongroom_agent.figures import OTHERS, Latency, Series, Tally
 from strongroom_agent.health import HealthReport
 from strongroom_agent.looks import RotationLook, Verification
-from strongroom_agent.rows import Row
+from strongroom_agent.rows import Row, cut
 from strongroom_agent.window import View
 
 SPANS: Final = {"1h": 1, "24h": 20}
@@ -63,13 +64,12 @@ def health_part(report: HealthReport | None, conditions: Sequence[Row]) -> dict[
         parts.append(
             {
                 "kind": part.kind,
-                "name": part.name,
+                "name": cut(part.name),
                 "state": part.state.value,
                 "breaker": part.breaker,
                 "since": moment(known.time) if known else None,
-                "reason": part.reason or (known.detail if known and known.event != "healthy" else "") or "",
-                "hint": part.hint,
-                "facts": [list(fact) for fact in part.facts],
+                "reason": cut(part.reason or (known.detail if known and known.event != "healthy" else "") or ""),
+                "hint": cut(part.hint),
             }
         )
     journal = None
@@ -80,7 +80,7 @@ def health_part(report: HealthReport | None, conditions: Sequence[Row]) -> dict[
         "at": moment(report.at),
         "parts": parts,
         "journal": journal,
-        "problem": report.problem,
+        "problem": cut(report.problem),
     }
 
 
@@ -94,7 +94,7 @@ def rotation_part(look: RotationLook | None, made: Sequence[Row]) -> dict[str, A
     schedules = sorted(look.schedules, key=_urgency) if look else []
     return {
         "at": moment(look.at) if look else None,
-        "problem": look.problem if look else "",
+        "problem": cut(look.problem) if look else "",
         **{word: sum(one.state == word for one in schedules) for word in ("overdue", "due", "left")},
         "total": len(schedules),
         "schedules": [_schedule(one) for one in schedules[:MOST_SCHEDULES]],
@@ -110,7 +110,8 @@ def _urgency(schedule: Schedule) -> tuple[int, float, str]:
 def _schedule(schedule: Schedule) -> dict[str, Any]:
     times = {key: getattr(schedule, key) for key in ("last", "next", "due", "warn_from", "ends")}
     told = {key: moment(time.timestamp()) if time is not None else None for key, time in times.items()}
-    return schedule.as_dict() | told
+    texts = {key: cut(getattr(schedule, key)) for key in ("name", "rule", "by", "problem")}
+    return schedule.as_dict() | told | texts
 
 
 def trail_part(view: View, verifications: Sequence[Verification]) -> dict[str, Any]:
@@ -118,17 +119,26 @@ def trail_part(view: View, verifications: Sequence[Verification]) -> dict[str, A
     return {
         "sink": view.trail,
         "reading": view.is_reading,
-        "problem": view.problem,
+        "problem": cut(view.problem),
         "read": view.read,
         "kept": view.kept,
         "oldest": moment(view.oldest),
         "events": view.events,
         "results": view.results,
         "verifications": [
-            one.as_dict() | {"at": moment(one.at), "findings": [finding.as_dict() for finding in one.findings]}
+            one.as_dict()
+            | {
+                "at": moment(one.at),
+                "problem": cut(one.problem),
+                "findings": [_finding(found) for found in one.findings],
+            }
             for one in verifications
         ],
     }
+
+
+def _finding(finding: TrailFinding) -> dict[str, str]:
+    return {"kind": cut(finding.kind), "place": cut(finding.place), "detail": cut(finding.detail)}
 
 
 def figures_part(series: Series) -> dict[str, Any]:

@@ -88,7 +88,12 @@ def _text(content: object) -> str | None:
         text = str(content)
     except ValueError:  # a number of thousands of digits
         text = "…"
-    return _once(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
+    return _once(cut(text))
+
+
+def cut(text: str) -> str:
+    """Return a text, or its beginning if it is a long one."""
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 @lru_cache(maxsize=4096)

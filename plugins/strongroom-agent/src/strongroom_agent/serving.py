@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import signal
 import threading
+import time
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
 import uvicorn
 
 from strongroom_agent.app import App, build
+from strongroom_agent.ending import Ending
 from strongroom_agent.log import LOG
 from strongroom_agent.looks import ROTATIONS_EVERY
 from strongroom_agent.notify import Notifier
@@ -21,8 +23,10 @@ from strongroom_agent.protocol import AgentProtocol
 from strongroom_agent.sockets import BACKLOG, Listeners
 from strongroom_agent.state import AgentState
 
-GRACE_SECONDS: Final = 5
-"""How long requests may take that are under way when the agent is told to stop."""
+GRACE_SECONDS: Final = 3
+"""How long requests may take that are under way when the agent is told to stop; all else takes two more at most."""
+ACCEPTED: Final = 64
+"""How many connections are taken at a time: each is open until it has been looked at, also one that is refused."""
 SWEEP_SECONDS: Final = 0.5
 """How often deadlines are looked at."""
 FIRST_HEALTH_SECONDS: Final = 10.0
@@ -30,15 +34,23 @@ FIRST_HEALTH_SECONDS: Final = 10.0
 _PROBE: Final = {"type": "http", "path": "/healthz", "raw_path": b"/healthz", "method": "GET"}
 
 
-def serve(state: AgentState, listeners: Listeners, notifier: Notifier) -> None:
+def serve(state: AgentState, listeners: Listeners, notifier: Notifier, ending: Ending) -> None:
     """Answer requests until a signal says to stop.
 
     Args:
         state: The agent.
         listeners: Where it listens.
         notifier: What tells systemd.
+        ending: What is told that no request is under way any more.
     """
-    asyncio.run(make(state, listeners, notifier).serve(sockets=listeners.sockets))
+
+    async def run() -> None:
+        try:
+            await make(state, listeners, notifier).serve(sockets=listeners.sockets)
+        finally:
+            ending.begin()
+
+    asyncio.run(run())
 
 
 def make(state: AgentState, listeners: Listeners, notifier: Notifier) -> AgentServer:
@@ -61,7 +73,7 @@ def make(state: AgentState, listeners: Listeners, notifier: Notifier) -> AgentSe
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        backlog=BACKLOG,
+        backlog=ACCEPTED,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     return AgentServer(config, state, app, notifier, where=", ".join(listeners.where))
@@ -112,12 +124,23 @@ class AgentServer(uvicorn.Server):
     async def startup(self, sockets: Any = None) -> None:
         """Begin to answer, and say so when backends and sinks have been looked at."""
         await super().startup(sockets=sockets)
+        for one in sockets:
+            # asyncio has asked for as few to be kept waiting as are taken at a time.
+            one.listen(BACKLOG)
         self._state.health.start()
-        known = await asyncio.to_thread(self._state.health.wait, FIRST_HEALTH_SECONDS)
-        if not known:
-            LOG.warning("backends and audit sinks do not say how they are")
-        LOG.info("listening at %s", self._where)
-        self._tell_ready()
+        await self._first_health()
+        if not self.should_exit:
+            LOG.info("listening at %s", self._where)
+            self._tell_ready()
+
+    async def _first_health(self) -> None:
+        end = time.monotonic() + FIRST_HEALTH_SECONDS
+        # Without a thread that waits for it: this may be told to stop meanwhile.
+        while not self._state.health.wait(0) and not self.should_exit:
+            if time.monotonic() > end:
+                LOG.warning("backends and audit sinks do not say how they are")
+                return
+            await asyncio.sleep(0.02)
 
     async def main_loop(self) -> None:
         """Look after connections until it is time to end."""
@@ -142,7 +165,7 @@ class AgentServer(uvicorn.Server):
 
     async def _reload(self) -> None:
         self._notifier.reloading()
-        await asyncio.to_thread(self._state.reload)
+        await _in_a_daemon(self._state.reload)
         self._tell_ready()
 
     def _tell_ready(self) -> None:
@@ -185,3 +208,19 @@ class AgentServer(uvicorn.Server):
 
         await self._app({**_PROBE, "headers": [(b"host", b"localhost")], "extensions": {}}, receive, send)
         return statuses == [200]
+
+
+async def _in_a_daemon(call: Callable[[], object]) -> None:
+    """Have a thread call something that must not keep the process from ending, as the loop's own threads would."""
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def run() -> None:
+        try:
+            call()
+        finally:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+                loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=run, name="strongroom-agent-reload", daemon=True).start()
+    await done.wait()

@@ -59,9 +59,7 @@ class Sessions:
         clock: Monotonic seconds.
     """
 
-    def __init__(
-        self, token_of: Callable[[str], bytes | None], *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, token_of: Callable[[str], bytes | None], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._token_of = token_of
         self._clock = clock
         self._lock = threading.Lock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -28,18 +29,17 @@ def make(path: str, *, replace: bool = False) -> None:
     draft = f"{path}.{secrets.token_hex(4)}"
     try:
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(BYTES) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            os.replace(draft, path)
-        else:
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                file.write(secrets.token_urlsafe(BYTES) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
             # Unlike renaming, linking does not replace what is there.
-            os.link(draft, path)
-            os.unlink(draft)
+            (os.replace if replace else os.link)(draft, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(draft)
     except FileExistsError as error:
-        os.unlink(draft)
         raise ConfigurationError(f"there is a token in {path}", hint="add --replace to make another one") from error
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}", hint="check its folder") from error

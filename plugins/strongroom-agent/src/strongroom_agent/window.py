@@ -36,7 +36,7 @@ _FIRST_RETRY: Final = 2.0
 _LONGEST_RETRY: Final = 300.0
 _QUIET: Final = 1.0
 """A trail that has told nothing for so many seconds has been read to its end."""
-_RECENT: Final = 30.0
+_RECENT: Final = 3.0
 """How long events wait to be written, in seconds, and more."""
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from strongroom.contracts import Health, HealthState
 from strongroom.errors import BackendUnavailableError, StrongroomError
+from strongroom.telemetry import quiet
 from strongroom_aws.asking import Asker
 from strongroom_aws.outages import Outage
 from strongroom_aws.outcomes import Outcome, outcome_of, refused
@@ -80,7 +81,9 @@ class Examination:
         outcomes: dict[str, Reply | Refusal | StrongroomError] = {}
 
         def ask(region: str) -> None:
-            outcomes[region] = self._asked(region)
+            # Not only around the request: finding credentials anew asks others, too.
+            with quiet():
+                outcomes[region] = self._asked(region)
 
         threads = [
             threading.Thread(target=ask, args=(region,), name="strongroom-aws-health", daemon=True)

@@ -56,10 +56,20 @@ def check_http(target: Target, status: int, headers: Mapping[str, str], content:
         _read(kind, content, answer)
     except ValueError as error:
         raise UndeliveredError(f"{where} answered with something else than OTLP", hint="see endpoint") from error
+    check_count(target, answer)
+
+
+def check_count(target: Target, answer: Any) -> None:
+    """Look whether a decoded answer rejects nothing.
+
+    Raises:
+        UndeliveredError: It does.
+    """
     field, what = _REJECTED[target.signal]
     if count := getattr(answer.partial_success, field):
         raise UndeliveredError(
-            f"{where} has rejected {count} {what}", hint="see the collector's own log for the reason"
+            f"the collector at {target} has rejected {count} {what}",
+            hint="see the collector's own log for the reason",
         )
 
 
@@ -73,9 +83,9 @@ def _read(kind: str, content: bytes, answer: Any) -> None:
     from google.protobuf.message import DecodeError
 
     try:
-        if kind == "application/json" and content:
+        if kind == "application/json" and content.startswith(b"{"):
             Parse(content, answer)
-        elif kind in {"application/json", "application/x-protobuf"} or not (kind or content):
+        elif kind == "application/x-protobuf" or (kind in {"", "application/json"} and not content):
             answer.ParseFromString(content)
         else:
             # Such as a page of a proxy's: whoever sends it is no collector.

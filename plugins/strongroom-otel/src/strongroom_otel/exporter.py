@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from strongroom.contracts import TelemetryExporter
-from strongroom_otel.target import Target, resource, target
+from strongroom.errors import ConfigurationError
+from strongroom_otel.target import resource, target
 from strongroom_otel.ways import keep_still
 
 if TYPE_CHECKING:
@@ -53,25 +54,31 @@ class OtelExporter(TelemetryExporter):
 
         keep_still("opentelemetry")
         notice = Notice()
-        made = [(each, Shipper(each, notice)) for each in (traces, metrics) if each is not None]
-        for each, shipper in made:
-            self._install(each, shipper)
+        made = [Shipper(each, notice) for each in (traces, metrics) if each is not None]
+        try:
+            self._install(made)
+        # The SDK, which reads further variables; what it says does not tell of headers, which are ours to read.
+        except (ValueError, TypeError, StopIteration) as error:
+            raise ConfigurationError(
+                f"OpenTelemetry's SDK cannot be set up: {error or type(error).__name__}",
+                hint="look at the variables that begin with OTEL_",
+            ) from error
 
-    def _install(self, goal: Target, shipper: Shipper) -> None:
+    def _install(self, shippers: list[Shipper]) -> None:
         from opentelemetry import metrics, trace
         from opentelemetry.sdk.resources import Resource
 
         facts = Resource.create(dict(resource(self._settings)))
-        if goal.signal == "traces" and _is_free(trace.get_tracer_provider()):
-            tracer_provider = _tracer_provider(shipper, facts, _sampler(self._settings))
-            trace.set_tracer_provider(tracer_provider)
+        ready: list[tuple[Shipper, Any, Callable[[Any], None]]] = []
+        for shipper in shippers:
+            if shipper.signal == "traces" and _is_free(trace.get_tracer_provider()):
+                ready.append((shipper, _tracer_provider(shipper, facts, self._settings), trace.set_tracer_provider))
+            elif shipper.signal == "metrics" and _is_free(metrics.get_meter_provider()):
+                ready.append((shipper, _meter_provider(shipper, facts, self._settings), metrics.set_meter_provider))
+        for shipper, provider, install in ready:
+            install(provider)
             self._shippers.append(shipper)
-            self._providers.append(tracer_provider)
-        elif goal.signal == "metrics" and _is_free(metrics.get_meter_provider()):
-            meter_provider = _meter_provider(shipper, facts, self._settings.metrics_every)
-            metrics.set_meter_provider(meter_provider)
-            self._shippers.append(shipper)
-            self._providers.append(meter_provider)
+            self._providers.append(provider)
 
     def close(self, seconds: float) -> None:
         """Send what waits, and stop; what could not be sent in time is given up.
@@ -106,25 +113,25 @@ def _is_free(provider: object) -> bool:
     return "Proxy" in type(provider).__name__
 
 
-def _tracer_provider(shipper: Shipper, facts: Any, sampler: Sampler | None) -> TracerProvider:
+def _tracer_provider(shipper: Shipper, facts: Any, settings: OtelSettings) -> TracerProvider:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     from strongroom_otel.shipping import ShippedSpans
 
     # Not at the exit of the process, where nothing would bound it; see `close`.
-    provider = TracerProvider(sampler=sampler, resource=facts, shutdown_on_exit=False)
+    provider = TracerProvider(sampler=_sampler(settings), resource=facts, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(ShippedSpans(shipper)))
     return provider
 
 
-def _meter_provider(shipper: Shipper, facts: Any, every: float | None) -> MeterProvider:
+def _meter_provider(shipper: Shipper, facts: Any, settings: OtelSettings) -> MeterProvider:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
     from strongroom_otel.shipping import ShippedMetrics
 
-    interval = every * 1000 if every is not None else None
+    interval = settings.metrics_every * 1000 if settings.metrics_every is not None else None
     reader = PeriodicExportingMetricReader(ShippedMetrics(shipper), export_interval_millis=interval)
     return MeterProvider([reader], resource=facts, shutdown_on_exit=False)
 

@@ -75,17 +75,16 @@ class WatchedSession(requests.Session):
             check_http(self._target, response.status_code, response.headers, self._content(response))
         except UndeliveredError as error:
             self.failure = error
-            if error.again and not self._ending.is_set():
+            if error.again and self._may_repeat():
                 return response
             raise
         except OSError as error:
             self.failure = _failure(self._target, error)
             # A connection that was kept may have ended meanwhile: a new one is not the same attempt.
-            if not self._ending.is_set() and self.failure.again and (self._patient or _was_cut(error)):
+            if self._may_repeat() and self.failure.again and (self._patient or _was_cut(error)):
                 raise
             raise self.failure from error
         return response
-
 
     def _content(self, response: requests.Response) -> bytes:
         content = bytearray()
@@ -95,6 +94,9 @@ class WatchedSession(requests.Session):
                 response.close()
                 raise UndeliveredError(f"the collector at {self._target} answered without end", hint="see endpoint")
         return bytes(content)
+
+    def _may_repeat(self) -> bool:
+        return not (self._ending.is_set() or self._is_given_up)
 
     def hang_up(self) -> None:
         """Have the thread that waits for an answer end soon: the library's limit is for each piece of it."""

@@ -49,6 +49,9 @@ class Shipper:
         target: Where to.
         notice: Says what is wrong, for all kinds of data together.
 
+    Attributes:
+        signal: ``traces`` or ``metrics``.
+
     Raises:
         ConfigurationError: The target is not usable.
     """
@@ -57,14 +60,14 @@ class Shipper:
         self.way = Way(target, patient=True)
         self._notice = notice
         self._collector = str(target)
-        self._what = "spans" if target.signal == "traces" else target.signal
+        self.signal = target.signal
 
     def ship(self, batch: Any, **options: Any) -> bool:
         """Send a batch, and tell whether the collector has taken it."""
         try:
             self.way.send(batch, **options)
         except UndeliveredError as error:
-            self._notice.failed(self._what, error)
+            self._notice.failed(self._what(), error)
             return False
         self._notice.worked()
         return True
@@ -76,7 +79,10 @@ class Shipper:
             seconds: How long it was waited for.
         """
         reason = f"the collector at {self._collector} did not take them within {seconds:g} s"
-        self._notice.failed(self._what, UndeliveredError(reason))
+        self._notice.failed(self._what(), UndeliveredError(reason))
+
+    def _what(self) -> str:
+        return "spans" if self.signal == "traces" else self.signal
 
 
 class ShippedSpans(SpanExporter):

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from strongroom.contracts import KeySource, Record
 from strongroom.errors import ConfigurationError
+from strongroom.model import SecretValue
 from strongroom_otel.plugin import COMPRESSIONS, PROTOCOLS
 from strongroom_otel.rules import endpoint_problem, header_problem
 
@@ -21,6 +22,19 @@ SECONDS: Final = 10.0
 _PREFIX: Final = "OTEL_EXPORTER_OTLP_"
 # OpenTelemetry counts in milliseconds and its Python SDK in seconds; nobody means a quarter of an hour.
 _MILLISECONDS: Final = 1000.0
+
+
+class _FromVariable(KeySource):
+    """A header's content that a variable of OpenTelemetry's holds."""
+
+    def __init__(self, text: str) -> None:
+        self._value = SecretValue(text)
+
+    def read(self) -> SecretValue:
+        return self._value
+
+    def describe(self) -> str:
+        return "a variable"
 
 
 class Target(Record):
@@ -35,7 +49,7 @@ class Target(Record):
     port: int
     path: str
     """For HTTP."""
-    headers: Mapping[str, KeySource | str]
+    headers: Mapping[str, KeySource]
     compression: str
     seconds: float
     ca_file: str | None
@@ -156,12 +170,12 @@ def _seconds(signal: str) -> float | None:
     return found / 1000 if found >= _MILLISECONDS else found
 
 
-def _headers(settings: CollectorSettings, signal: str) -> dict[str, KeySource | str]:
-    found: dict[str, KeySource | str] = {}
+def _headers(settings: CollectorSettings, signal: str) -> dict[str, KeySource]:
+    found: dict[str, KeySource] = {}
     for name, value in _pairs(variable(signal, "HEADERS") or "").items():
         if problem := header_problem(name):
             raise ConfigurationError(f"{_PREFIX}HEADERS, or its form for {signal}: {name!r} {problem}")
-        found[name.lower()] = value
+        found[name.lower()] = _FromVariable(value)
     return found | {name.lower(): source for name, source in settings.headers.items()}
 
 
@@ -171,11 +185,10 @@ def _pairs(text: str) -> dict[str, str]:
     return {unquote(key.strip()): unquote(value.strip()) for key, sign, value in parts if sign and key.strip()}
 
 
-def _content(name: str, source: KeySource | str) -> str:
-    text = source if isinstance(source, str) else source.read().reveal_text()
+def _content(name: str, source: KeySource) -> str:
+    text = source.read().reveal_text()
     if not text.isascii() or not text.isprintable():
-        where = "a variable" if isinstance(source, str) else source.describe()
         raise ConfigurationError(
-            f"the header {name!r} holds what cannot stand in a header", hint=f"it comes from {where}"
+            f"the header {name!r} holds what cannot stand in a header", hint=f"it comes from {source.describe()}"
         )
     return text

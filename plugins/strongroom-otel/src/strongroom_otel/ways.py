@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.errors import ConfigurationError, StrongroomError
 from strongroom.telemetry import quiet
+from strongroom_otel.answers import check_count
 from strongroom_otel.failures import UndeliveredError
 from strongroom_otel.target import GRPC
 
@@ -93,17 +95,21 @@ class Way:
         except RuntimeError:
             work()  # there are too many threads, or the interpreter ends and starts none
         try:
-            thread.join(target.seconds) if thread.ident is not None else None
+            if thread.ident is not None:
+                thread.join(target.seconds)
         finally:
-            if not outcome:
+            # What comes later comes too late: the connection's end may look like an answer.
+            is_done = bool(outcome)
+            if not is_done:
                 self._give_up()
-        if outcome and outcome[0] is None:
-            return
-        if outcome and not (target.protocol == GRPC and time.monotonic() - begun >= target.seconds):
-            raise outcome[0]
-        raise UndeliveredError(
-            f"the collector at {target} did not answer within {target.seconds:g} s", again=True, slow=True
-        )
+        failure = outcome[0] if is_done else self._too_late()
+        if failure is not None:
+            is_late = target.protocol == GRPC and time.monotonic() - begun >= target.seconds
+            raise self._too_late() if is_late else failure
+
+    def _too_late(self) -> UndeliveredError:
+        reason = f"the collector at {self._target} did not answer within {self._target.seconds:g} s"
+        return UndeliveredError(reason, again=True, slow=True)
 
     def _deliver(
         self,
@@ -116,14 +122,18 @@ class Way:
         try:
             with quiet():
                 result = exporter.export(batch, **options)
+        except UndeliveredError as error:
+            outcome.append(error)
+            return
         # Foreign code: whatever it raises, nothing has been confirmed; its text may be a header's.
         except Exception as error:  # noqa: BLE001  # see above
             outcome.append(UndeliveredError(f"OpenTelemetry's exporter failed with {type(error).__name__}"))
             return
-        if result.name == "SUCCESS":
+        failure = session.failure if session is not None else None
+        # The exporter takes some answers for success that we do not.
+        if result.name == "SUCCESS" and failure is None:
             outcome.append(None)
             return
-        failure = session.failure if session is not None else None
         hint = "see endpoint, which must be the port for gRPC, and headers" if session is None else ""
         reason = f"the collector at {self._target} cannot be reached, or does not take it"
         outcome.append(failure or UndeliveredError(reason, hint=hint, again=True))
@@ -169,7 +179,7 @@ class Way:
     def _over_grpc(self) -> Any:
         target = self._target
         with _variables(), _discreet():
-            made = _exporter_class("grpc", target.signal)
+            made = _checking(_exporter_class("grpc", target.signal), target)
             import grpc
 
             # What overloads a collector may be taken later; to wait for one that is gone would stop whoever waits.
@@ -240,6 +250,26 @@ def _exporter_class(transport: str, signal: str) -> Any:
     return getattr(found, name)
 
 
+def _checking(exporter_class: Any, target: Target) -> Any:
+    """Return a class of exporters for gRPC that look whether an answer rejects something, which theirs do not."""
+
+    class Checking(exporter_class):  # type: ignore[misc]  # imported only now
+        _client: Any
+
+        def _initialize_channel_and_stub(self) -> None:
+            super()._initialize_channel_and_stub()
+            export = self._client.Export
+
+            def checked(**request: Any) -> Any:
+                answer = export(**request)
+                check_count(target, answer)
+                return answer
+
+            self._client = SimpleNamespace(Export=checked)
+
+    return Checking
+
+
 def _credentials(target: Target, grpc: Any) -> Any:
     key = target.client_key or target.client_cert
     return grpc.ssl_channel_credentials(_content(target.ca_file), _content(key), _content(target.client_cert))
@@ -260,8 +290,7 @@ def _metadata(header: tuple[str, str]) -> tuple[str, str | bytes]:
 
 @contextmanager
 def _discreet() -> Iterator[None]:
-    """Keep what OpenTelemetry says in this thread of a variable's headers from all logs: it shows those that it
-    cannot read, which we can."""
+    """Keep from all logs what OpenTelemetry says of a variable's headers: it shows those that it cannot read."""
     here = threading.current_thread().name
     logger = logging.getLogger("opentelemetry.util.re")
 

@@ -22,6 +22,7 @@
     asking: null, // ends the question that is under way
     search: null, // what is searched for: its filter, page and newest event
     newestAlert: null,
+    ahead: 0, // how far the agent's clock is ahead of this one, in milliseconds
   };
 
   // ---- what outlives the page -------------------------------------------------------------------
@@ -43,11 +44,20 @@
       }
       memory.set(name, text);
     },
+    // Another page of this browser may have logged in anew, so what all of them share comes first.
     now(name) {
-      return memory.has(name) ? memory.get(name) : kept.get(name);
+      return kept.get(name) || memory.get(name) || "";
     },
   };
   const memory = new Map();
+
+  // ---- text -------------------------------------------------------------------------------------
+
+  // What cannot be seen, or turns the text around it, is spelt out: a name must not look like another one.
+  const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\u115f\u1160\u3164\uffa0\ufe0f]/gu;
+  const spelt = (text) => String(text).replace(UNSEEN, (one) => `\\u{${one.codePointAt(0).toString(16)}}`);
+  const plain = (content) => (content instanceof Node ? content : spelt(content));
+  const short = (text) => (text.length > 40 ? `${text.slice(0, 39)}…` : text);
 
   // ---- elements ---------------------------------------------------------------------------------
 
@@ -56,19 +66,22 @@
     for (const [name, text] of Object.entries(attributes)) {
       if (text !== null && text !== undefined && text !== false) made.setAttribute(name, text === true ? "" : text);
     }
-    made.append(...content.filter((one) => one !== null && one !== undefined && one !== ""));
+    made.append(...content.filter((one) => one !== null && one !== undefined && one !== "").map(plain));
     return made;
   }
 
   function drawn(tag, attributes = {}, ...content) {
     const made = document.createElementNS(SVG, tag);
     for (const [name, text] of Object.entries(attributes)) made.setAttribute(name, text);
-    made.append(...content);
+    made.append(...content.map(plain));
     return made;
   }
 
-  const cell = (content, kind = "") => element("td", { class: kind || null }, content ?? "–");
-  const head = (content, kind = "name") => element("th", { scope: "row", class: kind }, content ?? "–");
+  // A long text takes no more than a few lines, in which it is scrolled.
+  const held = (content) => (typeof content === "string" && content.length > 80
+    ? element("div", { class: "held", tabindex: "0" }, content) : content ?? "–");
+  const cell = (content, kind = "") => element("td", { class: kind || null }, held(content));
+  const head = (content, kind = "name") => element("th", { scope: "row", class: kind }, held(content));
 
   function rows(body, made, nothing) {
     const columns = body.closest("table").querySelectorAll("thead th").length;
@@ -80,7 +93,7 @@
 
   function badge(text, kind) {
     const mark = element("span", { "aria-hidden": "true" }, `${MARKS[kind] || MARKS.mute} `);
-    return element("span", { class: `badge ${kind}` }, mark, text);
+    return element("span", { class: `badge ${kind}` }, mark, short(text));
   }
 
   // ---- figures and times as they are read ---------------------------------------------------------
@@ -114,11 +127,13 @@
     return element("time", { datetime: iso }, text);
   }
 
+  // The agent's time: the clock of the machine that the browser runs on may be wrong.
+  const now = () => Date.now() + state.ahead;
   const clock = (milliseconds) => new Date(milliseconds).toISOString().slice(11, 16);
-  const ago = (iso) => `${time(Math.max(0, (Date.now() - Date.parse(iso)) / 1000))} ago`;
+  const ago = (iso) => `${time(Math.max(0, (now() - Date.parse(iso)) / 1000))} ago`;
 
   function announce(text) {
-    at("news").textContent = text;
+    at("news").textContent = spelt(text);
   }
 
   // ---- charts -----------------------------------------------------------------------------------
@@ -241,28 +256,34 @@
     return latencies.reduce((most, one) => (one.p99 !== null && (!most || one.p99 > most.p99) ? one : most), null);
   }
 
+  // Why the figures of the trail are not all there is, or are not there at all; zero would look like peace.
+  const lacking = (trail) => (trail.problem ? "the trail cannot be read"
+    : trail.reading ? "the trail is still being read" : "");
+
   function trailTile(trail) {
     const order = ["broken", "unknown", "gap", "unsealed", "sealed"];
     const found = trail.verifications.map((one) => one.state).sort((a, b) => order.indexOf(a) - order.indexOf(b))[0];
     if (!found) return tile("Audit trail", "–", trail.problem ? "cannot be read" : "not verified yet");
     const kind = found === "broken" ? "bad" : found === "sealed" ? "" : "warn";
-    return tile("Audit trail", WORDS[found] || found, `verified ${ago(trail.verifications[0].at)}`, kind);
+    const made = found === "unknown" ? "not verified, see below" : `verified ${ago(trail.verifications[0].at)}`;
+    return tile("Audit trail", WORDS[found] || found, made, kind);
   }
 
   function drawTiles({ figures, rotation, trail, health }) {
     const { total } = figures;
     const slowest = worst(figures.latencies);
     const journal = health && health.journal;
+    const lack = lacking(trail);
+    const counted = (label, figure, note, kind) => tile(label, trail.problem ? "–" : figure, lack || note, kind);
+    const number = (label, count, note) => counted(label, whole.format(count), note, count || lack ? "warn" : "");
     at("tiles").replaceChildren(
-      tile("Cache hit rate", percent(figures.hit_rate), `of ${whole.format(total.reads)} reads`),
-      tile("Backend p99", duration(slowest ? slowest.p99 : null), slowest ? slowest.backend : "no backend was read"),
-      tile("Denied", whole.format(total.denied), `of ${whole.format(total.operations)} operations`,
-        total.denied ? "warn" : ""),
-      tile("Failed", whole.format(total.failed), "other than denied or missing", total.failed ? "warn" : ""),
-      tile("Alerts", whole.format(total.alerts), total.alerts ? "see the reasons below" : "none",
-        total.alerts ? "warn" : ""),
+      counted("Cache hit rate", percent(figures.hit_rate), `of ${whole.format(total.reads)} reads`),
+      counted("Backend p99", duration(slowest ? slowest.p99 : null), slowest ? slowest.backend : "no backend was read"),
+      number("Denied", total.denied, `of ${whole.format(total.operations)} operations`),
+      number("Failed", total.failed, "other than denied or missing"),
+      number("Alerts", total.alerts, total.alerts ? "see the reasons below" : "none"),
       tile("Rotations overdue", rotation.at ? whole.format(rotation.overdue) : "–",
-        rotation.at ? `${rotation.due} due, ${rotation.left} left, of ${rotation.total}` : "being looked up",
+        rotation.at ? `${rotation.due} due, ${rotation.left} left unfinished, of ${rotation.total}` : "being looked up",
         rotation.overdue || rotation.left ? "bad" : ""),
       tile("Journal", journal ? whole.format(journal.waiting) : "–",
         journal ? `waiting, ${journal.set_aside} set aside` : "no fallback store",
@@ -271,12 +292,13 @@
     );
   }
 
-  function drawReads({ figures, span }) {
+  function drawReads({ figures, span, trail }) {
     const { charts: counted, total, start, step } = figures;
     const each = step === 60 ? "a minute" : `${step / 60} minutes`;
     const backend = counted.reads.map((reads, slot) => reads - counted.hits[slot]);
     at("reads-note").textContent = `${whole.format(total.reads)} reads in ${span === "1h" ? "the last hour" :
-      "the last 24 hours"}, ${percent(figures.hit_rate)} of them from the cache. A bar is ${each}.`;
+      "the last 24 hours"}${total.reads ? `, ${percent(figures.hit_rate)} of them from the cache` : ""}. ` +
+      `A bar is ${each}.${lacking(trail) ? ` Not all is shown: ${lacking(trail)}.` : ""}`;
     bars(at("reads"), {
       title: "Reads by what answered them",
       summary: `${whole.format(total.reads)} reads, ${whole.format(total.hits)} of them from the cache; at most ` +
@@ -298,7 +320,7 @@
     });
   }
 
-  function drawLatency({ figures }) {
+  function drawLatency({ figures, trail }) {
     const slowest = worst(figures.latencies);
     line(at("latency"), {
       title: "99th percentile of backend reads",
@@ -310,10 +332,11 @@
     });
     rows(at("latencies"), figures.latencies.map((one) => element("tr", {}, head(one.backend || "–"),
       cell(whole.format(one.reads), "number"), cell(duration(one.p50), "number"), cell(duration(one.p90), "number"),
-      cell(duration(one.p99), "number"))), "No backend was read.");
+      cell(duration(one.p99), "number"))),
+    trail.problem ? "Nothing is known: the trail cannot be read." : "No backend was read.");
   }
 
-  function drawPrincipals({ figures }) {
+  function drawPrincipals({ figures, trail }) {
     const most = Math.max(1, ...figures.principals.map((one) => one.operations));
     rows(at("principals"), figures.principals.map((one) => {
       const share = drawn("svg", { viewBox: "0 0 90 10", class: "share", "aria-hidden": "true" },
@@ -321,7 +344,7 @@
       const warned = (number) => (number ? badge(whole.format(number), "warn") : "0");
       return element("tr", {}, head(one.principal), cell(whole.format(one.operations), "number"),
         element("td", {}, share), cell(warned(one.denied), "number"), cell(warned(one.failed), "number"));
-    }), "Nobody has done anything.");
+    }), trail.problem ? "Nothing is known: the trail cannot be read." : "Nobody has done anything.");
     const names = figures.principals.map((one) => element("option", { value: one.principal }));
     at("principal-names").replaceChildren(...names);
   }
@@ -329,9 +352,10 @@
   function urgency(one) {
     if (!one.enabled || one.state === "off") return "off";
     if (!one.next) return one.state || "–";
-    const left = (Date.parse(one.next) - Date.now()) / 1000;
+    const left = (Date.parse(one.next) - now()) / 1000;
     if (one.state === "overdue") return `overdue by ${time(Math.max(0, -left))}`;
     const word = WORDS[one.state] || one.state;
+    if (one.state === "left" || one.state === "running") return word;
     return left > 0 ? `${word ? `${word}, ` : ""}in ${time(left)}` : word || "due";
   }
 
@@ -339,7 +363,7 @@
   function timeline(one) {
     const [last, next] = [Date.parse(one.last || ""), Date.parse(one.next || "")];
     if (!(next > last) || !one.enabled) return "–";
-    const part = Math.min(1.3, Math.max(0, (Date.now() - last) / (next - last)));
+    const part = Math.min(1.3, Math.max(0, (now() - last) / (next - last)));
     const end = 142;
     const told = part > 1 ? "past its end" : `${Math.round(part * 100)} % of the way`;
     const svg = drawn("svg", { viewBox: "0 0 190 16", class: "span", role: "img", "aria-label": told },
@@ -355,12 +379,12 @@
   function drawRotations({ rotation }) {
     const unseen = rotation.total - rotation.schedules.length;
     at("rotations-note").textContent = !rotation.at ? "It is being found out what is rotated when."
-      : `${rotation.problem ? `${rotation.problem}. ` : ""}${rotation.total} secrets, ${rotation.overdue} overdue, ` +
+      : `${rotation.problem ? `${spelt(rotation.problem)}. ` : ""}${rotation.total} secrets, ${rotation.overdue} overdue, ` +
         `${rotation.due} due, ${rotation.left} left unfinished. Looked up ${ago(rotation.at)}.${unseen > 0 ? ` ${unseen} more are not shown.` : ""}`;
     rows(at("rotations"), rotation.schedules.map((one) => {
       const kind = STATES[one.state] || "mute";
       const told = element("td", {}, badge(urgency(one), kind));
-      if (one.problem) told.append(element("div", { class: "note" }, one.problem));
+      if (one.problem) told.append(element("div", { class: "note" }, held(one.problem)));
       return element("tr", { class: kind }, head(one.name), told, cell(timeline(one)),
         cell(when(one.last, { seconds: false }), "time"), cell(when(one.next, { seconds: false }), "time"),
         cell(one.rule), cell(one.by));
@@ -369,28 +393,30 @@
       cell(resultBadge(one.result)), cell(one.principal, "who"), cell(one.detail, "long"))), "None, as far as is known.");
   }
 
-  function drawAlerts({ alerts }) {
+  function drawAlerts({ alerts, trail }) {
     rows(at("alerts"), alerts.map((one) => element("tr", {}, cell(when(one.time), "time"),
       cell(stated(one.result)), cell(one.rule), cell(one.principal, "who"), head(one.name),
-      cell(one.detail, "long"))), "No detector has found anything odd.");
+      cell(one.detail, "long"))),
+    trail.problem ? "Nothing is known: the trail cannot be read." : "No detector has found anything odd.");
     const newest = alerts.length ? alerts[0].number : 0;
     if (state.newestAlert !== null && newest > state.newestAlert) {
       announce(`New alert: ${alerts[0].principal || ""}: ${alerts[0].detail || alerts[0].rule || ""}`);
     }
-    state.newestAlert = newest;
+    // What comes while the trail is being read is not new.
+    state.newestAlert = trail.reading ? null : newest;
   }
 
   function drawHealth({ health }) {
     const word = health ? health.state : "unknown";
-    const told = { ready: "All is well", degraded: "Degraded", unhealthy: "Unhealthy", unknown: "State unknown" };
+    const told = { ready: "Ready", degraded: "Degraded", unhealthy: "Unhealthy", unknown: "State unknown" };
     at("overall").replaceChildren(stated(word));
     at("overall").firstChild.lastChild.textContent = told[word] || word;
     at("overall").hidden = false;
     at("parts-note").textContent = !health ? "Nothing is known yet, or nothing any more."
-      : `${health.problem ? `${health.problem}. ` : ""}Asked ${ago(health.at)}.`;
+      : `${health.problem ? `${spelt(health.problem)}. ` : ""}Asked ${ago(health.at)}.`;
     rows(at("parts"), (health ? health.parts : []).map((one) => {
-      const why = element("td", { class: "long" }, one.reason || "–");
-      if (one.hint) why.append(element("div", { class: "note" }, one.hint));
+      const why = cell(one.reason || "–", "long");
+      if (one.hint) why.append(element("div", { class: "note" }, held(one.hint)));
       return element("tr", {}, head(one.name), cell(one.kind === "audit" ? "audit sink" : one.kind),
         cell(stated(one.state)), cell(one.breaker ? stated(one.breaker) : "–"), cell(when(one.since), "time"), why);
     }), "Nothing is known.");
@@ -399,7 +425,7 @@
   function drawAgent({ cache, started, health, figures }) {
     const journal = health && health.journal;
     const facts = [
-      ["Running since", element("span", {}, when(started), ` (${time((Date.now() - Date.parse(started)) / 1000)})`)],
+      ["Running since", element("span", {}, when(started), ` (${time((now() - Date.parse(started)) / 1000)})`)],
       ["Cache hit rate", `${percent(cache.hit_rate)} of ${whole.format(cache.reads)} reads through this agent`],
       ["Cache entries", `${whole.format(cache.size)} of ${whole.format(cache.max_entries)}`],
       ["Hits", `${whole.format(cache.hits)}, and ${whole.format(cache.negative_hits)} of what is not there`],
@@ -417,17 +443,18 @@
   function drawTrail({ trail }) {
     at("verifications").replaceChildren(...trail.verifications.map((one) => {
       const told = one.problem || `${whole.format(one.events)} events in the trail, verified ${ago(one.at)} ` +
-        `in ${duration(one.seconds)}`;
+        `in ${duration(one.seconds)}.`;
       const made = element("div", { class: "verification" }, stated(one.state), ` ${one.sink}: ${told}`);
       if (one.findings.length) {
         const shown = one.findings.map((finding) => element("li", {}, `${finding.kind} at ${finding.place}: ${finding.detail}`));
         if (one.found > one.findings.length) shown.push(element("li", {}, `${one.found - one.findings.length} more`));
-        made.append(element("ul", {}, ...shown));
+        made.append(element("ul", { tabindex: "0", "aria-label": "What the verification found" }, ...shown));
       }
       return made;
     }));
     const oldest = trail.oldest ? `, back to ${trail.oldest.slice(0, 19).replace("T", " ")}` : "";
-    at("trail-note").textContent = trail.problem ? `${trail.problem}.`
+    const told = trail.problem && !trail.verifications.some((one) => one.problem === trail.problem);
+    at("trail-note").textContent = trail.problem ? (told ? `${spelt(trail.problem)}.` : "")
       : `${trail.reading ? "The trail is being read. " : ""}The newest ${whole.format(trail.kept)} of ` +
         `${whole.format(trail.read)} events can be searched here${oldest}.`;
     choices(at("s-result"), [["", "Any"], ["failed", "Anything but ok"], ...trail.results.map((one) => [one, one])]);
@@ -438,18 +465,18 @@
     const chosen = select.value;
     const known = [...select.options].map((one) => one.value);
     if (known.length === wanted.length && wanted.every(([value], index) => value === known[index])) return;
-    select.replaceChildren(...wanted.map(([value, text]) => element("option", { value }, text)));
+    select.replaceChildren(...wanted.map(([value, text]) => element("option", { value }, short(text))));
     select.value = wanted.some(([value]) => value === chosen) ? chosen : "";
   }
 
   // Each part with what it is drawn from. What tells how long ago something was is drawn each time.
   const PARTS = [
     ["tiles", drawTiles, null],
-    ["reads", drawReads, (seen) => [seen.figures, seen.span]],
-    ["latency", drawLatency, (seen) => [seen.figures]],
-    ["principals", drawPrincipals, (seen) => [seen.figures.principals]],
+    ["reads", drawReads, (seen) => [seen.figures, seen.span, lacking(seen.trail)]],
+    ["latency", drawLatency, (seen) => [seen.figures, seen.trail.problem]],
+    ["principals", drawPrincipals, (seen) => [seen.figures.principals, seen.trail.problem]],
     ["rotations", drawRotations, null],
-    ["alerts", drawAlerts, (seen) => [seen.alerts]],
+    ["alerts", drawAlerts, (seen) => [seen.alerts, lacking(seen.trail)]],
     ["health", drawHealth, null],
     ["agent", drawAgent, null],
     ["trail", drawTrail, null],
@@ -458,6 +485,7 @@
   function show(overview) {
     const before = state.overview;
     state.overview = overview;
+    state.ahead = Date.parse(overview.now) - Date.now();
     for (const [name, draw, from] of PARTS) {
       const source = from ? JSON.stringify(from(overview)) : null;
       if (source !== null && state.shown.get(name) === source) continue;

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import hvac
 
 from strongroom.errors import ConfigurationError, StrongroomError
+from strongroom.telemetry import quiet
 from strongroom_vault.asking import bare
 from strongroom_vault.login.grants import Grant, Login, granted, mount_of
 from strongroom_vault.settings import AuthSettings
@@ -69,7 +70,9 @@ def signed_identity(auth: AuthSettings) -> dict[str, str]:
         ) from error
     failure: StrongroomError
     try:
-        request = _signed(botocore.session.get_session(), auth)
+        # Finding credentials asks others, and may be done in the token's own thread, where the core is not around it.
+        with quiet():
+            request = _signed(botocore.session.get_session(), auth)
     except botocore.exceptions.BotoCoreError as error:
         failure = ConfigurationError(f"AWS gives no credentials: {type(error).__name__}", hint=_NO_CREDENTIALS)
         failure.__cause__ = error
