@@ -110,6 +110,11 @@ class AgentProcess(RunningAgent):
         """Send it a signal."""
         os.kill(self.pid, number)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
     def end(self, seconds: float = 60) -> int:
         """Return its exit status when it has ended."""
         status = self._process.wait(seconds)

@@ -39,6 +39,14 @@ def test_it_serves_until_it_is_told_to_stop(process: AgentProcess) -> None:
     assert not os.path.exists(process.path)
 
 
+def test_signals_that_come_while_it_ends_do_not_cut_it_off(process: AgentProcess) -> None:
+    process.signal(signal.SIGTERM)
+    while process.is_running:
+        process.signal(signal.SIGHUP)
+        time.sleep(0.002)
+    assert process.end() == 0
+
+
 def test_its_socket_is_for_its_user_only(process: AgentProcess) -> None:
     assert stat.S_IMODE(os.stat(process.path).st_mode) == 0o600
 

@@ -6,7 +6,9 @@ import contextlib
 import gc
 import os
 import resource
+import signal
 import sys
+import threading
 
 from typing import TYPE_CHECKING, Final
 
@@ -50,6 +52,9 @@ def _serve(call: CommandCall) -> int:
     from strongroom_agent.state import AgentState
 
     log.start()
+    # A reload that is asked for before there is anything to reload would end the process.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGHUP, lambda *_: None)
     _forbid_core_dumps()
     settings = _settings(call)
     # Before anything is opened: where another agent runs already, nothing is recorded or leased.

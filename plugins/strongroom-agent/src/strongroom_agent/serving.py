@@ -102,18 +102,20 @@ class AgentServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Have signals heard by the event loop, where it is in the main thread."""
+        """Have signals heard by the event loop, where it is in the main thread, and by nobody once that has ended."""
         loop = asyncio.get_running_loop()
         heard = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop, signal.SIGHUP: self._hang_up}
         if threading.current_thread() is not threading.main_thread():
             heard = {}
+        # Not by the loop's own handlers: when it takes them back, for a moment a signal would end the process.
         for number, action in heard.items():
-            loop.add_signal_handler(number, action)
+            signal.signal(number, partial(_pass_on, loop, action))
         try:
             yield
         finally:
+            # What is being recorded from now on is recorded to its end, which comes soon in any case.
             for number in heard:
-                loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_IGN)
 
     def stop(self) -> None:
         """End when the requests under way are answered; a second time, end without waiting for them."""
@@ -224,3 +226,7 @@ async def _in_a_daemon(call: Callable[[], object]) -> None:
 
     threading.Thread(target=run, name="strongroom-agent-reload", daemon=True).start()
     await done.wait()
+
+
+def _pass_on(loop: asyncio.AbstractEventLoop, action: Callable[[], None], *_: object) -> None:
+    loop.call_soon_threadsafe(action)
