@@ -233,6 +233,7 @@ def test_a_manager_that_was_opened_first_is_observed_once_somebody_looks() -> No
     assert (done.stderr, int(done.stdout)) == ("", 3)
 
 
+# Windows has none.
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only where there is fork")
 def test_a_forked_child_counts_only_its_own(open_manager: Any, meters: Meters) -> None:
     manager = open_manager({NAME: "s3cret"})

@@ -40,6 +40,7 @@ def running(tmp_path: Path, home: Path) -> Iterator[Running]:
     """Return a function that runs the program with one manager's configuration, and returns what was traced."""
     for each in INSTRUMENTED:
         if find_spec(f"opentelemetry.instrumentation.{each}") is None:
+            # They are other people's, and no distribution of ours requires them.
             pytest.skip(f"needs opentelemetry-instrumentation-{each}: install it")
     hooks, control = Hooks(), Hooks()
     webhook = {"type": "webhook", "url": hooks.url("/zq9hook"), "secret": HOOK_KEY}
@@ -175,6 +176,7 @@ print(json.dumps([asked, [span.name for span in spans.get_finished_spans()]]))
 
 def test_asking_for_credentials_of_aws_in_the_thread_of_a_vaults_token(home: Path) -> None:
     if find_spec("opentelemetry.instrumentation.urllib3") is None:
+        # As above.
         pytest.skip("needs opentelemetry-instrumentation-urllib3: install it")
     done = subprocess.run(
         [sys.executable, "-c", OUTSIDE_THE_CORE],

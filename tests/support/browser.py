@@ -84,10 +84,12 @@ def launched(address: str) -> Iterator[Browser]:
     """
     program = shutil.which("chromium")
     if program is None:
+        # PyPI carries no browser.
         pytest.skip("needs chromium: apt install chromium")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
+        # It drives the browser, and is needed for nothing else.
         pytest.skip("needs playwright: pip install playwright")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, headless=True, args=list(FLAGS))

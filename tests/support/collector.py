@@ -184,6 +184,7 @@ def collector(folder: Path) -> Iterator[Collector]:
     """Run a collector, which passes on what it takes within 50 ms."""
     found = find_spec("rotel")
     if found is None or found.origin is None:
+        # A collector is another program; its wheel is not there for every system.
         pytest.skip("needs the collector rotel: install rotel")
     http_port, grpc_port = _free_ports(2)
     with receiver() as (url, kept), (folder / "rotel.log").open("wb") as log:

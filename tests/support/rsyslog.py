@@ -184,8 +184,10 @@ def program(driver: str | None = None) -> str:
     """
     found = shutil.which("rsyslogd", path=os.pathsep.join((os.environ.get("PATH", os.defpath), *FOLDERS)))
     if found is None:
+        # PyPI carries no syslog daemon.
         pytest.skip("needs the program rsyslogd: install rsyslog")
     if driver is not None and not any(Path("/").glob(f"{folder[1:]}/{driver}.so") for folder in DRIVERS):
+        # Debian has what speaks TLS in a package of its own.
         pytest.skip("needs rsyslogd with TLS: install rsyslog-openssl")
     return found
 

@@ -273,6 +273,7 @@ def test_axe_finds_nothing(browser: Browser, address: str, options: dict[str, An
     try:
         from axe_playwright_python.sync_playwright import Axe
     except ImportError:
+        # It checks what a screen reader gets, and brings a bundle of JavaScript of its own.
         pytest.skip("needs axe-core: pip install axe-playwright-python")
 
     def violations(page: "Page") -> list[str]:
