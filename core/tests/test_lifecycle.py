@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -756,3 +757,22 @@ def test_the_end_of_a_fork_is_told_to_exactly_those_who_were_told_of_its_beginni
     assert opened.told == []
     for thing in (opened, changing):
         lifecycle.forget(thing)
+
+
+def test_what_fails_at_the_end_of_the_process_is_told_in_one_line() -> None:
+    program = (
+        "import strongroom\n"
+        "from strongroom.contracts import AuditSink\n"
+        "from strongroom.errors import AuditError\n"
+        "class Sore(AuditSink):\n"
+        "    sore = False\n"
+        "    def write(self, request):\n"
+        "        if self.sore:\n"
+        "            raise AuditError('the disk is full', hint='free some space')\n"
+        "sink = Sore()\n"
+        "manager = strongroom.open({'backends': {'m': {'type': 'memory'}}, 'audit': 'none'}, sinks=(sink,))\n"
+        "manager.set('a', '1')\n"
+        "sink.sore = True\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == "at the end of the process: the disk is full: free some space\n"

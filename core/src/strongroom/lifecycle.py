@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
+from strongroom.errors import StrongroomError
+
 
 class Lifelong(Protocol):
     """Something that must hear of a fork, an exec and the exit."""
@@ -139,7 +141,14 @@ def all_of(actions: Iterable[Callable[[], object]]) -> None:
 
 
 def _close_all() -> None:
-    all_of([thing.close for thing in watched()])
+    try:
+        all_of([thing.close for thing in watched()])
+    except StrongroomError as error:
+        # There is nobody who could catch it any more, and the interpreter would show a traceback.
+        import logging
+
+        # An error without its traceback, whose frames are nobody's business.
+        logging.getLogger("strongroom").log(logging.ERROR, "at the end of the process: %s", error)
 
 
 def _before_fork() -> None:
