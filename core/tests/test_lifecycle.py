@@ -206,7 +206,7 @@ for manager in managers: manager.get("a")
 managers[1]._parts.audit.sinks[0].wrapped = Broken()
 """
     )
-    assert "AuditError" in done.stderr
+    assert "could not record" in done.stderr
     assert sum(hits(tmp_path).values()) == 2
 
 
