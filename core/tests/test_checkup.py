@@ -114,6 +114,11 @@ def test_a_journal_that_cannot_be_used_is_told_of(manager: SecretManager, store:
     assert health.state is not HealthState.UP
 
 
+def test_a_fallback_store_that_is_down_by_itself_stops_nothing(manager: SecretManager, store: Store) -> None:
+    store.error = OUT
+    assert manager.health().state is HealthState.DEGRADED
+
+
 def test_if_the_fallback_store_is_down_as_well_so_is_the_manager(
     manager: SecretManager, backend: FaultyBackend, store: Store
 ) -> None:

@@ -81,6 +81,10 @@ class Checkup:
             if part.kind == "backend"
         )
         states = [_judged(part, stands_in=stands_in) for part in parts]
+        down = [part.name for part in parts if part.kind == "backend" and part.health.state is HealthState.DOWN]
+        if down == [self._parts.configuration.spare]:
+            # Nothing is missing yet: it is there for an outage, and there is none.
+            states[[part.name for part in parts].index(down[0])] = HealthState.DEGRADED
         if journal is not None and journal.problem:
             states.append(HealthState.DEGRADED)
         return ManagerHealth(

@@ -24,7 +24,7 @@ def _run(session: Session, options: argparse.Namespace) -> int:
     now = time.time()
     with opened_parts(configuration) as parts:
         standby = look(configuration, parts, now)
-        verdict, status = judge(parts, standby)
+        verdict, status = judge(parts, standby, configuration.spare)
     if options.json:
         print_json(
             {
@@ -46,18 +46,19 @@ def _run(session: Session, options: argparse.Namespace) -> int:
     return status
 
 
-def judge(parts: list[Part], standby: Standby | None = None) -> tuple[str, int]:
+def judge(parts: list[Part], standby: Standby | None = None, spare: str | None = None) -> tuple[str, int]:
     """Return the verdict over all parts in words, and the exit status that goes with it.
 
     Args:
         parts: The parts; without its required audit sinks nothing works, so those count most.
         standby: The fallback store, if there is one: a backend for which it stands in does not stop everything.
+        spare: Its name, if no name is routed to it: by itself it stops nothing.
     """
     down = [part for part in parts if part.health.state is HealthState.DOWN and part.required]
     if any(part.kind is Kind.AUDIT_SINK for part in down):
         return "unhealthy: audit", AuditError.exit_status
     lost = [part for part in down if standby is None or not standby.covers(part)]
-    if lost:
+    if lost and [part.name for part in lost] != [spare]:
         names = ", ".join(printable(part.name) for part in lost)
         return f"unhealthy: {names}", BackendUnavailableError.exit_status
     all_up = all(part.health.state is HealthState.UP for part in parts) and (standby is None or not standby.problem)

@@ -119,6 +119,12 @@ class Configuration(Record):
     rotate_every: float | None = None
     """How often a program that runs for long rotates what is due; ``None``: never by itself."""
 
+    @property
+    def spare(self) -> str | None:
+        """The backend that keeps copies and the journal, if no name is routed to it."""
+        used = {self.default_backend, *(backend for _, backend in self.routes)}
+        return self.resilience.fallback if self.resilience.fallback not in used else None
+
 
 def load(
     source: str | dict[str, Any] | None = None, *, ready: Iterable[str] = (), folder: str | None = None

@@ -114,15 +114,18 @@ class TestHealth:
             (DOWN, 'type = "moody"', "keep_copy = true", "unhealthy: main"),
             (DOWN, DOWN, "keep_copy = true", "unhealthy: main, store"),
             ('type = "moody"\nmood = "away"', 'type = "kept"', "keep_copy = true", "unhealthy: main"),
-            ('type = "moody"', DOWN, "keep_copy = true", "unhealthy: store"),
         ],
-        ids=["nothing is kept", "it keeps no journal", "both are down", "it cannot be opened", "the store is down"],
+        ids=["nothing is kept", "it keeps no journal", "both are down", "it cannot be opened"],
     )
     def test_a_backend_for_which_nothing_stands_in_is_an_outage(
         self, configure: Any, main: str, store: str, resilience: str, verdict: str
     ) -> None:
         done = configure(main, store, resilience)("health", "--json")
         assert (done.status, done.json["verdict"]) == (6, verdict)
+
+    def test_a_store_that_is_down_by_itself_only_degrades(self, configure: Any) -> None:
+        done = configure('type = "moody"', DOWN, "keep_copy = true")("health", "--json")
+        assert (done.status, done.json["verdict"]) == (0, "degraded")
 
     def test_what_waits_is_shown_with_the_age_of_the_oldest(self, configure: Any) -> None:
         desk = configure(store='type = "kept"\nwaiting = 3\nset_aside = 1\nage = 3700')
