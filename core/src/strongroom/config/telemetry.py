@@ -65,10 +65,8 @@ def telemetry_settings(table: PluginTable) -> TelemetrySettings:
     keys, rest = split(table, TelemetryKeys)
     if rest and not keys.exporter:
         key = next(iter(rest))
-        hint = (
-            suggestion(key, TelemetryKeys._fields)
-            or 'name an exporter, such as exporter = "otel", if it is that one\'s'
-        )
+        hint = suggestion(key, TelemetryKeys._fields)
+        hint += '; the settings of an exporter need its name, such as exporter = "otel"'
         raise ConfigurationError(f"{table.place.key(key)} is not a setting", hint=hint)
     name = keys.exporter or OTLP
     return TelemetrySettings(**keys.as_dict(), table=table.replace(name=name, type=name, table=rest))
