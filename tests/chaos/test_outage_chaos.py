@@ -199,13 +199,16 @@ class Run:
             site.heal()
 
     def _harm_processes(self, until: float, chance: random.Random) -> None:
+        harms: list[str] = []
         while True:
             time.sleep(chance.uniform(0.5, 4.0))
             if time.monotonic() >= until:
                 (self.common / outageworker.CLOCK).write_text("0")
                 return
             process = chance.choice(self.processes)
-            harm = chance.choice(["kill", "kill", "disk", "clock"])
+            # In rounds: in a minute of mere chance one of them may not come at all.
+            harms = harms or chance.sample(["kill", "kill", "disk", "clock"], 4)
+            harm = harms.pop()
             self.counts[harm] += 1
             if harm == "kill":
                 process.kill()
