@@ -72,7 +72,6 @@ def test_what_is_in_the_trail_and_what_comes_is_found(following: Callable[..., W
 
 def test_a_trail_that_goes_quiet_has_been_read(following: Callable[..., Window]) -> None:
     window = following(lambda: Trails(FakeTrail([event(1, NOON)])))
-    assert window.view().is_reading
     wait_until(lambda: not window.view().is_reading)
     assert window.view().read == 1
 
