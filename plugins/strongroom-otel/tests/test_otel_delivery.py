@@ -138,8 +138,8 @@ def test_an_answer_that_is_not_otlp_confirms_nothing(
 def test_an_answer_that_may_have_been_cut_off_confirms_nothing(open_sink: Opening, url: str, answer: bytes) -> None:
     with FaultProxy(port_of(url)) as proxy:
         proxy.answer = answer
+        # How often it is tried depends on whether the system tells of an end or of a reset: neither confirms anything.
         refused(open_sink(endpoint=f"http://127.0.0.1:{proxy.port}"))
-        assert proxy.accepted == 1
 
 
 def test_an_answer_that_is_far_too_long_is_not_read(open_sink: Opening, kept: Kept) -> None:
