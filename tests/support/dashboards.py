@@ -184,10 +184,10 @@ def served(state: Any, port: int = 0) -> Iterator[str]:
     """
     import uvicorn
 
-    from strongroom_agent.app import build
+    from strongroom_agent.app import Agent
 
     with socket.create_server(("127.0.0.1", port)) as listener:
-        config = uvicorn.Config(build(state), log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(Agent(state), log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

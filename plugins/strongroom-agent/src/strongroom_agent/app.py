@@ -23,15 +23,6 @@ ALIVE: Final = Answer(status=200, body=b"ok\n", kind=PLAIN)
 _PAGES: Final = ("GET", "HEAD")
 
 
-def build(state: AgentState) -> App:
-    """Return the application.
-
-    Args:
-        state: The agent.
-    """
-    return Agent(state)
-
-
 class Agent:
     """Answers requests, whatever they are.
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import uvicorn
 
-from strongroom_agent.app import App, build
+from strongroom_agent.app import Agent, App
 from strongroom_agent.ending import Ending
 from strongroom_agent.log import LOG
 from strongroom_agent.looks import ROTATIONS_EVERY
@@ -61,7 +61,7 @@ def make(state: AgentState, listeners: Listeners, notifier: Notifier) -> AgentSe
         listeners: Where it listens.
         notifier: What tells systemd.
     """
-    app = build(state)
+    app = Agent(state)
     config = uvicorn.Config(
         app,
         http=partial(AgentProtocol, state),  # type: ignore[arg-type]  # a function will do as well
