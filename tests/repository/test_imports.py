@@ -22,6 +22,7 @@ ROWS = (
     {"discovery"},
     {"policy", "dotenv"},
     {"config", "rendering"},
+    {"joining"},
     {"telemetry", "lifecycle", "acting", "background", "credentials", "crew", "listening", "memory"},
     {"pacing"},
     {"audit_sinks", "cache_stats", "conditions", "copies", "counting", "deadlines", "eviction", "flights"}
@@ -36,7 +37,6 @@ ROWS = (
     {"attending", "transitions"},
     {"continuity"},
     {"delivery", "held", "looking"},
-    {"subscribers"},
     {"subscribers"},
     {"agenda", "alerts", "announcements", "watching"},
     {"heralds"},
@@ -59,7 +59,7 @@ ROWS = (
 )
 RANK = {module: rank for rank, row in enumerate(ROWS) for module in row}
 
-OPEN_TO_PLUGINS = {"model", "contracts", "errors", "hookspecs", "pacing", "telemetry", "testing"}
+OPEN_TO_PLUGINS = {"model", "contracts", "errors", "hookspecs", "joining", "pacing", "telemetry", "testing"}
 
 
 def core_modules() -> list[Path]:

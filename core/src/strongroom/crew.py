@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import copy_context
 
+from strongroom.joining import join
+
 
 def run_all(jobs: Iterable[Callable[[], object]], *, threads: int) -> None:
     """Do every job, several at a time, each once; the calling thread works, too.
@@ -47,7 +49,7 @@ def run_all(jobs: Iterable[Callable[[], object]], *, threads: int) -> None:
         waiting.clear()
         raise
     for helper in helpers:
-        helper.join()
+        join(helper)
     if failures:
         raise failures[0]
 

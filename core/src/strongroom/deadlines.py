@@ -9,6 +9,7 @@ from contextvars import copy_context
 from typing import Any, Final, Generic, TypeVar
 
 from strongroom.errors import BackendUnavailableError
+from strongroom.joining import join
 from strongroom.pacing import time_left, without_end
 
 Request = TypeVar("Request")
@@ -77,7 +78,7 @@ class TimedCalls:
             thread.start()
         except RuntimeError:
             return function(request)
-        return self._result(made, seconds)
+        return self._result(made, thread, seconds)
 
     def _run(self, made: _Call[Any, Any]) -> None:
         made.make()
@@ -89,7 +90,7 @@ class TimedCalls:
         if self._late is not None and made.error is None:
             self._late(made.request, made.answer)
 
-    def _result(self, made: _Call[Request, Result], seconds: float) -> Result:
+    def _result(self, made: _Call[Request, Result], thread: threading.Thread, seconds: float) -> Result:
         try:
             made.done.wait(seconds)
         except BaseException:
@@ -103,6 +104,7 @@ class TimedCalls:
                 backend=self._backend,
                 hint="check the backend, or raise `deadline` under [resilience]",
             )
+        join(thread)
         if made.error is not None:
             raise made.error
         return made.answer

@@ -25,8 +25,8 @@ CA = authority()
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """A clock that shows the real time until it is moved on."""
-    return FakeClock(wall=datetime.now(UTC))
+    """A clock that shows the real time until it is moved on, in whole seconds as certificates do."""
+    return FakeClock(wall=datetime.now(UTC).replace(microsecond=0))
 
 
 @pytest.fixture

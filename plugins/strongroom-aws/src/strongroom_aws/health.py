@@ -8,6 +8,7 @@ from typing import Final
 
 from strongroom.contracts import Health, HealthState
 from strongroom.errors import BackendUnavailableError, StrongroomError
+from strongroom.joining import join
 from strongroom.telemetry import quiet
 from strongroom_aws.asking import Asker
 from strongroom_aws.outages import Outage
@@ -93,7 +94,7 @@ class Examination:
             thread.start()
         end = self._asker.clock() + limit
         for thread in threads:
-            thread.join(max(0.0, end - self._asker.clock()))
+            join(thread, max(0.0, end - self._asker.clock()))
         return [outcomes.get(region) or self._too_late(region, limit) for region in regions]
 
     def _asked(self, region: str) -> Reply | Refusal | StrongroomError:

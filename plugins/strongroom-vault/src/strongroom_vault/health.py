@@ -9,6 +9,7 @@ from typing import Final
 
 from strongroom.contracts import Health, HealthState
 from strongroom.errors import StrongroomError
+from strongroom.joining import join
 from strongroom_vault.asking import AskingAdapter
 from strongroom_vault.detection import version_told
 from strongroom_vault.faults import misplaced, refusal, token_refused
@@ -94,7 +95,7 @@ class Examination:
 
         thread = threading.Thread(target=ask, name="strongroom-vault-health", daemon=True)
         thread.start()
-        thread.join(LIMIT)
+        join(thread, LIMIT)
         return outcomes[0] if outcomes else None
 
     def _judged(self, reply: Reply, facts: Facts) -> Health:
