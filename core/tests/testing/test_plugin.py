@@ -27,7 +27,7 @@ METADATA = """\
 Metadata-Version: 2.1
 Name: strongroom-acme
 Version: 1.0
-Requires-Dist: strongroom>=0.1,<1
+Requires-Dist: strongroom>=1.0,<2
 """
 PLUGIN = '''
 from strongroom.contracts import CachePolicySpec, Record
@@ -163,7 +163,7 @@ def test_mutable_settings_are_found(install: Install, failed_checks: Callable[..
 def test_a_requirement_that_does_not_fit_is_found(
     install: Install, failed_checks: Callable[..., set[str]], requirement: str
 ) -> None:
-    install(metadata=METADATA.replace("Requires-Dist: strongroom>=0.1,<1\n", requirement))
+    install(metadata=METADATA.replace("Requires-Dist: strongroom>=1.0,<2\n", requirement))
     assert failed_checks(TEST) == {"test_the_distribution_requires_strongroom"}
 
 
