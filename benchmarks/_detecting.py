@@ -13,8 +13,8 @@ from _fleet import DAY, Event
 from _scoring import Alert
 from _traffic import Traffic
 
-from strongroom.anomaly import Alert as Told
-from strongroom.anomaly import AnomalyStage, ConfiguredDetector, Watch
+from strongroom.anomaly.stage import Alert as Told
+from strongroom.anomaly.stage import AnomalyStage, ConfiguredDetector, Watch
 from strongroom.contracts import Access, AnomalyDetector, DetectorSpec
 from strongroom.errors import SuspiciousActivityError
 from strongroom.model import Principal, PrincipalSource, SecretName

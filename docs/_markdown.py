@@ -12,7 +12,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "core/src/strongroom"
-BASES = {"SecretManager": (("reading", "Reader"), ("batch", "BatchReader"), ("keys", "KeyUser"))}
+BASES = {
+    "SecretManager": (
+        ("operations/reading", "Reader"),
+        ("operations/batch", "BatchReader"),
+        ("operations/keys", "KeyUser"),
+    )
+}
 """The classes whose methods are shown as a class's own: they are its bases, in modules of their own for their size."""
 
 Definition = ast.ClassDef | ast.FunctionDef

@@ -44,23 +44,40 @@ NOTE = "<!-- Made by docs/generate.py from the sources: change those, then run i
 
 API = (
     ("Opening", (("manager", "open"), ("manager", "SecretManager"), ("acting", "acting_as"))),
-    ("asyncio", (("aio", "open_async"), ("aio", "AsyncSecretManager"))),
+    ("asyncio", (("aio/manager", "open_async"), ("aio/manager", "AsyncSecretManager"))),
     ("What a read gives", (("model", "Secret"), ("model", "SecretValue"), ("model", "ValueType"))),
-    ("", (("model", "SecretName"), ("model", "Freshness"), ("batch", "Batch"), ("model", "SecretVersion"))),
-    ("What a change gives", (("outcomes", "Written"), ("outcomes", "Deleted"), ("events", "SecretUpdated"))),
-    ("Deleted versions, notes, folders", (("recovery", "Undeleted"), ("recovery", "Destroyed"))),
-    ("", (("recovery", "Description"), ("browsing", "Folder"))),
+    ("", (("model", "SecretName"), ("model", "Freshness"), ("operations/batch", "Batch"), ("model", "SecretVersion"))),
+    ("What a change gives", (("outcomes", "Written"), ("outcomes", "Deleted"), ("events/updates", "SecretUpdated"))),
+    ("Deleted versions, notes, folders", (("operations/recovery", "Undeleted"), ("operations/recovery", "Destroyed"))),
+    ("", (("operations/recovery", "Description"), ("stages/browsing", "Folder"))),
     ("Rotation", (("rotation/desk", "RotationDesk"), ("outcomes", "Rotated"), ("rotation/changes", "Undone"))),
     ("", (("rotation/reports", "RotationPlan"), ("rotation/reports", "RotationStatus"))),
-    ("", (("rotation/reports", "DueRun"), ("rotation/reports", "DueFailure"), ("events", "Announcement"))),
+    ("", (("rotation/reports", "DueRun"), ("rotation/reports", "DueFailure"), ("events/updates", "Announcement"))),
     ("", (("contracts/service_rotation", "Schedule"),)),
-    ("Named keys", (("encryption", "DataKey"), ("encryption", "RotatedKey"))),
-    ("Alerts", (("anomaly", "Alert"), ("contracts/anomaly", "Access"))),
-    ("State", (("cache_stats", "CacheStats"), ("checkup", "ManagerHealth"), ("checkup", "PartHealth"))),
-    ("", (("contracts/health", "Health"), ("contracts/health", "HealthState"), ("held", "LeaseStatus"))),
-    ("Outages", (("checkup", "JournalHealth"), ("conditions", "ConditionReport"), ("conditions", "ConditionChanged"))),
-    ("", (("conditions", "State"), ("outages", "KnownOutage"))),
-    ("The journal", (("journals", "JournalDesk"), ("journals", "QueuedWrite"), ("journals", "Replayed"))),
+    ("Named keys", (("operations/encryption", "DataKey"), ("operations/encryption", "RotatedKey"))),
+    ("Alerts", (("anomaly/stage", "Alert"), ("contracts/anomaly", "Access"))),
+    (
+        "ConditionState",
+        (("cache/stats", "CacheStats"), ("operations/checkup", "ManagerHealth"), ("operations/checkup", "PartHealth")),
+    ),
+    ("", (("contracts/health", "Health"), ("contracts/health", "HealthState"), ("leases/held", "LeaseStatus"))),
+    (
+        "Outages",
+        (
+            ("operations/checkup", "JournalHealth"),
+            ("resilience/conditions", "ConditionReport"),
+            ("resilience/conditions", "ConditionChanged"),
+        ),
+    ),
+    ("", (("resilience/conditions", "ConditionState"), ("outages/known", "KnownOutage"))),
+    (
+        "The journal",
+        (
+            ("operations/journals", "JournalDesk"),
+            ("operations/journals", "QueuedWrite"),
+            ("operations/journals", "Replayed"),
+        ),
+    ),
     ("Errors", (("errors", "StrongroomError"),)),
 )
 CONTRACTS = (
@@ -96,9 +113,9 @@ def api_page() -> str:
 
 
 API_INTRODUCTION = """\
-    `import strongroom` gives `open`, `SecretManager`, `Secret`, `SecretName`, `SecretValue`, `Freshness`, `ABSENT` and
-    `StrongroomError`. The errors are in `strongroom.errors`. What plugins are made of is in [contracts](contracts.md).
-    Names that begin with an underscore, and modules that no page names, may change at any time.
+    `import strongroom` gives all that stands on this page, such as `strongroom.open` and `strongroom.Written`. The errors are
+    in `strongroom.errors`, all that names and values are made of in `strongroom.model`. What plugins are made of is in
+    [contracts](contracts.md). Names that begin with an underscore, and modules that no page names, may change at any time.
 
     `strongroom.ABSENT`, given as `expect_version`, means: write only if there is no such secret.
     """

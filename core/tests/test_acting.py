@@ -16,7 +16,7 @@ import pytest
 from strongroom import Freshness, acting
 from strongroom.acting import acting_as, current
 from strongroom.errors import AccessDeniedError, ConfigurationError
-from strongroom.reading import IDENTITIES
+from strongroom.operations.reading import IDENTITIES
 from strongroom.testing import in_threads
 
 

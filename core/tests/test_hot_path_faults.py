@@ -16,10 +16,10 @@ import pytest
 
 import strongroom
 
-from strongroom.audit_buffer import HitBuffer
+from strongroom.audit.buffer import HitBuffer
 from strongroom.builtin.memory import MemoryBackend
+from strongroom.cache.entries import Entry
 from strongroom.contracts import Access, AnomalyDetector, AuditWrite, Decision, Repeats, Verdict
-from strongroom.entries import Entry
 from strongroom.errors import AccessDeniedError, SecretNotFoundError, SuspiciousActivityError
 from strongroom.testing import FakeClock, MemorySink, in_threads
 

@@ -17,7 +17,7 @@ from strongroom.contracts import ListRequest, ReadRequest
 from strongroom.contracts.journal import KeepCopiesRequest
 from strongroom.contracts.names import RESERVED
 from strongroom.errors import BackendUnavailableError, BatchError, ConfigurationError, InvalidNameError
-from strongroom.events import SecretUpdated
+from strongroom.events.updates import SecretUpdated
 from strongroom.model import SecretName, SecretValue
 from strongroom.testing import FaultyBackend
 from watched import Heard, Server, look

@@ -20,7 +20,7 @@ import strongroom
 from openbao import Server, development_server
 from strongroom import SecretManager
 from strongroom.errors import SecretNotFoundError
-from strongroom.events import SecretUpdated
+from strongroom.events.updates import SecretUpdated
 from tables import aws_table, local_table, vault_table
 
 EVERY: Final = 1.0

@@ -35,14 +35,14 @@ AVOIDABLE = {"dataclasses", "importlib.metadata", "pathlib", "shutil", "subproce
 
 # What sees a program through outages; of no use without a fallback store.
 FOR_OUTAGES = {
-    "strongroom.applying",
-    "strongroom.attending",
+    "strongroom.outages.applying",
+    "strongroom.outages.attending",
     "strongroom.contracts.journal",
-    "strongroom.draining",
-    "strongroom.fallback",
-    "strongroom.journals",
-    "strongroom.queueing",
-    "strongroom.substitutes",
+    "strongroom.outages.draining",
+    "strongroom.outages.fallback",
+    "strongroom.operations.journals",
+    "strongroom.outages.queueing",
+    "strongroom.outages.substitutes",
 }
 
 WATCH = """
@@ -132,7 +132,7 @@ def test_what_is_for_outages_is_loaded_with_a_fallback_store(store: Path) -> Non
     table = '[backends.other]\ntype = "memory"\n'
     config = store / "strongroom.toml"
     config.write_text(f'fallback = "other"\n{config.read_text()}\n{table}')
-    assert {"strongroom.fallback", "strongroom.contracts.journal"} <= loaded_by(reading(store))
+    assert {"strongroom.outages.fallback", "strongroom.contracts.journal"} <= loaded_by(reading(store))
 
 
 def test_the_watch_sees_what_is_loaded() -> None:

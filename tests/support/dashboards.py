@@ -113,14 +113,14 @@ class StandInManager:
         return tuple(self.schedules)
 
     def stats(self) -> Any:
-        from strongroom.cache_stats import CacheStats
+        from strongroom.cache.stats import CacheStats
 
         counts = dict.fromkeys(set(CacheStats._fields) - {"ages", "lives"}, 0)
         served = {"reads": 48211, "hits": 45802, "misses": 2300, "negative_hits": 87, "errors": 22, "size": 311}
         return CacheStats(**(counts | served | {"max_entries": 1000, "ages": {}, "lives": {}}))
 
     def health(self) -> Any:
-        from strongroom.checkup import ManagerHealth
+        from strongroom.operations.checkup import ManagerHealth
 
         states = [HealthState.UP, HealthState.DEGRADED, HealthState.DOWN]
         worst = max((part.health.state for part in self.parts), key=states.index, default=HealthState.UP)
@@ -135,9 +135,9 @@ class StandInManager:
 
 def backend(name: str, state: HealthState = HealthState.UP, *, breaker: str = "healthy", reason: str = "") -> Any:
     """Return a backend's part of a manager's health."""
-    from strongroom.conditions import ConditionReport, State
+    from strongroom.resilience.conditions import ConditionReport, ConditionState
 
-    report = ConditionReport(backend=name, state=State(breaker), since=0.0, reason=reason, oldest_stale=None)
+    report = ConditionReport(backend=name, state=ConditionState(breaker), since=0.0, reason=reason, oldest_stale=None)
     return _Part("backend", name, Health(state=state, reason=reason), report)
 
 
@@ -148,7 +148,7 @@ def sink(name: str) -> Any:
 
 def journal(*, waiting: int, set_aside: int, oldest: float) -> Any:
     """Return the journal's part of a manager's health."""
-    from strongroom.checkup import JournalHealth
+    from strongroom.operations.checkup import JournalHealth
 
     return JournalHealth(waiting=waiting, set_aside=set_aside, size=10, oldest=oldest)
 

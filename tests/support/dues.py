@@ -23,7 +23,7 @@ from strongroom.contracts import (
 )
 from strongroom.contracts.backend import Capability
 from strongroom.errors import StrongroomError
-from strongroom.events import Announcement
+from strongroom.events.updates import Announcement
 from strongroom.model import SecretName
 from strongroom.testing import FakeClock, MemorySink
 

@@ -29,7 +29,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import strongroom
 
-from strongroom.aio import open_async
+from strongroom.aio.manager import open_async
 from strongroom.errors import StrongroomError
 
 TIME_LIMIT = 30.0

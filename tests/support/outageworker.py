@@ -21,8 +21,8 @@ from typing import Any
 
 import strongroom
 
-from strongroom.conditions import ConditionChanged
 from strongroom.errors import SecretDeletedError, SecretNotFoundError, StrongroomError
+from strongroom.resilience.conditions import ConditionChanged
 
 PAUSE = 0.05
 """Seconds between two operations of a thread, on average: the servers are to get their share of the machine."""

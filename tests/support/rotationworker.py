@@ -169,7 +169,7 @@ class Teller:
 
 def prepare(teller: Teller) -> None:
     """Put the points in place."""
-    from strongroom.resilience import GuardedBackend
+    from strongroom.resilience.guarded import GuardedBackend
     from strongroom.rotators import GuardedRotator
     from strongroom_rotate_postgres.server import Administration
 

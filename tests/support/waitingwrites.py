@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from strongroom.audit import AuditStage, GuardedSink
+from strongroom.audit.stage import AuditStage, GuardedSink
 from strongroom.background import Background
 from strongroom.builtin.memory import MemoryBackend
 from strongroom.config.resilience import Resilience, ResilienceKeys
@@ -32,7 +32,6 @@ from strongroom.contracts.journal import (
     Place,
     SettleRequest,
 )
-from strongroom.draining import CaughtUp, Drain
 from strongroom.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -41,11 +40,12 @@ from strongroom.errors import (
     SecretNotFoundError,
     VersionConflictError,
 )
-from strongroom.events import SecretUpdated
-from strongroom.fallback import FallbackStore
+from strongroom.events.updates import SecretUpdated
 from strongroom.model import ABSENT, SecretName, SecretValue, SecretVersion
-from strongroom.queueing import new_token
-from strongroom.resilience import GuardedBackend
+from strongroom.outages.draining import CaughtUp, Drain
+from strongroom.outages.fallback import FallbackStore
+from strongroom.outages.queueing import new_token
+from strongroom.resilience.guarded import GuardedBackend
 from strongroom.telemetry import Telemetry
 from strongroom.testing import FakeClock, MemorySink
 

@@ -22,7 +22,7 @@ from strongroom.contracts import (
     WriteResult,
 )
 from strongroom.errors import BackendUnavailableError, StrongroomError
-from strongroom.events import SecretUpdated
+from strongroom.events.updates import SecretUpdated
 from strongroom.model import SecretName
 
 EVERY = 30.0

@@ -9,13 +9,13 @@ import weakref
 from collections.abc import Callable
 from typing import Final
 
-from strongroom.anomaly import Watch
+from strongroom.anomaly.stage import Watch
+from strongroom.cache.entries import Entry
 from strongroom.contracts.audit import Reading
 from strongroom.contracts.cache import Lifetime
-from strongroom.entries import Entry
 from strongroom.model import Principal, SecretName
 from strongroom.policy import Policy
-from strongroom.resilience import GuardedBackend
+from strongroom.resilience.guarded import GuardedBackend
 
 NO_ENTRY: Final = Entry(0.0, Lifetime(fresh_until=float("-inf")), secret=None, error=None)
 """Stands where there is no cached answer; it is never served."""

@@ -13,21 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from strongroom.acting import check_principal
-from strongroom.batch import Batch as Batch
-from strongroom.batch import BatchReader
-from strongroom.cache_stats import CacheStats
-from strongroom.checkup import Checkup
-from strongroom.checkup import JournalHealth as JournalHealth
-from strongroom.checkup import ManagerHealth as ManagerHealth
-from strongroom.checkup import PartHealth as PartHealth
-from strongroom.conditions import ConditionChanged
+from strongroom.cache.stats import CacheStats
 from strongroom.config.again import rereader
 from strongroom.config.load import load
 from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend
-from strongroom.events import Announcement, Callback
+from strongroom.events.updates import Announcement, Callback
 from strongroom.generators import Encoding
-from strongroom.keys import KeyUser
 from strongroom.model import (
     Absent,
     Principal,
@@ -35,21 +27,29 @@ from strongroom.model import (
     SecretName,
     SecretValue,
 )
+from strongroom.operations.batch import Batch as Batch
+from strongroom.operations.batch import BatchReader
+from strongroom.operations.checkup import Checkup
+from strongroom.operations.checkup import JournalHealth as JournalHealth
+from strongroom.operations.checkup import ManagerHealth as ManagerHealth
+from strongroom.operations.checkup import PartHealth as PartHealth
+from strongroom.operations.keys import KeyUser
 from strongroom.policy import Action
+from strongroom.resilience.conditions import ConditionChanged
 from strongroom.rotation import WAIT_SECONDS
 from strongroom.wiring import Parts
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
-    from strongroom.anomaly import Alert
-    from strongroom.held import LeaseStatus
-    from strongroom.journals import JournalDesk
-    from strongroom.maintenance import AuditedMaintenance
-    from strongroom.recovery import Curator, Description, Destroyed, Undeleted
+    from strongroom.anomaly.stage import Alert
+    from strongroom.leases.held import LeaseStatus
+    from strongroom.operations.journals import JournalDesk
+    from strongroom.operations.maintenance import AuditedMaintenance
+    from strongroom.operations.recovery import Curator, Description, Destroyed, Undeleted
+    from strongroom.operations.writing import Deleted, Writer, Written
     from strongroom.rotation.desk import RotationDesk
     from strongroom.trails import OpenTrail
-    from strongroom.writing import Deleted, Writer, Written
 
 
 def open(  # noqa: A001  # the public name is strongroom.open
@@ -114,14 +114,14 @@ class SecretManager(BatchReader, KeyUser):
     @property
     def _writer(self) -> Writer:
         # Imported here: a program that only reads has no need of it.
-        from strongroom.writing import Writer
+        from strongroom.operations.writing import Writer
 
         return Writer(self._parts, self._gate, self._cache.drop)
 
     @property
     def _curator(self) -> Curator:
         # Imported here: hardly a program brings secrets back or destroys them.
-        from strongroom.recovery import Curator
+        from strongroom.operations.recovery import Curator
 
         return Curator(self._parts, self._gate, self._cache.drop)
 
@@ -313,7 +313,7 @@ class SecretManager(BatchReader, KeyUser):
 
         Args:
             name: A name, or a pattern such as ``db/**``.
-            callback: Takes a :class:`~strongroom.events.SecretUpdated`.
+            callback: Takes a :class:`~strongroom.events.updates.SecretUpdated`.
 
         Returns:
             A function that ends the subscription.
@@ -333,7 +333,7 @@ class SecretManager(BatchReader, KeyUser):
 
         Args:
             name: A name, or a pattern such as ``db/**``.
-            callback: Takes an :class:`~strongroom.events.Announcement`.
+            callback: Takes an :class:`~strongroom.events.updates.Announcement`.
 
         Returns:
             A function that ends the subscription; calling it twice is no error.
@@ -351,7 +351,7 @@ class SecretManager(BatchReader, KeyUser):
         No access waits for it; what it raises is counted.
 
         Args:
-            callback: Takes an :class:`~strongroom.anomaly.Alert`; it holds no value.
+            callback: Takes an :class:`~strongroom.anomaly.stage.Alert`; it holds no value.
 
         Returns:
             A function that ends the subscription; calling it twice is no error.
@@ -364,7 +364,7 @@ class SecretManager(BatchReader, KeyUser):
         Nobody waits for it; what it raises is counted. Changes are those between healthy, degraded and recovering.
 
         Args:
-            callback: Takes a :class:`~strongroom.conditions.ConditionChanged`.
+            callback: Takes a :class:`~strongroom.resilience.conditions.ConditionChanged`.
 
         Returns:
             A function that ends the subscription; calling it twice is no error.
@@ -417,7 +417,7 @@ class SecretManager(BatchReader, KeyUser):
             UnsupportedOperationError: Only when used: it keeps no file of its own.
         """
         # Imported here: a program that only reads has no need of it.
-        from strongroom.maintenance import AuditedMaintenance
+        from strongroom.operations.maintenance import AuditedMaintenance
 
         gate = self._gate
         return AuditedMaintenance(self._parts, gate.principal, backend, base=gate.root)
@@ -426,7 +426,7 @@ class SecretManager(BatchReader, KeyUser):
     def journal(self) -> JournalDesk:
         """What has been accepted during outages and waits for its backend, or is set aside for a person to decide."""
         # Imported here: most programs never look at it.
-        from strongroom.journals import JournalDesk
+        from strongroom.operations.journals import JournalDesk
 
         return JournalDesk(self._parts, self._gate, self._cache.drop)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from strongroom.anomaly import AnomalyStage
-from strongroom.audit import AuditStage
-from strongroom.cache import Cache
-from strongroom.conditions import State
-from strongroom.resilience import GuardedBackend
+from strongroom.anomaly.stage import AnomalyStage
+from strongroom.audit.stage import AuditStage
+from strongroom.cache.cache import Cache
+from strongroom.resilience.conditions import ConditionState
+from strongroom.resilience.guarded import GuardedBackend
 from strongroom.telemetry import names
 from strongroom.telemetry.observed import Observation, Source
 
 if TYPE_CHECKING:
-    from strongroom.leases import Leases
+    from strongroom.leases.leases import Leases
 
 
 def sources(
@@ -84,7 +84,7 @@ def _breakers(backends: Iterable[GuardedBackend]) -> Iterator[Observation]:
     for backend in backends:
         if backend.condition is not None:
             now = backend.condition.state
-            for state in State:
+            for state in ConditionState:
                 yield float(state is now), ((names.BACKEND, backend.name), (names.BREAKER_STATE, state.value))
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from strongroom.anomaly import ConfiguredDetector
-from strongroom.audit_sinks import GuardedSink
-from strongroom.conditions import Condition
+from strongroom.anomaly.stage import ConfiguredDetector
+from strongroom.audit.sinks import GuardedSink
 from strongroom.config.load import DetectorTable, PluginTable, SinkTable
 from strongroom.contracts.telemetry import TelemetryExporter
 from strongroom.discovery import Catalogue, Kind
 from strongroom.errors import PluginError, StrongroomError
-from strongroom.resilience import GuardedBackend
+from strongroom.resilience.conditions import Condition
+from strongroom.resilience.guarded import GuardedBackend
 from strongroom.telemetry import Telemetry, quiet
 
 

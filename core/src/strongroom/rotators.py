@@ -10,12 +10,12 @@ from typing import Any, Final, TypeVar
 
 from strongroom.config.rotation import RotationRule
 from strongroom.contracts.rotation import GenerateRequest, GenerateResult, Life, Rotator, RotatorSpec
-from strongroom.deadlines import TimedCalls
 from strongroom.discovery import Catalogue, Kind
 from strongroom.errors import RotationError, StrongroomError
 from strongroom.model import SecretName, SecretValue
 from strongroom.opening import open_part
 from strongroom.pacing import within
+from strongroom.resilience.deadlines import TimedCalls
 from strongroom.telemetry import Telemetry
 
 Request = TypeVar("Request")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from strongroom.audit_sinks import GuardedSink
+from strongroom.audit.sinks import GuardedSink
 from strongroom.config.load import Configuration
 from strongroom.contracts.audit import Trail, TrailHead, TrailQuery, TrailReport
 from strongroom.discovery import Catalogue

@@ -12,26 +12,26 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom import lifecycle
-from strongroom.anomaly import Alert, AnomalyStage
-from strongroom.audit import AuditStage
-from strongroom.audit_sinks import LOCK_SECONDS, GuardedSink
+from strongroom.anomaly.stage import Alert, AnomalyStage
+from strongroom.audit.sinks import LOCK_SECONDS, GuardedSink
+from strongroom.audit.stage import AuditStage
 from strongroom.background import Background
-from strongroom.cache import Cache
+from strongroom.cache.cache import Cache
+from strongroom.cache.flights import Flight
 from strongroom.config.load import Configuration
-from strongroom.continuity import Continuity
 from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend, Capability
 from strongroom.discovery import Catalogue, Kind
 from strongroom.errors import ClosedError
-from strongroom.events import Subscriptions
-from strongroom.flights import Flight
+from strongroom.events.heralds import Heralds
+from strongroom.events.updates import Subscriptions
 from strongroom.grants import Decisions, Grant, Memo
-from strongroom.heralds import Heralds
 from strongroom.model import Principal, SecretName
 from strongroom.observing import sources
 from strongroom.opening import open_backend, open_detector, open_part, open_sink
+from strongroom.outages.continuity import Continuity
 from strongroom.policy import Policy, Ruling, matches
-from strongroom.resilience import GuardedBackend
+from strongroom.resilience.guarded import GuardedBackend
 from strongroom.telemetry import Telemetry, count
 from strongroom.telemetry.names import ALERTS, OUTCOME, RULE
 from strongroom.telemetry.observed import OBSERVED
@@ -39,10 +39,10 @@ from strongroom.telemetry.observed import OBSERVED
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
-    from strongroom.events import Announcement, Notified, SecretUpdated
-    from strongroom.leases import Leases
+    from strongroom.anomaly.state import DetectorMemory
+    from strongroom.events.updates import Announcement, Notified, SecretUpdated
+    from strongroom.leases.leases import Leases
     from strongroom.rotators import Rotators
-    from strongroom.state import DetectorMemory
     from strongroom.telemetry.observed import Source
 
 
@@ -152,7 +152,7 @@ class Parts:
         if keeper is None or not self.anomaly.detectors:
             return None
         # Imported here, and below: most programs have no use for them.
-        from strongroom.state import DetectorMemory, state_key
+        from strongroom.anomaly.state import DetectorMemory, state_key
 
         keyed = [(state_key(at, one.name), one.detector) for at, one in enumerate(self.anomaly.detectors)]
         memory = DetectorMemory(
@@ -248,7 +248,7 @@ class Parts:
         leases = self._leases
         if leases is None:
             # Imported here: most programs have none.
-            from strongroom.leases import Leases
+            from strongroom.leases.leases import Leases
 
             # A clock that a test moves on moves no thread; the test does by itself what is due.
             real = self.clock is time.monotonic

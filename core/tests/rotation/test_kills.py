@@ -15,7 +15,7 @@ import pytest
 
 from rotatingkit import Halt, Killed, lost_answer
 from rotatingsite import MOST_POINTS, NAME, Site
-from strongroom.audit import AuditStage
+from strongroom.audit.stage import AuditStage
 from strongroom.contracts import ReadRequest, WriteRequest
 from strongroom.contracts.names import rotation_record
 from strongroom.errors import AuditError, RotationError, StrongroomError, TamperedError, ValueTooLargeError

@@ -8,7 +8,6 @@ import strongroom
 
 from strongroom import ABSENT, AsyncSecretManager, Freshness, Secret, SecretManager, SecretName
 from strongroom.contracts import Backend, BackendSpec, Capability, ReadRequest, ReadResult, Record
-from strongroom.encryption import DataKey, RotatedKey
 from strongroom.errors import (
     BackendUnavailableError,
     SecretDeletedError,
@@ -16,9 +15,10 @@ from strongroom.errors import (
     StrongroomError,
     VersionConflictError,
 )
-from strongroom.events import SecretUpdated
+from strongroom.events.updates import SecretUpdated
 from strongroom.hookspecs import hookimpl
 from strongroom.model import SecretValue, SecretVersion
+from strongroom.operations.encryption import DataKey, RotatedKey
 
 
 def read(manager: SecretManager) -> str:

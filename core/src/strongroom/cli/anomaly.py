@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from strongroom.anomaly.replay import moment_of
 from strongroom.cli.audit import add_time, event_line
 from strongroom.cli.command import Command, Session, add_json, print_json, table
 from strongroom.cli.explain import Activity, Alert, Found, activity, alert_about, find, result_of
@@ -19,7 +20,6 @@ from strongroom.config.load import Configuration, load
 from strongroom.discovery import Catalogue
 from strongroom.errors import SuspiciousActivityError
 from strongroom.model import AuditEvent
-from strongroom.replay import moment_of
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from strongroom._record import Record
+from strongroom.anomaly.replay import moment_of
 from strongroom.cli.command import UsageError, note
 from strongroom.cli.settings import DEFAULT, defaults_of, shown_origin
 from strongroom.config.load import Configuration, DetectorTable
@@ -17,7 +18,6 @@ from strongroom.contracts import TrailQuery
 from strongroom.discovery import Catalogue, Kind
 from strongroom.errors import StrongroomError, SuspiciousActivityError
 from strongroom.model import AuditEvent
-from strongroom.replay import moment_of
 from strongroom.trails import OpenTrail
 
 SHORTEST_PREFIX: Final = 8

@@ -16,8 +16,8 @@ from strongroom.contracts.journal import EntryState
 from strongroom.errors import BackendUnavailableError, VersionConflictError
 
 if TYPE_CHECKING:
-    from strongroom.journals import QueuedWrite, Replayed
     from strongroom.manager import SecretManager
+    from strongroom.operations.journals import QueuedWrite, Replayed
 
 HEADINGS: Final = ("ID", "NAME", "CHANGE", "BACKEND", "STATE", "AGE", "BY")
 SHORT: Final = 8

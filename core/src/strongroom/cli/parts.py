@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from strongroom._record import Record
-from strongroom.audit import GuardedSink
+from strongroom.audit.stage import GuardedSink
 from strongroom.config.convert import fields
 from strongroom.config.load import Configuration, PluginTable, SinkTable
 from strongroom.contracts import FilePath, Health, HealthState
 from strongroom.discovery import Catalogue, Kind
 from strongroom.errors import StrongroomError
 from strongroom.opening import open_backend, open_sink
-from strongroom.resilience import GuardedBackend
+from strongroom.resilience.guarded import GuardedBackend
 
 
 class Part(Record):

@@ -11,7 +11,7 @@ from strongroom.cli.substitutes import note_copy
 from strongroom.cli.text import printable
 
 if TYPE_CHECKING:
-    from strongroom.recovery import Description
+    from strongroom.operations.recovery import Description
 
 
 def _configure_undelete(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,8 @@ from contextlib import closing
 from datetime import datetime
 from typing import Any, Final
 
-from strongroom.anomaly import Alert
+from strongroom.anomaly.replay import Replay
+from strongroom.anomaly.stage import Alert
 from strongroom.cli.command import Session, UsageError, note, print_json, table
 from strongroom.cli.text import printable
 from strongroom.config import files
@@ -20,7 +21,6 @@ from strongroom.contracts import TrailQuery
 from strongroom.discovery import Catalogue
 from strongroom.errors import ConfigurationError
 from strongroom.opening import open_detector, open_sink
-from strongroom.replay import Replay
 from strongroom.trails import OpenTrail
 
 COMMAND_LINE: Final = "the command line"

@@ -11,16 +11,16 @@ from strongroom._record import Record
 from strongroom._spoken import spoken
 from strongroom.background import Background
 from strongroom.cli.parts import Part
-from strongroom.conditions import State
 from strongroom.config.load import Configuration
 from strongroom.config.resilience import Resilience
 from strongroom.contracts import HealthState
 from strongroom.contracts.journal import Journal, JournalStatus
 from strongroom.discovery import Kind
 from strongroom.errors import ConfigurationError, StrongroomError
-from strongroom.fallback import FallbackStore
-from strongroom.outages import KnownOutage, Outages
-from strongroom.resilience import GuardedBackend
+from strongroom.outages.fallback import FallbackStore
+from strongroom.outages.known import KnownOutage, Outages
+from strongroom.resilience.conditions import ConditionState
+from strongroom.resilience.guarded import GuardedBackend
 
 NO_JOURNAL: Final = "it keeps no copies and no journal"
 
@@ -49,15 +49,15 @@ class Standby(Record):
         """Tell whether it stands in for a part that is down; not for one that cannot even be opened."""
         return self.stands_in and isinstance(part.opened, GuardedBackend) and part.name != self.backend
 
-    def condition(self, part: Part) -> State:
+    def condition(self, part: Part) -> ConditionState:
         """Return how a backend is, as far as one look can tell.
 
         Args:
             part: The backend.
         """
         if part.health.state is HealthState.DOWN:
-            return State.DEGRADED
-        return State.RECOVERING if self.by_backend.get(part.name) else State.HEALTHY
+            return ConditionState.DEGRADED
+        return ConditionState.RECOVERING if self.by_backend.get(part.name) else ConditionState.HEALTHY
 
     def told(self) -> str:
         """Return what waits, in one line."""

@@ -11,8 +11,8 @@ from strongroom.model import Freshness
 
 if TYPE_CHECKING:
     from strongroom.model import Secret
-    from strongroom.recovery import Destroyed, Undeleted
-    from strongroom.writing import Deleted, Written
+    from strongroom.operations.recovery import Destroyed, Undeleted
+    from strongroom.operations.writing import Deleted, Written
 
 
 def note_substitutes(secrets: Iterable[Secret]) -> None:
@@ -29,7 +29,7 @@ def note_substitutes(secrets: Iterable[Secret]) -> None:
 def _told(secret: Secret) -> str:
     # Imported here: hardly a command ends here.
     from strongroom._spoken import spoken
-    from strongroom.standins import QUEUED
+    from strongroom.outages.standins import QUEUED
 
     ago = f"{spoken(secret.age)} ago"
     if secret.version.startswith(QUEUED):

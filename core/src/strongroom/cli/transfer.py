@@ -28,7 +28,7 @@ from strongroom.model import ABSENT, SecretName, SecretValue
 
 if TYPE_CHECKING:
     from strongroom.manager import SecretManager
-    from strongroom.writing import Written
+    from strongroom.operations.writing import Written
 
 _LINES: Final[dict[str, Callable[[str, SecretValue], str]]] = {
     "dotenv": dotenv.dotenv_line,

@@ -13,7 +13,7 @@ from strongroom.errors import ConfigurationError, InvalidValueError
 from strongroom.model import ABSENT, Secret, SecretValue, ValueType
 
 if TYPE_CHECKING:
-    from strongroom.writing import Written
+    from strongroom.operations.writing import Written
 
 
 def _configure_get(parser: argparse.ArgumentParser) -> None:

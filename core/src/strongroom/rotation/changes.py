@@ -9,17 +9,16 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from strongroom._record import Record
-from strongroom.audit import recorded_at_once
-from strongroom.changing import Attempt, Changer
+from strongroom.audit.stage import recorded_at_once
 from strongroom.config.rotation import RotationRule
 from strongroom.contracts.backend import Capability, ReadRequest, ReadResult
 from strongroom.contracts.staging import Staging
 from strongroom.errors import AuditError, ConfigurationError, RotationError, StrongroomError, VersionConflictError
-from strongroom.events import Announcement
+from strongroom.events.updates import Announcement
 from strongroom.model import SecretName, SecretValue
 from strongroom.outcomes import Rotated
 from strongroom.policy import Action
-from strongroom.resilience import GuardedBackend
+from strongroom.resilience.guarded import GuardedBackend
 from strongroom.rotation.leading import is_waiting, left_over, moment, refusal_if_led, running
 from strongroom.rotation.ledger import Ledger, in_progress
 from strongroom.rotation.machine import Machine
@@ -27,6 +26,7 @@ from strongroom.rotation.pending import Pending, Standing, Step
 from strongroom.rotation.records import RecordLedger
 from strongroom.rotation.service import new_uuid
 from strongroom.rotation.staged import StagedLedger
+from strongroom.stages.changing import Attempt, Changer
 from strongroom.telemetry import count
 from strongroom.telemetry.names import OUTCOME, ROTATIONS, ROTATOR_TYPE
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from strongroom.access import Gate
-from strongroom.audit import recorded_at_once
+from strongroom.audit.stage import recorded_at_once
 from strongroom.contracts.service_rotation import Schedule
 from strongroom.model import SecretName
 from strongroom.outcomes import Rotated
@@ -18,6 +17,7 @@ from strongroom.rotation.reports import DueRun as DueRun
 from strongroom.rotation.reports import RotationPlan as RotationPlan
 from strongroom.rotation.reports import RotationStatus as RotationStatus
 from strongroom.rotation.runner import EVERY_SECONDS, runner_of
+from strongroom.stages.gate import Gate
 from strongroom.wiring import Parts
 
 

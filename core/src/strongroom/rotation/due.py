@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from strongroom.access import Gate
 from strongroom.errors import ClosedError, RotationError, StrongroomError
-from strongroom.events import Announcement
+from strongroom.events.updates import Announcement
 from strongroom.model import SecretName
 from strongroom.outcomes import Rotated
 from strongroom.policy import Action
@@ -19,6 +18,7 @@ from strongroom.rotation.reports import DueFailure, DueRun
 from strongroom.rotation.ruled import find_ruled
 from strongroom.rotation.runner import RotationRunner
 from strongroom.rotation.timing import SOON, instant
+from strongroom.stages.gate import Gate
 from strongroom.wiring import Parts
 
 _OTHERS: Final = ("rotation_in_progress", "rotation_lost", "rotation_left_over", "rotation_none")

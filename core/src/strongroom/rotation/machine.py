@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from strongroom.changing import Attempt
 from strongroom.config.rotation import RotationKeys
 from strongroom.contracts.rotation import (
     ApplyRequest,
@@ -37,6 +36,7 @@ from strongroom.rotation.leading import overlap_left
 from strongroom.rotation.ledger import Ledger
 from strongroom.rotation.pending import Pending, Step
 from strongroom.rotators import GuardedRotator
+from strongroom.stages.changing import Attempt
 
 Result = TypeVar("Result")
 

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TypeVar
 
 from strongroom._record import Record
-from strongroom.access import Gate
 from strongroom.contracts.backend import Capability, ReadManyRequest, ReadRequest, VersionsRequest
 from strongroom.contracts.rotation import Life, Rotator
 from strongroom.contracts.service_rotation import ServiceRotation
@@ -21,13 +20,14 @@ from strongroom.errors import (
 )
 from strongroom.model import SecretName
 from strongroom.policy import Action
-from strongroom.resilience import GuardedBackend
+from strongroom.resilience.guarded import GuardedBackend
 from strongroom.rotation.leading import is_waiting, moment, overlap_left, refusal_if_led
 from strongroom.rotation.pending import Pending, Standing
 from strongroom.rotation.records import RecordLedger
 from strongroom.rotation.ruled import Ruled
 from strongroom.rotation.staged import NO_VALUE, StagedLedger
 from strongroom.rotation.timing import GRACE_SECONDS, Past, Timing, seconds, timing
+from strongroom.stages.gate import Gate
 from strongroom.wiring import Parts
 
 Item = TypeVar("Item")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from strongroom.access import Gate
 from strongroom.config.rotation import RotationKeys, RotationRule
 from strongroom.contracts.service_rotation import Schedule
 from strongroom.model import SecretName
@@ -13,7 +12,8 @@ from strongroom.rotation.outlook import Looker, Outlook
 from strongroom.rotation.reports import RotationStatus
 from strongroom.rotation.ruled import Found, Unlisted, find_ruled
 from strongroom.rotation.timing import DUE, OFF, OK, OVERDUE, SOON, instant
-from strongroom.schedules import find_schedules
+from strongroom.stages.gate import Gate
+from strongroom.stages.schedules import find_schedules
 from strongroom.telemetry import note
 from strongroom.telemetry.names import OUTCOME, ROTATIONS_DUE
 from strongroom.wiring import Parts

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from strongroom._spoken import spoken
-from strongroom.access import Gate
 from strongroom.config.rotation import DEFAULT_ROTATOR, RotationRule
 from strongroom.contracts.backend import Capability, ReadRequest, VersionsRequest
 from strongroom.contracts.names import rotation_record
@@ -13,12 +12,13 @@ from strongroom.contracts.staging import StagesRequest
 from strongroom.errors import ClosedError, SecretNotFoundError, StrongroomError
 from strongroom.model import SecretName, SecretValue
 from strongroom.policy import Action
-from strongroom.resilience import GuardedBackend
+from strongroom.resilience.guarded import GuardedBackend
 from strongroom.rotation.leading import is_waiting, left_over
 from strongroom.rotation.outlook import Looker, Outlook, keeps_stages
 from strongroom.rotation.reports import RotationPlan
 from strongroom.rotation.ruled import Ruled
 from strongroom.rotation.service import refuse_rule
+from strongroom.stages.gate import Gate
 from strongroom.wiring import Parts
 
 SERVICE: Final = "the backend's service"

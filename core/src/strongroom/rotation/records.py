@@ -21,7 +21,7 @@ from strongroom.errors import (
     VersionConflictError,
 )
 from strongroom.model import ABSENT, Absent, SecretName, SecretValue, ValueType
-from strongroom.resilience import GuardedBackend
+from strongroom.resilience.guarded import GuardedBackend
 from strongroom.rotation.ledger import Ledger, in_progress, lost
 from strongroom.rotation.pending import Pending, Standing, Step, owner_of, this_process
 from strongroom.rotation.service import new_uuid

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from strongroom._record import Record
-from strongroom.access import Gate
 from strongroom.config.rotation import RotationRule
 from strongroom.contracts.backend import ListRequest
 from strongroom.contracts.patterns import name_pattern
 from strongroom.errors import ClosedError, StrongroomError
 from strongroom.model import SecretName
 from strongroom.policy import Action
+from strongroom.stages.gate import Gate
 from strongroom.wiring import Parts
 
 _WILDCARDS = frozenset({"*", "**"})

@@ -7,6 +7,7 @@ import time
 
 from typing import Final
 
+from strongroom.cache.flights import Landing
 from strongroom.config.rotation import DEFAULT_ROTATOR, RotationRule
 from strongroom.contracts.service_rotation import RotationStatusRequest, TriggerRotationRequest
 from strongroom.errors import (
@@ -16,9 +17,8 @@ from strongroom.errors import (
     UnsupportedOperationError,
     VersionConflictError,
 )
-from strongroom.flights import Landing
 from strongroom.model import SecretName
-from strongroom.resilience import GuardedBackend
+from strongroom.resilience.guarded import GuardedBackend
 from strongroom.wiring import Parts
 
 FIRST_SECONDS: Final = 1.0

@@ -10,7 +10,7 @@ from strongroom.contracts.backend import ReadRequest, ReadResult, VersionsReques
 from strongroom.contracts.staging import DiscardRequest, PromoteRequest, StageRequest, StagesRequest, StagesResult
 from strongroom.errors import SecretNotFoundError, VersionConflictError
 from strongroom.model import SecretName, SecretValue
-from strongroom.resilience import GuardedBackend
+from strongroom.resilience.guarded import GuardedBackend
 from strongroom.rotation.ledger import Ledger, in_progress, lost
 from strongroom.rotation.pending import Pending, Standing, Step
 from strongroom.rotation.service import new_uuid

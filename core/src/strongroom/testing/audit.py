@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from strongroom.audit import GuardedSink
+from strongroom.audit.stage import GuardedSink
 from strongroom.contracts import (
     AuditSink,
     AuditWrite,

@@ -11,7 +11,7 @@ import pytest
 from strongroom.contracts import Backend, Capability
 from strongroom.errors import BackendError, StrongroomError
 from strongroom.model import ABSENT
-from strongroom.resilience import GuardedBackend
+from strongroom.resilience.guarded import GuardedBackend
 from strongroom.telemetry import ATTRIBUTES, Telemetry
 from strongroom.testing.backend_kit import (
     BackendKit,

@@ -32,7 +32,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
 )
 from strongroom.model import SecretName, SecretValue
-from strongroom.resilience import GuardedBackend
+from strongroom.resilience.guarded import GuardedBackend
 from strongroom.telemetry import Telemetry
 from strongroom.testing.backend_kit import BackendKit, names_below, read
 from strongroom.testing.leaks import assert_hidden, marker_value, report_of

@@ -23,7 +23,7 @@ from strongroom.contracts import (
 )
 from strongroom.errors import SecretDeletedError, SecretNotFoundError
 from strongroom.model import Absent, SecretName, SecretValue, SecretVersion
-from strongroom.resilience import GuardedBackend
+from strongroom.resilience.guarded import GuardedBackend
 from strongroom.testing.doubles import FaultyBackend
 
 Seed = Callable[[str, str | bytes], SecretName]

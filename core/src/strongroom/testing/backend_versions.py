@@ -7,7 +7,7 @@ import pytest
 from strongroom.contracts import Backend, Capability
 from strongroom.errors import SecretNotFoundError, UnsupportedOperationError, VersionConflictError
 from strongroom.model import ABSENT, Absent
-from strongroom.resilience import GuardedBackend
+from strongroom.resilience.guarded import GuardedBackend
 from strongroom.testing.backend_kit import BackendKit, Seed, delete, read, text_of, versions_of, write
 from strongroom.testing.processes import in_threads
 

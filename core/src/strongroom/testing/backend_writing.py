@@ -7,7 +7,7 @@ import pytest
 from strongroom.contracts import Backend, Capability, WriteRequest
 from strongroom.errors import InvalidValueError, SecretNotFoundError, UnsupportedOperationError, ValueTooLargeError
 from strongroom.model import SecretName, SecretValue
-from strongroom.resilience import GuardedBackend
+from strongroom.resilience.guarded import GuardedBackend
 from strongroom.testing.backend_kit import BackendKit, delete, new_token, read, text_of, versions_of, write
 from strongroom.testing.doubles import FaultyBackend
 

@@ -78,7 +78,7 @@ class Login:
         self._has_version = False
 
     def heard(self, event: Any) -> None:
-        """Take notice of a :class:`~strongroom.events.SecretUpdated`."""
+        """Take notice of a :class:`~strongroom.events.updates.SecretUpdated`."""
         if event.change == EXPIRE or (event.change in UPDATES and event.version is not None):
             self._now_at(event.version)
 

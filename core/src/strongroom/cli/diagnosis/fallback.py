@@ -15,7 +15,7 @@ from strongroom.config.load import Configuration
 from strongroom.contracts.journal import Journal
 from strongroom.discovery import Kind
 from strongroom.errors import ConfigurationError, StrongroomError
-from strongroom.resilience import GuardedBackend
+from strongroom.resilience.guarded import GuardedBackend
 
 FULL: Final = 0.9
 """Beyond which part of what it may hold the journal is warned of."""

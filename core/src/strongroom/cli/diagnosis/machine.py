@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from strongroom.audit import GuardedSink
+from strongroom.audit.stage import GuardedSink
 from strongroom.cli.diagnosis.finding import Finding, Place, ok, problem, warning
 from strongroom.cli.diagnosis.sources import configuration_files, kept_files, key_files
 from strongroom.cli.parts import opened_parts

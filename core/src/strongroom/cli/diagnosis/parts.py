@@ -7,14 +7,14 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from strongroom.audit import GuardedSink
+from strongroom.audit.stage import GuardedSink
 from strongroom.cli.diagnosis.finding import Finding, Place, from_error, ok, problem, warning
 from strongroom.cli.diagnosis.sources import all_settings, keys
 from strongroom.cli.parts import Part, free_bytes, opened_parts, own_path, told_facts
 from strongroom.contracts import HealthState, Maintenance, Trail, TrailReport, VerifyRequest
 from strongroom.discovery import Kind
 from strongroom.errors import AuditError, BackendUnavailableError, StrongroomError, TamperedError
-from strongroom.resilience import GuardedBackend
+from strongroom.resilience.guarded import GuardedBackend
 from strongroom.trails import OpenTrail
 
 LITTLE_SPACE: Final = 64 << 20

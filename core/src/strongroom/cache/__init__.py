@@ -1,0 +1,1 @@
+"""Answers kept in memory: entries and their times, what leaves, loads that are shared, and figures."""

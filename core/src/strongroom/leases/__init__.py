@@ -1,0 +1,1 @@
+"""Credentials that live for a while: renewed, replaced before their end, and revoked."""

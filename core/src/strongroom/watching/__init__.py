@@ -1,0 +1,1 @@
+"""What others change: looked for every now and then, and told once."""
