@@ -113,9 +113,10 @@ def api_page() -> str:
 
 
 API_INTRODUCTION = """\
-    `import strongroom` gives all that stands on this page, such as `strongroom.open` and `strongroom.Written`. The errors are
-    in `strongroom.errors`, all that names and values are made of in `strongroom.model`. What plugins are made of is in
-    [contracts](contracts.md). Names that begin with an underscore, and modules that no page names, may change at any time.
+    `import strongroom` gives all that stands on this page, such as `strongroom.open` and `strongroom.Written`. The errors
+    are in `strongroom.errors`, all that names and values are made of in `strongroom.model`. What plugins are made of is
+    in [contracts](contracts.md). Names that begin with an underscore, and modules that no page names, may change at any
+    time.
 
     `strongroom.ABSENT`, given as `expect_version`, means: write only if there is no such secret.
     """
