@@ -24,7 +24,8 @@ from fakeaws import FakeSecretsManager
 from fakefaults import Request, ServiceError
 from strongroom.errors import AccessDeniedError
 from strongroom.policy import Policy, Rule, parse_actions
-from strongroom.rendering.aws import AwsTarget, render_aws
+from strongroom.rendering.aws import render_aws
+from strongroom.rendering.aws_target import AwsTarget
 from test_call_counts import NAME, SCENARIOS, UNPACED, Service
 
 KEY: Final = "arn:aws:kms:eu-central-1:123456789012:key/0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"

@@ -10,7 +10,7 @@ import parliament
 
 from iam import Evaluator
 from strongroom.policy import Action
-from strongroom.rendering.aws import AwsTarget
+from strongroom.rendering.aws_target import AwsTarget
 
 NOW: Final = 1_000.0
 REGION: Final = "eu-central-1"

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from strongroom.config.files import Layer
+from strongroom.config.layers import Layer
 from strongroom.config.load import Configuration
 from strongroom.config.references import variables_in
 from strongroom.discovery import Catalogue, Kind

@@ -12,7 +12,8 @@ import pytest
 from awsrights import BARE, CALLS, ELSE, GIVES, NOW, REGION, TARGET, Rights, arn_of, findings
 from strongroom.errors import ConfigurationError
 from strongroom.policy import Action, Policy
-from strongroom.rendering.aws import SIZE_LIMIT, AwsTarget, partition_of, render_aws
+from strongroom.rendering.aws import SIZE_LIMIT, render_aws
+from strongroom.rendering.aws_target import AwsTarget, partition_of
 from strongroom.rendering.result import Rendered
 
 LATER = 2_000.0

@@ -18,7 +18,8 @@ from iam import Evaluator
 from strongroom.errors import InvalidNameError
 from strongroom.model import SecretName
 from strongroom.policy import Action, Policy, Rule
-from strongroom.rendering.aws import AwsTarget, render_aws
+from strongroom.rendering.aws import render_aws
+from strongroom.rendering.aws_target import AwsTarget
 
 LATER = 2_000.0
 PRINCIPALS = ["app", "apps", "ci-1"]

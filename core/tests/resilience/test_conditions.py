@@ -37,8 +37,8 @@ from strongroom.resilience.conditions import (
     TRIAL,
     Condition,
     ConditionChanged,
+    ConditionState,
     Signal,
-    State,
 )
 from strongroom.resilience.guarded import GuardedBackend
 from strongroom.testing import FakeClock, FaultyBackend, in_forked_child, in_threads
@@ -91,11 +91,11 @@ class Watched:
         self.condition.signal(Signal.CAUGHT_UP, "made")
 
     @property
-    def state(self) -> State:
+    def state(self) -> ConditionState:
         return self.condition.state
 
     @property
-    def states(self) -> list[State]:
+    def states(self) -> list[ConditionState]:
         return [change.state for change in self.changes]
 
 
@@ -107,11 +107,15 @@ def watched() -> Watched:
 class TestBreaker:
     def test_some_failures_in_a_row_open_it_and_not_fewer(self, watched: Watched) -> None:
         watched.fail(2)
-        assert watched.state is State.HEALTHY
+        assert watched.state is ConditionState.HEALTHY
         watched.fail()
-        assert watched.state is State.DEGRADED
+        assert watched.state is ConditionState.DEGRADED
         (change,) = watched.changes
-        assert (change.before, change.state, change.reason) == (State.HEALTHY, State.DEGRADED, "it refuses")
+        assert (change.before, change.state, change.reason) == (
+            ConditionState.HEALTHY,
+            ConditionState.DEGRADED,
+            "it refuses",
+        )
         assert change.code == "connection_refused"
 
     @pytest.mark.parametrize("answer", ANSWERS)
@@ -119,7 +123,7 @@ class TestBreaker:
         watched.fail(2)
         watched.condition.note(answer)
         watched.fail(2)
-        assert watched.state is State.HEALTHY
+        assert watched.state is ConditionState.HEALTHY
 
     @pytest.mark.parametrize("error", [*NEITHER, refused(own_limit=True)])
     def test_what_says_nothing_about_reach_neither_counts_nor_ends_the_row(
@@ -128,11 +132,11 @@ class TestBreaker:
         watched.fail(2)
         for _ in range(5):
             watched.condition.note(error)
-        assert watched.state is State.HEALTHY
+        assert watched.state is ConditionState.HEALTHY
         watched.fail()
-        assert watched.state is State.DEGRADED
+        assert watched.state is ConditionState.DEGRADED
         watched.condition.note(error)
-        assert watched.state is State.DEGRADED
+        assert watched.state is ConditionState.DEGRADED
 
     def test_a_connection_that_is_refused_counts_although_nothing_was_sent(self, watched: Watched) -> None:
         for _ in range(3):
@@ -206,34 +210,34 @@ class TestRecovery:
         watched.condition.probed(None)
         watched.clock.advance(5)
         assert watched.condition.signal(Signal.CAUGHT_UP, "made")
-        assert watched.states == [State.DEGRADED, State.RECOVERING, State.HEALTHY]
+        assert watched.states == [ConditionState.DEGRADED, ConditionState.RECOVERING, ConditionState.HEALTHY]
         assert [change.lasted for change in watched.changes] == pytest.approx([0.0, 60.0, 5.0])
 
     def test_a_call_that_was_let_through_leads_back_as_well(self, watched: Watched) -> None:
         watched.fail(3)
         watched.condition.note(SecretNotFoundError("no such secret"))
-        assert watched.state is State.RECOVERING
+        assert watched.state is ConditionState.RECOVERING
 
     def test_a_single_failure_while_it_recovers_or_is_on_trial_opens_it_again(self, watched: Watched) -> None:
         watched.fail(3)
         watched.condition.probed(None)
         watched.fail()
-        assert watched.state is State.DEGRADED
+        assert watched.state is ConditionState.DEGRADED
         watched.come_back()
         watched.fail()
-        assert watched.state is State.DEGRADED
+        assert watched.state is ConditionState.DEGRADED
 
     def test_the_trial_ends_with_an_answer_or_with_time(self, watched: Watched) -> None:
         watched.fail(3)
         watched.come_back()
         watched.condition.note(None)
         watched.fail(2)
-        assert watched.state is State.HEALTHY
+        assert watched.state is ConditionState.HEALTHY
         watched.fail()
         watched.come_back()
         watched.clock.advance(TRIAL * EVERY)
         watched.fail(2)
-        assert watched.state is State.HEALTHY
+        assert watched.state is ConditionState.HEALTHY
 
     def test_calls_that_were_begun_before_it_came_back_do_not_open_it_again(self, watched: Watched) -> None:
         begun = watched.condition.admit()
@@ -241,10 +245,10 @@ class TestRecovery:
         watched.condition.probed(None)
         for _ in range(5):
             watched.condition.note(refused(), begun)
-        assert watched.state is State.RECOVERING
+        assert watched.state is ConditionState.RECOVERING
         watched.condition.signal(Signal.CAUGHT_UP, "made")
         watched.condition.note(refused(), begun)
-        assert watched.state is State.HEALTHY
+        assert watched.state is ConditionState.HEALTHY
 
     def test_one_that_answers_probes_only_is_left_alone_for_longer_and_not_for_ever(self, watched: Watched) -> None:
         watched.fail(3)
@@ -278,7 +282,7 @@ class TestRecovery:
         watched.clock.advance(10)
         watched.condition.probed(BackendUnavailableError("it is sealed", code="sealed"))
         report = watched.condition.report()
-        assert (report.state, report.since, report.reason) == (State.DEGRADED, at, "it is sealed")
+        assert (report.state, report.since, report.reason) == (ConditionState.DEGRADED, at, "it is sealed")
         watched.condition.probed(None)
         watched.condition.waits_because("the journal is busy")
         assert watched.condition.report().reason == "the journal is busy"
@@ -292,12 +296,12 @@ class TestTelling:
 
         def told(change: ConditionChanged) -> None:
             watched.changes.append(change)
-            if change.state is State.DEGRADED:
+            if change.state is ConditionState.DEGRADED:
                 watched.condition.probed(None)
 
         watched.condition._on_change = told
         watched.fail(3)
-        assert watched.states == [State.DEGRADED, State.RECOVERING]
+        assert watched.states == [ConditionState.DEGRADED, ConditionState.RECOVERING]
 
     def test_one_that_raises_does_not_silence_later_changes(self) -> None:
         watched = Watched()
@@ -311,7 +315,7 @@ class TestTelling:
         with pytest.raises(KeyboardInterrupt):
             watched.fail(3)
         watched.come_back()
-        assert watched.states == [State.DEGRADED, State.RECOVERING, State.HEALTHY]
+        assert watched.states == [ConditionState.DEGRADED, ConditionState.RECOVERING, ConditionState.HEALTHY]
 
     def test_threads_change_it_by_the_table_only(self) -> None:
         watched = Watched(failures=1)
@@ -346,7 +350,7 @@ class TestTelling:
 
 def assert_chained(watched: Watched) -> None:
     """Check that each change leads from where the one before has led, by the table."""
-    states = [State.HEALTHY, *watched.states]
+    states = [ConditionState.HEALTHY, *watched.states]
     assert [change.before for change in watched.changes] == states[:-1]
     assert all((change.before, change.state) in ALLOWED for change in watched.changes)
     assert watched.state is states[-1]
@@ -403,12 +407,12 @@ class ConditionInAnyOrder(RuleBasedStateMachine):
     def begin(self, failures: int) -> None:
         self.watched = Watched(failures=failures)
         self.failures = failures
-        self.state = State.HEALTHY
+        self.state = ConditionState.HEALTHY
         self.row = 0
         self.trial_until = 0.0
         self.since = self.watched.clock()
         self.failing_since: float | None = None
-        self.told: list[tuple[State, State, float]] = []
+        self.told: list[tuple[ConditionState, ConditionState, float]] = []
 
     def _go(self, signal: Signal) -> None:
         after = TRANSITIONS.get((self.state, signal))
@@ -417,13 +421,13 @@ class ConditionInAnyOrder(RuleBasedStateMachine):
         now = self.watched.clock()
         self.told.append((self.state, after, now - self.since))
         self.state, self.since, self.row = after, now, 0
-        if after is State.HEALTHY:
+        if after is ConditionState.HEALTHY:
             self.failing_since = None
             self.trial_until = now + TRIAL * EVERY
 
     @rule(answer=st.sampled_from(ANSWERS))
     def answered(self, answer: StrongroomError | None) -> None:
-        if self.state is State.DEGRADED:
+        if self.state is ConditionState.DEGRADED:
             self._go(Signal.ANSWERED)
         else:
             self.row, self.failing_since, self.trial_until = 0, None, 0.0
@@ -435,7 +439,7 @@ class ConditionInAnyOrder(RuleBasedStateMachine):
         self.row += 1
         if self.failing_since is None:
             self.failing_since = now
-        if self.state is State.RECOVERING or now < self.trial_until or self.row >= self.failures:
+        if self.state is ConditionState.RECOVERING or now < self.trial_until or self.row >= self.failures:
             self._go(Signal.FAILED)
         error = refused()
         self.watched.condition.note(error)
@@ -468,8 +472,8 @@ class ConditionInAnyOrder(RuleBasedStateMachine):
     def it_is_as_the_model_says(self) -> None:
         condition = self.watched.condition
         assert condition.state is self.state
-        assert condition.is_out == (self.state is State.DEGRADED)
-        seen: list[tuple[State, State, Any]] = [
+        assert condition.is_out == (self.state is ConditionState.DEGRADED)
+        seen: list[tuple[ConditionState, ConditionState, Any]] = [
             (change.before, change.state, change.lasted) for change in self.watched.changes
         ]
         assert seen == [(before, after, pytest.approx(lasted)) for before, after, lasted in self.told]
@@ -477,8 +481,8 @@ class ConditionInAnyOrder(RuleBasedStateMachine):
         assert condition.lasted() == (None if lasted is None else pytest.approx(lasted))
         report = condition.report()
         assert self.watched.clock.time() - report.since == pytest.approx(self.watched.clock() - self.since, abs=1e-3)
-        assert bool(report.reason) == (self.state is not State.HEALTHY)
-        if self.state is State.DEGRADED:
+        assert bool(report.reason) == (self.state is not ConditionState.HEALTHY)
+        if self.state is ConditionState.DEGRADED:
             assert condition.probe_at <= self.watched.clock() + SLOWEST * EVERY
 
 
@@ -506,7 +510,7 @@ class TestGuard:
         for _ in range(10):
             with pytest.raises(BackendError):
                 guarded.read(ReadRequest(name="db/password"))  # type: ignore[arg-type]  # a name as text
-        assert watched.state is State.HEALTHY
+        assert watched.state is ConditionState.HEALTHY
 
     def test_several_reads_at_once_that_all_fail_are_one_failure(self, watched: Watched) -> None:
         class Loop(Backend):
@@ -519,9 +523,9 @@ class TestGuard:
         names: Any = ("a", "b", "c", "d")
         for _ in range(2):
             assert len(guarded.read_many(ReadManyRequest(names=names)).errors) == 4
-        assert watched.state is State.HEALTHY
+        assert watched.state is ConditionState.HEALTHY
         guarded.read_many(ReadManyRequest(names=names))
-        assert watched.state is State.DEGRADED
+        assert watched.state is ConditionState.DEGRADED
 
     def test_each_of_several_reads_that_fail_is_told_for_how_long(self, watched: Watched) -> None:
         class Paced(Backend):
@@ -551,7 +555,7 @@ class TestGuard:
         names: Any = ("a", "b")
         self.guarded(Half(), watched).read_many(ReadManyRequest(names=names))
         watched.fail(2)
-        assert watched.state is State.HEALTHY
+        assert watched.state is ConditionState.HEALTHY
 
 
 class Unwell(BaseHTTPRequestHandler):

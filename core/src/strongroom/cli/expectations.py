@@ -7,11 +7,11 @@ import sys
 from typing import Any, Final
 
 from strongroom._record import Record
+from strongroom.cli.asking import ACTIONS, ask
 from strongroom.cli.command import note, print_json
-from strongroom.cli.policy import ACTIONS, ask
 from strongroom.cli.text import printable
 from strongroom.config.convert import Place, convert
-from strongroom.config.files import read
+from strongroom.config.layers import read
 from strongroom.config.policies import moment
 from strongroom.errors import ConfigurationError, InvalidNameError
 from strongroom.policy import Policy

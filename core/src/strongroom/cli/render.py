@@ -19,7 +19,7 @@ from strongroom.rendering.lines import place_of
 from strongroom.rendering.result import Loss, Rendered
 
 if TYPE_CHECKING:
-    from strongroom.rendering.aws import AwsTarget
+    from strongroom.rendering.aws_target import AwsTarget
 
 _OWN: Final[dict[str, tuple[str, ...]]] = {
     "vault": ("mount", "kv_version", "transit"),
@@ -125,7 +125,7 @@ def _renderer(
 
 
 def _aws(settings: dict[str, Any], table: dict[str, Any]) -> AwsTarget:
-    from strongroom.rendering.aws import AwsTarget, partition_of
+    from strongroom.rendering.aws_target import AwsTarget, partition_of
 
     for name in ("region", "account"):
         if name not in settings:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from strongroom.config.files import INCLUDE, Layer, read, refuse_foreign
+from strongroom.config.layers import INCLUDE, Layer, read, refuse_foreign
 from strongroom.config.references import absolute
 from strongroom.errors import ConfigurationError
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from strongroom._record import Record
 from strongroom.config import files
 from strongroom.config.convert import Place, convert, suggestion
+from strongroom.config.layers import Layer
 from strongroom.config.merge import ENVIRONMENT, Item, Merged, environment_layer, merge
 from strongroom.config.policies import checked_names, checked_pattern, policy_of
 from strongroom.config.resilience import Resilience, ResilienceKeys
@@ -102,7 +103,7 @@ class Configuration(Record):
     agent: PluginTable
     """The settings of ``strongroom agent``, empty if nothing is said of it."""
     origins: tuple[Origin, ...]
-    layers: tuple[files.Layer, ...]
+    layers: tuple[Layer, ...]
     """All that was read, also what another layer overrides."""
     alerts: tuple[AlertTable, ...] = ()
     announcements: tuple[AnnouncementTable, ...] = ()
@@ -187,18 +188,16 @@ def has_rotation(source: str | dict[str, Any] | None = None) -> bool:
     return bool(merge(layers, locking).table("rotation"))
 
 
-def _read(
-    source: str | dict[str, Any] | None, folder: str | None = None
-) -> tuple[str, list[files.Layer], list[files.Layer]]:
+def _read(source: str | dict[str, Any] | None, folder: str | None = None) -> tuple[str, list[Layer], list[Layer]]:
     """Return where the configuration is, its layers, and those that only lock."""
     if isinstance(source, dict):
-        layer = files.Layer(path=PROGRAMMATIC, folder=folder or os.getcwd(), content=source)
+        layer = Layer(path=PROGRAMMATIC, folder=folder or os.getcwd(), content=source)
         return PROGRAMMATIC, [files.with_included(layer)], []
     path = files.find(source)
     return path, [*files.layers(path), environment_layer(dict(os.environ))], files.locking_layers(path)
 
 
-def _build(source: str, layers: list[files.Layer], locking: list[files.Layer], ready: Iterable[str]) -> Configuration:
+def _build(source: str, layers: list[Layer], locking: list[Layer], ready: Iterable[str]) -> Configuration:
     merged = merge(layers, locking)
     backends = {name: _ready(name) for name in ready} | _backends(merged)
     cache, keys = _cache(merged)

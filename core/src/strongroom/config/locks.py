@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NoReturn
 
-from strongroom.config.files import Layer
+from strongroom.config.layers import Layer
 from strongroom.config.references import absolute, is_reference
 from strongroom.errors import ConfigurationError
 

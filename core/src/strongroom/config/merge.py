@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from strongroom._record import Record
 from strongroom.config.convert import suggestion
-from strongroom.config.files import INCLUDE, Layer
+from strongroom.config.layers import INCLUDE, Layer
 from strongroom.config.locks import Locks
 from strongroom.config.references import Text, is_reference
 from strongroom.contracts.names import refuse_reserved

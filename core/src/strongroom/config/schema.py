@@ -13,7 +13,7 @@ from strongroom._record import Record
 from strongroom.config.alerts import AlertKeys
 from strongroom.config.announcements import EVENTS, AnnouncementKeys
 from strongroom.config.convert import fields
-from strongroom.config.files import INCLUDE
+from strongroom.config.layers import INCLUDE
 from strongroom.config.load import CacheKeys, DetectorKeys, SinkKeys
 from strongroom.config.merge import SECTIONS
 from strongroom.config.policies import PolicyKeys

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from strongroom._record import Record
 from strongroom.policy import Action, Rule, matches, name_pattern
+from strongroom.rendering.aws_target import NAME, AwsTarget
 from strongroom.rendering.result import Loss, covers, instant, overlap
-
-if TYPE_CHECKING:
-    from strongroom.rendering.aws import AwsTarget
-
-NAME: Final = re.compile(r"[A-Za-z0-9/_+=.@-]*")
-"""What a secret's name may hold in Secrets Manager."""
 
 _OPERATIONS: Final = {
     Action.READ: ("GetSecretValue", "ListSecretVersionIds"),

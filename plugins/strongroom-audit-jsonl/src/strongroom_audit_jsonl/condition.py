@@ -12,7 +12,7 @@ from strongroom.errors import AuditError
 from strongroom_audit_jsonl.access import check_private, check_unwritable, open_private, readable_by_others
 
 if TYPE_CHECKING:
-    from strongroom_audit_jsonl.plugin import JsonlSettings
+    from strongroom_audit_jsonl.settings import JsonlSettings
 
 _NEEDED: Final = 4096
 """Less free space than this, in bytes, is none."""

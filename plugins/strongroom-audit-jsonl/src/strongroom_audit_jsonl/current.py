@@ -19,7 +19,7 @@ from strongroom_audit_jsonl.notes import HeadFile, Note
 from strongroom_audit_jsonl.tail import Tail, read_tail
 
 if TYPE_CHECKING:
-    from strongroom_audit_jsonl.plugin import JsonlSettings
+    from strongroom_audit_jsonl.settings import JsonlSettings
 
 # More than the chain value and the seal of a line.
 _COMPARED: Final = 160

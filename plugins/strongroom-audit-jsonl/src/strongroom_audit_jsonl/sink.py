@@ -28,7 +28,7 @@ from strongroom_audit_jsonl.lock import TrailLock
 from strongroom_audit_jsonl.notes import note_content, parse_note
 
 if TYPE_CHECKING:
-    from strongroom_audit_jsonl.plugin import JsonlSettings
+    from strongroom_audit_jsonl.settings import JsonlSettings
     from strongroom_audit_jsonl.verify import Snapshot
 
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 from strongroom.contracts import Block, Hits, Reading
 from strongroom.errors import AuditError
 from strongroom.model import AuditEvent
-from strongroom_audit_syslog.plugin import FACILITIES
+from strongroom_audit_syslog.settings import FACILITIES
 from strongroom_audit_syslog.severity import severity
 from strongroom_audit_syslog.text import members, parameter, word
 
 if TYPE_CHECKING:
-    from strongroom_audit_syslog.plugin import SyslogSettings
+    from strongroom_audit_syslog.settings import SyslogSettings
 
 UDP_BYTES: Final = 2048
 """What RFC 5426 expects a server to accept."""

@@ -17,7 +17,7 @@ from strongroom_audit_syslog.deadline import Deadline, Lookup
 
 if TYPE_CHECKING:
     from strongroom_audit_syslog.address import Address
-    from strongroom_audit_syslog.plugin import SyslogSettings
+    from strongroom_audit_syslog.settings import SyslogSettings
     from strongroom_audit_syslog.tls import Contexts
 
 KEPT_BYTES: Final = 1024 * 1024

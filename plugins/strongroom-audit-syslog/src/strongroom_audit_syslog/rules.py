@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from strongroom_audit_syslog.address import Address, parse
-from strongroom_audit_syslog.plugin import FACILITIES
+from strongroom_audit_syslog.settings import FACILITIES
 
 if TYPE_CHECKING:
-    from strongroom_audit_syslog.plugin import SyslogSettings
+    from strongroom_audit_syslog.settings import SyslogSettings
 
 LEAST_BYTES: Final = 2048
 """What every server should accept; in less, not every hit of the cache could be told."""

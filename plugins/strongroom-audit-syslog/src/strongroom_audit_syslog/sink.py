@@ -17,7 +17,7 @@ from strongroom_audit_syslog.links import DatagramLink, Link, LocalLink, StreamL
 from strongroom_audit_syslog.tls import Contexts
 
 if TYPE_CHECKING:
-    from strongroom_audit_syslog.plugin import SyslogSettings
+    from strongroom_audit_syslog.settings import SyslogSettings
 
 LONGEST_PAUSE: Final = 30.0
 """Seconds: for how long at most a server that did not answer in time is left alone."""

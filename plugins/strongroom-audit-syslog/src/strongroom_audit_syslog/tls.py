@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from strongroom.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from strongroom_audit_syslog.plugin import SyslogSettings
+    from strongroom_audit_syslog.settings import SyslogSettings
 
 
 class Contexts:
