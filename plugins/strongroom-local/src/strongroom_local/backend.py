@@ -50,11 +50,11 @@ from strongroom_local.faults import tampered, warn
 from strongroom_local.files import absolute, folder_warning
 from strongroom_local.keys import MasterKey, StoreKeys
 from strongroom_local.named_keys import Keyrings, NamedKeys
-from strongroom_local.plugin import LocalSettings
 from strongroom_local.polling import AT_ONCE, Polling
 from strongroom_local.safekeeping import Safekeeping, Shelf
 from strongroom_local.sealing import LIVE, Head, open_record
 from strongroom_local.session import Session
+from strongroom_local.settings import LocalSettings
 
 MAX_VALUE_BYTES: Final = 16 * 1024 * 1024
 _REENCRYPT: Final = "run `strongroom rekey --reencrypt`"

@@ -27,8 +27,8 @@ from strongroom_local.files import (
 )
 from strongroom_local.header import DATA_KEY_SIZE, SALT_SIZE, STORE_ID_SIZE, Header, seal_header
 from strongroom_local.keys import MasterKey, StoreKeys
-from strongroom_local.plugin import LocalSettings
 from strongroom_local.sealing import ORIGIN, STARTS, Head, seal_head
+from strongroom_local.settings import LocalSettings
 
 
 def create_store(settings: LocalSettings) -> None:

@@ -20,7 +20,7 @@ from strongroom.errors import MasterKeyError, StoreDamagedError
 from strongroom.model import SecretValue
 from strongroom_local.encoding import FORMAT, NONCE_SIZE, random_bytes
 from strongroom_local.faults import damaged, tampered
-from strongroom_local.plugin import MAX_ITERATIONS, MIN_ITERATIONS
+from strongroom_local.settings import MAX_ITERATIONS, MIN_ITERATIONS
 
 if TYPE_CHECKING:
     from strongroom_local.keys import Wrapping

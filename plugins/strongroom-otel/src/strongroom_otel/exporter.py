@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.sampling import Sampler
 
-    from strongroom_otel.plugin import OtelSettings
+    from strongroom_otel.settings import OtelSettings
     from strongroom_otel.shipping import Shipper
 
 

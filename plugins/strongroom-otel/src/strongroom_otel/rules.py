@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from strongroom_otel.plugin import COMPRESSIONS, PROTOCOLS, SAMPLERS
+from strongroom_otel.settings import COMPRESSIONS, PROTOCOLS, SAMPLERS
 
 if TYPE_CHECKING:
-    from strongroom_otel.plugin import CollectorSettings, OtelSettings
+    from strongroom_otel.settings import CollectorSettings, OtelSettings
 
 _TOKEN: Final = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 # What the protocol itself sets; another value would break it.

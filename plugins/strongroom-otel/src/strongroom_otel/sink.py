@@ -19,7 +19,7 @@ from strongroom_otel.ways import Way, keep_still
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import ReadableLogRecord
 
-    from strongroom_otel.plugin import OtelSinkSettings
+    from strongroom_otel.settings import OtelSinkSettings
 
 SECONDS: Final = 5.0
 """How long a write may take unless something else is said."""

@@ -11,11 +11,11 @@ from urllib.parse import unquote, urlsplit
 from strongroom.contracts import KeySource, Record
 from strongroom.errors import ConfigurationError
 from strongroom.model import SecretValue
-from strongroom_otel.plugin import COMPRESSIONS, PROTOCOLS
 from strongroom_otel.rules import endpoint_problem, header_problem
+from strongroom_otel.settings import COMPRESSIONS, PROTOCOLS
 
 if TYPE_CHECKING:
-    from strongroom_otel.plugin import CollectorSettings
+    from strongroom_otel.settings import CollectorSettings
 
 GRPC: Final = "grpc"
 SECONDS: Final = 10.0
