@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "core/src/strongroom"
+NOTE = "<!-- Made by docs/generate.py from the sources: change those, then run it. -->\n"
 BASES = {
     "SecretManager": (
         ("operations/reading", "Reader"),

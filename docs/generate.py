@@ -13,9 +13,6 @@ Everything but the commands and the telemetry is read from the sources, not impo
 from __future__ import annotations
 
 import ast
-import contextlib
-import io
-import os
 import re
 import sys
 import textwrap
@@ -23,7 +20,9 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+from _help import commands_page
 from _markdown import (
+    NOTE,
     ROOT,
     cell,
     decorators,
@@ -33,14 +32,10 @@ from _markdown import (
     found,
     heading,
     parsed,
-    prose,
-    said,
     signature,
     table,
     text_of,
 )
-
-NOTE = "<!-- Made by docs/generate.py from the sources: change those, then run it. -->\n"
 
 API = (
     ("Opening", (("manager", "open"), ("manager", "SecretManager"), ("acting", "acting_as"))),
@@ -57,7 +52,7 @@ API = (
     ("Named keys", (("operations/encryption", "DataKey"), ("operations/encryption", "RotatedKey"))),
     ("Alerts", (("anomaly/stage", "Alert"), ("contracts/anomaly", "Access"))),
     (
-        "ConditionState",
+        "State",
         (("cache/stats", "CacheStats"), ("operations/checkup", "ManagerHealth"), ("operations/checkup", "PartHealth")),
     ),
     ("", (("contracts/health", "Health"), ("contracts/health", "HealthState"), ("leases/held", "LeaseStatus"))),
@@ -95,6 +90,7 @@ CONTRACTS = (
     ("Backends that keep deleted versions, or notes", "contracts/recovery"),
     ("Backends that keep a pending value", "contracts/staging"),
     ("Backends whose service rotates", "contracts/service_rotation"),
+    ("Backends that say which versions are current", "contracts/polling"),
     ("Backends that make credentials", "contracts/leasing"),
     ("Backends that encrypt and sign", "contracts/encrypting"),
     ("Backends that help others through an outage", "contracts/journal"),
@@ -113,10 +109,10 @@ def api_page() -> str:
 
 
 API_INTRODUCTION = """\
-    `import strongroom` gives all that stands on this page, such as `strongroom.open` and `strongroom.Written`. The errors
-    are in `strongroom.errors`, all that names and values are made of in `strongroom.model`. What plugins are made of is
-    in [contracts](contracts.md). Names that begin with an underscore, and modules that no page names, may change at any
-    time.
+    `import strongroom` gives all that stands on this page, such as `strongroom.open` and `strongroom.Written`. The
+    errors are in `strongroom.errors`, all that names and values are made of in `strongroom.model`. What plugins are
+    made of is in [contracts](contracts.md). Names that begin with an underscore, and modules that no page names, may
+    change at any time.
 
     `strongroom.ABSENT`, given as `expect_version`, means: write only if there is no such secret.
     """
@@ -270,94 +266,20 @@ HOOKS = """\
     no arguments and yields descriptions, so no plugin sees what passes through another one. `strongroom plugins` lists
     what is installed, with the error of whatever is broken. To begin, read
     [write a backend](../how-to/write-a-backend.md).
-    """
 
+    ## What every module promises
 
-def commands_page() -> str:
-    """Return the page of the command, from what ``--help`` prints."""
-    os.environ["COLUMNS"] = "1000"  # no line is wrapped, so that each option is in one place
-    from strongroom.cli import main
+    - It loads nothing heavy, such as a client library, when it is imported and its hooks are called: that is imported
+      by the function which a description gives as `open`.
+    - Each name that a hook offers is the name of an entry point, in the group of its kind, that leads to the module. It
+      offers no name twice, and yields descriptions only, no live objects.
+    - The hook has a docstring. The summary of a description is one line and ends with a full stop.
+    - `open` takes the settings and nothing else; `run` of a command takes the call.
+    - The settings are a `strongroom.contracts.Record` or an attrs class. They cannot be changed, and the class and each
+      field have a docstring.
+    - The distribution requires `strongroom`, and says in which versions.
 
-    made = ["# Commands\n", NOTE, textwrap.dedent(COMMANDS)]
-    names = list(main.COMMANDS)
-    rows = [(f"[`{name}`](#{name})", main.COMMANDS[name][1]) for name in names]
-    made += [table(("command", "purpose"), rows)]
-    made += [heading(2, "Options before the command"), Help(printed(main.main, ["--help"])).options()]
-    for name in names:
-        made += command_entry(name, printed(main.main, [name, "--help"]), level=2)
-    return "\n".join(part for part in made if part)
-
-
-def command_entry(name: str, text: str, *, level: int) -> Iterator[str]:
-    """Yield the parts of one command's entry, then those of the commands below it."""
-    from strongroom.cli import main
-
-    shown = Help(text)
-    yield heading(level, name)
-    if shown.about:
-        yield f"{shown.about}\n"
-    yield f"```text\n{shown.usage}\n```\n"
-    yield shown.options()
-    yield from shown.notes()
-    if shown.examples:
-        yield "For example:\n"
-        yield f"```text\n{shown.examples}\n```\n"
-    for inner in shown.subcommands:
-        words = [*name.split(), inner]
-        yield from command_entry(" ".join(words), printed(main.main, [*words, "--help"]), level=level + 1)
-
-
-def printed(function: object, arguments: list[str]) -> str:
-    """Return what the command prints for some arguments."""
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
-        function(arguments)  # type: ignore[operator]  # the command's main
-    return output.getvalue()
-
-
-class Help:
-    """What ``--help`` prints, taken apart."""
-
-    def __init__(self, text: str) -> None:
-        usage, *parts = re.split(r"\n\n+", text.strip("\n"))
-        self.usage = " ".join(usage.removeprefix("usage: ").split())
-        groups = {part.partition(":\n")[0]: part.partition(":\n")[2] for part in parts if re.match(r"[\w ]+:\n", part)}
-        self.about = "\n\n".join(prose(part) for part in parts if not re.match(r"[\w ]+:\n", part))
-        self.examples = textwrap.dedent(groups.pop("examples", "")).strip()
-        entries = [
-            taken_apart(entry)
-            for group in ("positional arguments", "options")
-            for entry in re.split(r"\n(?=  \S)", groups.pop(group, ""))
-        ]
-        self.subcommands = [
-            word for name, text in entries if name == "ACTION" for word in re.findall(r"^    (\w+)", text, re.M)
-        ]
-        self._entries = [(name, text) for name, text in entries if name not in ("", "ACTION", "-h, --help")]
-        self._notes = {
-            title: part for title, part in groups.items() if title not in ("commands", "exit status") or self.about
-        }
-
-    def options(self) -> str:
-        """Return a table of the arguments and options."""
-        return table(("argument", "meaning"), [(f"`{cell(name)}`", said(text)) for name, text in self._entries])
-
-    def notes(self) -> Iterator[str]:
-        """Yield what else the help says, a paragraph for each of its titles."""
-        for title, text in self._notes.items():
-            yield f"**{title.capitalize()}.** {said(text)}\n"
-
-
-def taken_apart(entry: str) -> tuple[str, str]:
-    """Return the name and the text of an argument, which may stand on the same line or below it."""
-    line, _, below = entry.partition("\n")
-    name, _, text = line.strip().partition("  ")
-    return name, f"{text.strip()}\n{below}"
-
-
-COMMANDS = """\
-    `strongroom [--config FILE] [--as PRINCIPAL] COMMAND ...`. Answers go to standard output, everything that is said
-    to a person to standard error. `--json` gives answers as one JSON document. The statuses are in
-    [errors and exit statuses](errors.md).
+    ## All hooks
     """
 
 

@@ -153,6 +153,37 @@ def test_a_missing_plugin_says_what_to_install_and_what_there_is(distributions: 
     assert "memory" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "distribution"),
+    [
+        (Kind.AUDIT_SINK, "jsonl", "strongroom-audit-jsonl"),
+        (Kind.CACHE_POLICY, "refresh", "strongroom-cache-refresh"),
+        (Kind.ROTATOR, "vault-pki", "strongroom-vault"),
+    ],
+)
+def test_a_missing_part_of_ours_names_the_distribution_it_comes_with(
+    kind: Kind, name: str, distribution: str, distributions: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRONGROOM_NO_PLUGINS", "1")
+    with pytest.raises(PluginError) as caught:
+        Catalogue().load(kind, name)
+    assert caught.value.hint.startswith(f"pip install {distribution}, or ")
+
+
+def test_a_misspelt_part_is_corrected_and_nothing_of_that_name_is_to_be_installed(distributions: Any) -> None:
+    with pytest.raises(PluginError) as caught:
+        Catalogue().load(Kind.BACKEND, "vualt")
+    assert "'vault'" in caught.value.hint
+    assert "pip install" not in caught.value.hint
+
+
+def test_nobody_is_told_to_install_a_distribution_that_nobody_knows(distributions: Any) -> None:
+    with pytest.raises(PluginError) as caught:
+        Catalogue().load(Kind.BACKEND, "somethingelse")
+    assert "pip install" not in caught.value.hint
+    assert "install the distribution that offers it" in caught.value.hint
+
+
 BROKEN = {
     "ImportError": ("import no_such_module_anywhere", "ModuleNotFoundError: No module named"),
     "SystemExit": ("raise SystemExit(3)", "SystemExit: 3"),

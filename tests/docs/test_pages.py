@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import zipfile
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,14 +25,17 @@ from pages import (
     Session,
     blocks,
     commands,
+    edited,
     matches,
     needs_aws,
     needs_postgres,
     needs_server,
+    needs_wheels,
     problems,
     starts_empty,
 )
 from sources import tracked_files
+from wheels import Built, built_once, run
 
 PAGES = [
     file
@@ -37,6 +43,8 @@ PAGES = [
     if file.suffix == ".md"
     and (file.is_relative_to(ROOT / "docs") or file.name in {"README.md", "CONTRIBUTING.md", "SECURITY.md"})
 ]
+# What tells programs how to reach a package index, beside pip's own settings.
+REACH = {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE"}
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
@@ -93,6 +101,32 @@ def postgres_variables(home: Path) -> Iterator[dict[str, str]]:
         }
 
 
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The wheel of every distribution of ours."""
+    return built_once(tmp_path_factory)
+
+
+@pytest.fixture
+def wheel_variables(built: Built, tmp_path: Path) -> dict[str, str]:
+    """The variables of somebody who has nothing but `python3`, and for whose pip our names lead to our wheels."""
+    python = os.path.realpath(sys.executable)
+    if subprocess.run([python, "-c", "import ensurepip"], capture_output=True, check=False).returncode:
+        pytest.skip("needs a Python that can make environments with pip: apt-get install python3-venv")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "python3").write_text(f'#!/bin/sh\nexec "{python}" "$@"\n')
+    (programs / "python3").chmod(0o755)
+    # How this machine reaches an index is no part of the page.
+    reach = {name: value for name, value in os.environ.items() if name.startswith("PIP_") or name in REACH}
+    return reach | {
+        "PATH": f"{programs}{os.pathsep}{os.defpath}",
+        "PIP_CONSTRAINT": f"{built.constraints} {ROOT / 'constraints.txt'}",
+        "PIP_BUILD_CONSTRAINT": str(ROOT / "constraints.txt"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+
+
 @each_page
 def test_the_examples_of_a_page_work(
     page: Path, folder: Path, session: Callable[..., Session], request: pytest.FixtureRequest
@@ -101,7 +135,7 @@ def test_the_examples_of_a_page_work(
     text = page.read_text()
     if not any(block.language in RUN and block.remark != "not run" for block in blocks(text)):
         return
-    if starts_empty(text):
+    if starts_empty(text) or needs_wheels(text):
         folder.mkdir()
     else:
         shutil.copytree(request.getfixturevalue("ready_store"), folder)
@@ -116,6 +150,8 @@ def test_the_examples_of_a_page_work(
         }
     if needs_postgres(text):
         variables |= request.getfixturevalue("postgres_variables")
+    if needs_wheels(text):
+        variables |= request.getfixturevalue("wheel_variables")
     reader = session(str(page.relative_to(ROOT)), **variables)
     for block in blocks(text):
         reader.run(block)
@@ -229,6 +265,44 @@ def test_a_page_may_ask_for_a_postgresql() -> None:
     assert not needs_postgres("# Title\n\n<!-- page: AWS -->\n")
 
 
+def test_a_page_may_ask_for_wheels() -> None:
+    page = "# Title\n\n<!-- page: wheels -->\n"
+    assert needs_wheels(page)
+    assert not needs_wheels("# Title\n\n<!-- page: AWS -->\n")
+    # The tests' own Python has the source tree.
+    assert problems(f"{page}\n```python\nimport strongroom\n```\n")
+    assert not problems(f"{page}\n<!-- file: a.py -->\n```python\nimport strongroom\n```\n")
+
+
+def test_no_stranger_can_answer_for_a_name_of_ours(
+    built: Built, wheel_variables: dict[str, str], tmp_path: Path, home: Path
+) -> None:
+    strangers = tmp_path / "strangers"
+    strangers.mkdir()
+    with zipfile.ZipFile(strangers / "strongroom-99.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("strongroom-99.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: strongroom\nVersion: 99.0\n")
+        wheel.writestr("strongroom-99.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr("strongroom-99.0.dist-info/RECORD", "")
+    environment = clean_environment(home) | wheel_variables | {"PIP_FIND_LINKS": str(strangers)}
+    run("python3", "-m", "venv", tmp_path / "own", env=environment)
+    download = (tmp_path / "own/bin/pip", "download", "--quiet", "--no-deps", "--dest")
+    run(*download, tmp_path / "ours", "strongroom", env=environment)
+    run(*download, tmp_path / "theirs", "strongroom", env=environment | {"PIP_CONSTRAINT": ""})
+    assert [file.name for file in (tmp_path / "theirs").iterdir()] == ["strongroom-99.0-py3-none-any.whl"]
+    assert [file.name for file in (tmp_path / "ours").iterdir()] == [built.wheel("strongroom").name]
+
+
+def test_an_edit_replaces_lines_that_are_there_once() -> None:
+    assert edited("a\nb\nc\nd\n", " a\n-b\n+B\n+b\n@@\n-d\n") == "a\nB\nb\nc\n"
+    assert edited("a\n\nb\n", " a\n\n+x\n b\n") == "a\n\nx\nb\n"
+
+
+@pytest.mark.parametrize("changes", ["-x\n+y\n", " a\n", "-a\n-b\n"])
+def test_an_edit_of_other_lines_is_reported(changes: str) -> None:
+    with pytest.raises(PageError, match=r"are there (0|2) times"):
+        edited("a\nc\na\n", changes)
+
+
 def test_a_remark_before_other_text_is_no_remark() -> None:
     (only,) = blocks("<!-- not run: takes a cloud account -->\nText.\n```console\n$ x\n```\n")
     assert only.remark == ""
@@ -251,6 +325,7 @@ def test_a_command_goes_on_in_lines_that_start_with_a_bracket() -> None:
         "```\nls\n```\n",
         "<!-- not run -->\n```console\n$ x\n```\n",
         "<!-- file -->\n```toml\n```\n",
+        "<!-- edit -->\n```diff\n```\n",
     ],
 )
 def test_these_pages_are_refused(page: str) -> None:

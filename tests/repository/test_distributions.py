@@ -10,6 +10,7 @@ import pytest
 
 from _workspace import ROOT, distributions, metadata, requirements
 from sources import PLUGIN_GROUPS, package, plugin_folders
+from strongroom._ours import OURS
 
 FRAGMENT = re.compile(r"(\d+|\+[a-z0-9][a-z0-9-]*)\.(added|changed|deprecated|removed|fixed|security)\.md")
 
@@ -96,6 +97,14 @@ def test_every_name_is_offered_once() -> None:
         (group, name) for folder in distributions() for group, points in offered(folder).items() for name in points
     ]
     assert sorted(names) == sorted(set(names))
+
+
+def test_the_core_knows_which_distribution_to_install_for_what_we_offer() -> None:
+    found: dict[str, dict[str, str]] = {}
+    for folder in plugin_folders():
+        for group, points in offered(folder).items():
+            found.setdefault(group, {}).update(dict.fromkeys(points, folder.name))
+    assert found == OURS
 
 
 @each_plugin

@@ -20,7 +20,7 @@ RUN = {"python", "console"}
 OTHER_NAMES = {"bash", "sh", "shell", "zsh", "shell-session", "sh-session", "py", "py3", "python3", "pycon"}
 
 FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})\s*(?P<language>[\w+-]*)")
-REMARK = re.compile(r"^\s*<!--\s*(?P<key>not run|file|output|page)(?::\s*(?P<text>.*?))?\s*-->\s*$")
+REMARK = re.compile(r"^\s*<!--\s*(?P<key>not run|file|edit|output|page)(?::\s*(?P<text>.*?))?\s*-->\s*$")
 
 SECONDS = 120.0
 
@@ -85,6 +85,11 @@ def needs_postgres(page: str) -> bool:
     return asks_for(page, "PostgreSQL")
 
 
+def needs_wheels(page: str) -> bool:
+    """Whether the page asks for our wheels instead of the source tree, and for a Python that has nothing but pip."""
+    return asks_for(page, "wheels")
+
+
 def problems(page: str) -> list[str]:
     """Return what is wrong with the blocks of *page* before any is run."""
     found = []
@@ -95,8 +100,10 @@ def problems(page: str) -> list[str]:
             found.append(f"line {block.line}: write `console` or `python` instead of `{block.language}`")
         if block.remark == "not run" and len(block.text.split()) < 3:
             found.append(f"line {block.line}: say in a few words why the block is not run")
-        if block.remark == "file" and not block.text:
+        if block.remark in {"file", "edit"} and not block.text:
             found.append(f"line {block.line}: name the file that the block is written to")
+        if needs_wheels(page) and block.language == "python" and block.remark not in {"file", "not run"}:
+            found.append(f"line {block.line}: write a file and run it, since this page installs what it runs")
     return found
 
 
@@ -148,6 +155,21 @@ def check(expected: str, actual: str, what: str) -> None:
         raise PageError(f"{what}\n--- the page says\n{expected.rstrip()}\n--- what happened\n{actual.rstrip()}\n")
 
 
+def edited(text: str, changes: str) -> str:
+    """Return *text* with the lines replaced that a block of kind ``diff`` shows, which must be there once.
+
+    Lines begin with a blank, ``-`` or ``+``; ``@@`` parts changes that are not next to each other.
+    """
+    for change in re.split(r"^@@.*\n", changes, flags=re.MULTILINE):
+        lines = change.splitlines(keepends=True)
+        before = "".join(line[1:] or line for line in lines if not line.startswith("+"))
+        after = "".join(line[1:] or line for line in lines if not line.startswith("-"))
+        if text.count(before) != 1:
+            raise PageError(f"these lines are to be changed, and are there {text.count(before)} times:\n{before}")
+        text = text.replace(before, after)
+    return text
+
+
 # Runs blocks in one namespace: takes one JSON object a line, answers with one.
 PYTHON_SIDE = """
 import contextlib, io, json, os, sys, traceback
@@ -196,6 +218,9 @@ class Session:
             target = self._folder / block.text
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(block.content)
+        elif block.remark == "edit":
+            target = self._folder / block.text
+            target.write_text(edited(target.read_text(), block.content))
         elif block.remark == "output":
             check(block.content, self._printed, f"{self._page}:{block.line}: the block above printed something else")
         elif block.remark != "not run" and block.language == "python":

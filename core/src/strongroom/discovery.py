@@ -236,11 +236,23 @@ def _points_in(folder: str) -> Iterator[Point]:
 
 
 def _missing(kind: Kind, name: str, offers: list[Point]) -> PluginError:
-    offered = ", ".join(point.name for point in offers) or "none"
+    from difflib import get_close_matches
+
+    from strongroom._ours import OURS
+
+    installed = [point.name for point in offers]
+    ours = OURS[kind.group]
+    close = get_close_matches(name, {*installed, *ours}, n=1)
+    if name in ours:
+        way = f"pip install {ours[name]}"
+    elif close:
+        way = f"write {close[0]!r} if that is meant"
+    else:
+        way = "install the distribution that offers it"
     return PluginError(
         f"no installed distribution offers the {kind.label} {name!r}",
         code="plugin_missing",
-        hint=f"pip install strongroom-{name}, or use one of those installed: {offered}",
+        hint=f"{way}, or use one of those installed: {', '.join(installed) or 'none'}",
     )
 
 

@@ -14,9 +14,10 @@ import strongroom.testing  # noqa: F401  # here once, not in each inner run
 from journals import FileJournal
 from strongroom.builtin.memory import MemoryBackend
 from strongroom.contracts import Backend, Capability
-from strongroom.testing.backend_journal import AppendChecks, CopyChecks
+from strongroom.testing.backend_journal import CopyChecks
 from strongroom.testing.backend_journal_life import JournalLifeChecks
 from strongroom.testing.backend_journal_settling import SettlingChecks
+from strongroom.testing.backend_journal_writes import AppendChecks
 
 pytest_plugins = ["pytester"]
 
@@ -32,9 +33,10 @@ HEAD = """
     from strongroom.contracts import *
     from strongroom.errors import *
     from strongroom.model import SecretName, SecretValue, ValueType
-    from strongroom.testing.backend_journal import AppendChecks, CopyChecks
+    from strongroom.testing.backend_journal import CopyChecks
     from strongroom.testing.backend_journal_life import JournalLifeChecks
     from strongroom.testing.backend_journal_settling import SettlingChecks
+    from strongroom.testing.backend_journal_writes import AppendChecks
 
     def of_type(value, type):
         return None if value is None else SecretValue.of_bytes(value.reveal(), type)

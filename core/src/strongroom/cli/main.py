@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "plugins": ("plugins", "list what installed distributions offer"),
     "config": ("settings", "show each setting and where it came from"),
     "doctor": ("doctor", "find what is wrong here, and how to mend it"),
+    "completion": ("completion", "print what makes a shell complete this command"),
 }
 """Each command's module and summary."""
 
@@ -185,7 +186,10 @@ def load(name: str) -> Command:
 
 
 def _where_it_comes_from(name: str) -> str:
-    return "it comes with another distribution: pip install strongroom-agent" if name == "agent" else ""
+    from strongroom._ours import OURS
+
+    distribution = OURS["strongroom.commands"].get(name)
+    return f"it comes with another distribution: pip install {distribution}" if distribution else ""
 
 
 def _root_parser() -> Parser:

@@ -91,7 +91,10 @@ class AnomalyDetector(ABC):
 
     @abstractmethod
     def judge(self, access: Access) -> Verdict:
-        """Return what to do about an access. It must not block and never sees a value."""
+        """Return what to do about an access. It must not block and never sees a value.
+
+        There is a verdict whatever the action, the name and the time are: times may stand still or go back.
+        """
 
     def repeats(self, access: Access) -> Repeats | None:
         """Say what to do about repetitions of an access that ``judge`` has just allowed.
@@ -105,8 +108,8 @@ class AnomalyDetector(ABC):
         """Learn how an access ended that the backend was asked for, or that was refused.
 
         Called after ``judge`` for each read that the cache did not answer with a
-        value. It is too late to block this one: ``BLOCK`` alerts, and what
-        ``judge`` says next time counts.
+        value, whatever its result; the access may be unknown. It is too late to block
+        this one: ``BLOCK`` alerts, and what ``judge`` says next time counts.
         """
         return Verdict(decision=Decision.ALLOW)
 

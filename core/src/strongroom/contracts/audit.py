@@ -146,8 +146,10 @@ class AuditSink(ABC):
     def write(self, request: AuditWrite) -> None:
         """Record all events of the request or none; on return they are recorded.
 
+        Each is recorded with all of its fields, whatever characters are in them.
+
         Raises:
-            AuditError: They could not be recorded. The core decides what that means.
+            AuditError: They could not be recorded, this time as any time. The core decides what that means.
         """
 
     def health(self) -> Health:

@@ -46,6 +46,7 @@ class ReadResult(Record):
     version: str
     """Opaque, and different for each write of the name; without ``VERSIONS`` at least for each other value."""
     created: datetime | None = None
+    """With its offset from UTC."""
     request_id: str | None = None
     place: str | None = None
     """What answered instead of the usual place, such as ``region eu-west-1``; ``None`` for the usual one."""
@@ -143,6 +144,10 @@ class Backend(ABC):
     so a backend translates only what it knows: not found, denied, conflict,
     outage. After a fork the child calls ``after_fork`` before anything else.
 
+    Each name reaches a secret of its own: what a backend cannot spell it escapes so that no two names become one, or
+    refuses with ``InvalidNameError``, to a read as to a write. Neither a value nor what opens the backend may reach
+    a ``repr``, a log, a span, or an error with its causes and the local variables on its way.
+
     Attributes:
         address: What tells this backend's secrets from another's: location,
             namespace or account, and mount, without credentials. Cached and
@@ -168,8 +173,10 @@ class Backend(ABC):
     def read(self, request: ReadRequest) -> ReadResult:
         """Return the current version of a secret, or the one asked for.
 
+        The value is what was written, to the last character or byte, and text or bytes as it was then.
+
         Raises:
-            SecretNotFoundError: There is no such name or version.
+            SecretNotFoundError: There is no such name or version; its text says which name.
             SecretDeletedError: It is deleted, and the backend knows that it was there.
             AccessDeniedError: The backend does not let us.
             AuthenticationError: Our own credentials were refused.
@@ -178,7 +185,7 @@ class Backend(ABC):
         """
 
     def read_many(self, request: ReadManyRequest) -> ReadManyResult:
-        """Return several secrets; override it where one call can fetch many."""
+        """Return several secrets; override it where one call can fetch many, as with ``BATCH``."""
         found: dict[SecretName, ReadResult] = {}
         errors: dict[SecretName, StrongroomError] = {}
         for name in request.names:
@@ -191,7 +198,8 @@ class Backend(ABC):
     def write(self, request: WriteRequest) -> WriteResult:
         """Create or update a secret; it is durable when this returns.
 
-        A write after a delete makes a new secret; its versions never repeat.
+        A write after a delete makes a new secret; its versions never repeat. Comparing with the version that is
+        expected and writing are one step, which no other write comes between.
 
         Raises:
             UnsupportedOperationError: The backend does not declare ``WRITE``, or
@@ -202,7 +210,7 @@ class Backend(ABC):
         raise self._unsupported("write")
 
     def delete(self, request: DeleteRequest) -> DeleteResult:
-        """Delete a secret; deleting an absent one is no error.
+        """Delete a secret, and no other whose name begins with its name; deleting an absent one is no error.
 
         Raises:
             UnsupportedOperationError: The backend does not declare ``WRITE``.
@@ -210,7 +218,7 @@ class Backend(ABC):
         raise self._unsupported("delete")
 
     def list(self, request: ListRequest) -> ListResult:
-        """Return every name below a prefix.
+        """Return every name below a prefix; none, where there is none.
 
         Raises:
             UnsupportedOperationError: The backend does not declare ``LIST``.
@@ -230,7 +238,7 @@ class Backend(ABC):
         """Return what a write that waits is bound to: it must never be made anywhere else.
 
         The address, unless that does not say whose secrets they are: a cloud's account, for one, is that of the
-        credentials. It asks nobody and takes no time.
+        credentials. It holds none of these, asks nobody and takes no time.
 
         Returns:
             The same text in each process, as long as it is the same place; ``None`` if that is not known yet.

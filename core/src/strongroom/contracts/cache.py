@@ -43,12 +43,13 @@ class Lifetime(Record):
     fresh_until: float
     """Up to here it is served as it is; if no time is after ``now``, the answer is not cached."""
     refresh_at: float | None = None
-    """From here on the first reader has it fetched anew, beside the answer; ``None`` for never."""
+    """From here on the first reader has it fetched anew, beside the answer: not after ``fresh_until``; ``None`` for
+    never."""
     revalidate_until: float | None = None
     """From ``fresh_until`` up to here the first reader has it fetched anew, and everybody gets the old answer
     until the new one has come; ``None`` for not at all. Such a read counts as a stale one."""
     stale_until: float | None = None
-    """Up to here it may stand in during an outage; ``None`` for not at all."""
+    """Up to here, and not before ``fresh_until``, it may stand in during an outage; ``None`` for not at all."""
     spared: int = 0
     """How often eviction passes the entry over although nobody has read it, from 0 to 3."""
 
@@ -58,7 +59,11 @@ class CachePolicy(ABC):
 
     @abstractmethod
     def lifetime(self, request: StoreRequest) -> Lifetime:
-        """Return the times of one new entry. It must be quick and must not block."""
+        """Return the times of one new entry. It must be quick and must not block.
+
+        They depend on the request alone, which brings a number drawn at random and the time; where there was an entry
+        before, also on what the policy has learned of it.
+        """
 
 
 class CachePolicySpec(Record):

@@ -71,6 +71,7 @@ class Leasing(ABC):
     A read of a leased name makes a new credential, and its result says so in
     ``ReadResult.lease``. The core keeps it for all readers of this process, renews
     it, has it replaced before its end and revokes it when the manager is closed.
+    No leased name is listed: whoever reads all that is would make credentials.
     """
 
     @abstractmethod

@@ -108,7 +108,7 @@ class Describing(ABC):
 
     @abstractmethod
     def annotate(self, request: AnnotateRequest) -> AnnotateResult:
-        """Replace the notes about a secret that is there.
+        """Replace the notes about a secret that is there, as a whole and exactly.
 
         Raises:
             SecretNotFoundError: There is no such secret.

@@ -15,7 +15,8 @@ class SaveStateRequest(Record):
     """Keep a state under a key in place of the one before."""
 
     key: str
-    """Segments joined by slashes, such as ``anomaly/rate``; these are no names of secrets, and no list shows them."""
+    """Exact text: segments joined by slashes, such as ``anomaly/rate``. These are no names of secrets: no read returns
+    them, and no list shows them."""
     state: bytes
 
 

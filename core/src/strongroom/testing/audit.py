@@ -23,6 +23,7 @@ from strongroom.errors import AuditError
 from strongroom.model import AuditEvent, Principal, PrincipalSource
 from strongroom.telemetry import ATTRIBUTES, Telemetry
 from strongroom.testing.processes import in_forked_child
+from strongroom.testing.promises import must_override, promised_by
 from strongroom.testing.spans import Spans
 
 Recorded = Callable[[], Sequence[AuditEvent]]
@@ -59,16 +60,17 @@ class AuditSinkContract:
     def sink(self) -> AuditSink:
         """Return the sink under test; every author overrides this."""
         # Not an abstract method, which would keep pytest from making the class: it tells an author what is missing.
-        raise NotImplementedError(f"{type(self).__name__} must override the fixture `sink`")
+        must_override(self, "the fixture `sink`", "it returns the sink under test, a new one for each check")
 
     @pytest.fixture
     def recorded(self, sink: AuditSink) -> Recorded:
         """Return a function that reads back what was recorded; override it unless the sink is a trail."""
         if not isinstance(sink, Trail):
             # As above: only the author knows how to read back from a sink that keeps no trail.
-            raise NotImplementedError(
-                f"{type(self).__name__} must override the fixture `recorded`: "
-                "a function without arguments that returns the recorded events, oldest first"
+            must_override(
+                self,
+                "the fixture `recorded`, since the sink is no Trail",
+                "it returns a function without arguments that returns the recorded events, oldest first",
             )
         return lambda: list(sink.read(TrailQuery()))
 
@@ -76,40 +78,65 @@ class AuditSinkContract:
     def failing(self) -> AuditSink:
         """Return a sink that cannot record; override it to have that checked."""
         # Not every author can make the sink fail; the other checks need no such sink.
-        pytest.skip("the test class does not override the fixture `failing`")
+        pytest.skip("the test class does not override the fixture `failing`, a sink that cannot record")
 
+    @promised_by(AuditSink.write)
     def test_an_event_is_recorded_as_it_is(self, sink: AuditSink, recorded: Recorded) -> None:
-        """Every field comes back, so no sink leaves one out."""
+        """Every field of an event comes back as it was written.
+
+        A field that a sink leaves out is missing when somebody has to find out what has happened.
+        """
         written = full_event()
         record(sink, written)
         assert self._of(recorded) == [written]
 
+    @promised_by(AuditSink.write)
     def test_an_event_with_few_facts_is_recorded(self, sink: AuditSink, recorded: Recorded) -> None:
-        """Most fields are optional; what was not there is not there afterwards."""
+        """An event with few facts comes back with these, and with no others.
+
+        Most fields are optional, and an invented fact is worse in a trail than a missing one.
+        """
         written = AuditEvent(id="1", timestamp="2026-01-01T12:00:00.000000+00:00", event="opened")
         record(sink, written)
         assert self._of(recorded) == [written]
 
+    @promised_by(AuditWrite)
     def test_events_keep_their_order(self, sink: AuditSink, recorded: Recorded) -> None:
-        """Within one request and over several."""
+        """Events come back in the order of the request, and of the requests.
+
+        The trail tells what came first: an attempt and its outcome, say.
+        """
         written = [event(id=str(number)) for number in range(12)]
         for start in (0, 1, 5):
             record(sink, *written[start : {0: 1, 1: 5, 5: 12}[start]])
         assert self._of(recorded) == written
 
+    @promised_by(AuditSink.write)
     def test_a_large_batch_is_recorded_as_a_whole(self, sink: AuditSink, recorded: Recorded) -> None:
-        """A thousand cache hits may come in one request."""
+        """A thousand events in one request are all recorded.
+
+        That many cache hits may come at once; a sink that cuts a batch loses events without a word.
+        """
         written = [event(id=str(number)) for number in range(1000)]
         record(sink, *written)
         assert self._of(recorded) == written
 
+    @promised_by(AuditWrite)
     def test_events_that_need_not_be_durable_are_recorded(self, sink: AuditSink, recorded: Recorded) -> None:
-        """``durable=False`` allows to skip a sync, not the event."""
+        """Events of a request with ``durable=False`` are recorded, too.
+
+        That allows a sink to leave out waiting for the disk, and not to leave out the event.
+        """
         sink.write(AuditWrite(events=(event(),), durable=False))
         assert self._of(recorded) == [event()]
 
+    @promised_by(Hits)
     def test_cache_hits_are_recorded_like_other_events(self, sink: AuditSink, recorded: Recorded) -> None:
-        """They come as rows, alone or among events; each is recorded as the event that it stands for."""
+        """Cache hits, alone or among events, are each recorded as the event that they stand for.
+
+        They come as rows, to be quick; a sink that formats rows by itself must not tell anything else than the event
+        does.
+        """
         blocks = [
             Block((hits("first"),)),
             Block(((event(id="1"),), hits("second"), hits("third", pid=2), (event(id="2"), event(id="3")))),
@@ -119,13 +146,21 @@ class AuditSinkContract:
             sink.write(AuditWrite(events=block, durable=False))
         assert self._of(recorded) == [found for block in blocks for found in block]
 
+    @promised_by(AuditWrite)
     def test_no_events_are_no_error(self, sink: AuditSink, recorded: Recorded) -> None:
-        """An empty request records nothing."""
+        """A request without events records nothing and raises nothing.
+
+        The core sends one to have what was written before made durable.
+        """
         record(sink)
         assert self._of(recorded) == []
 
+    @promised_by(AuditWrite)
     def test_what_was_written_before_can_be_made_durable(self, sink: AuditSink, recorded: Recorded) -> None:
-        """A durable request without events syncs what is there, if it must, and records nothing."""
+        """Durable requests without events, at any time, add nothing to what is recorded.
+
+        The core sends them on its own account; they must neither write an event twice nor an empty one.
+        """
         sink.write(AuditWrite(events=()))
         sink.write(AuditWrite(events=(event(id="1"),), durable=False))
         sink.write(AuditWrite(events=()))
@@ -134,39 +169,63 @@ class AuditSinkContract:
         assert [found.id for found in self._of(recorded)] == ["1", "2"]
 
     @pytest.mark.parametrize("text", ODD_TEXTS.values(), ids=ODD_TEXTS.keys())
+    @promised_by(AuditSink.write)
     def test_odd_characters_stay_within_their_event(self, sink: AuditSink, recorded: Recorded, text: str) -> None:
-        """A name or a detail never ends its event or starts another."""
+        """A line feed, a quote or another odd character in a field stays within its event.
+
+        Else whoever chooses a name could end an event in the trail and forge another.
+        """
         written = [event(id="1", detail=text, principal=f"p{text}"), event(id="2")]
         record(sink, *written)
         assert self._of(recorded) == written
 
+    @promised_by(AuditSink.write)
     def test_a_failure_is_an_audit_error(self, failing: AuditSink) -> None:
-        """A sink that cannot record says so with a reason; the core decides what follows."""
+        """A sink that cannot record raises ``AuditError`` with a text that says why.
+
+        The core denies the read where the sink is required; it can do so only if it is told.
+        """
         with pytest.raises(AuditError) as caught:
             record(failing, event())
         assert str(caught.value).strip()
 
+    @promised_by(AuditSink.write)
     def test_a_failure_says_so_each_time(self, failing: AuditSink) -> None:
-        """The second event is not swallowed because the first has been reported."""
+        """As long as a sink cannot record, each write raises ``AuditError``.
+
+        An event is not to be swallowed because the failure before it has been reported.
+        """
         for _ in range(2):
             with pytest.raises(AuditError):
                 record(failing, event())
 
+    @promised_by(AuditSink.health)
     def test_a_failing_sink_is_not_up(self, failing: AuditSink) -> None:
-        """Once it has failed, its health tells, or still cannot tell, but never stops the caller."""
+        """A sink that has failed returns a ``Health``, and raises nothing when it is asked for it.
+
+        Those who look at the health want to see which part is down, and not to fail with it.
+        """
         with pytest.raises(AuditError):
             record(failing, event())
         assert isinstance(failing.health(), Health)
 
+    @promised_by(AuditSink.write)
     def test_a_foreign_exception_is_kept_as_the_cause(self) -> None:
-        """Whatever a sink raises, the core turns it into an AuditError with that cause."""
+        """An exception of another library becomes an ``AuditError`` whose cause it is.
+
+        Without the cause nobody could find out what has really happened.
+        """
         surprise = RuntimeError("a surprise")
         with pytest.raises(AuditError) as caught:
             record(GuardedSink(_Exploding(surprise), type="test"), event())
         assert caught.value.__cause__ is surprise
 
+    @promised_by(AuditSink.write)
     def test_one_span_around_each_write(self, sink: AuditSink) -> None:
-        """It counts the events and shows neither names nor principals."""
+        """A write has one span, of the core, which shows neither names nor principals.
+
+        Spans go to other systems, where a second one without a parent only confuses, and names are not to be known.
+        """
         spans = Spans()
         guarded = GuardedSink(sink, type="test", telemetry=Telemetry(tracer_provider=spans.provider))
         record(guarded, full_event())
@@ -176,8 +235,12 @@ class AuditSinkContract:
         for clear in (full_event().key, full_event().principal):
             assert str(clear) not in spans.text(), "a span shows a name or a principal"
 
+    @promised_by(AuditSink.after_fork)
     def test_a_forked_child_can_record(self, sink: AuditSink, recorded: Recorded) -> None:
-        """The child records on its own, and the parent goes on; nobody's event is lost or mixed up."""
+        """After ``after_fork`` the child records on its own, the parent goes on, and no event is lost.
+
+        Servers fork; two processes on one handle would mix up what they write.
+        """
         before, child, after = event(id="before"), event(id="child"), event(id="after")
         record(sink, before)
         assert in_forked_child(lambda: _record_in_child(sink, child)) == "recorded"
@@ -185,26 +248,42 @@ class AuditSinkContract:
         expected = ["before", "child", "after"] if self.shared else ["before", "after"]
         assert [found.id for found in self._of(recorded)] == expected
 
+    @promised_by(AuditSink.health)
     def test_health_says_that_it_is_up(self, sink: AuditSink) -> None:
-        """The sink under test works, so its health must say so, before and after a write."""
+        """The health of a sink that works is up, before a write as after it.
+
+        Health checks and ``strongroom doctor`` believe it; a false alarm takes a host out of service.
+        """
         assert sink.health().state is HealthState.UP, sink.health().reason
         record(sink, event())
         assert sink.health().state is HealthState.UP, sink.health().reason
 
+    @promised_by(AuditSink.close)
     def test_what_was_recorded_survives_closing(self, sink: AuditSink, recorded: Recorded) -> None:
-        """Closing releases a handle; it takes nothing back."""
+        """What was recorded is still there once the sink is closed.
+
+        The last events before an end are those that are asked for most.
+        """
         sink.write(AuditWrite(events=(event(),), durable=False))
         sink.close()
         assert self._of(recorded) == [event()]
 
+    @promised_by(AuditSink.close)
     def test_closing_twice_is_no_error(self, sink: AuditSink) -> None:
-        """Whoever cleans up does not know whether somebody has."""
+        """A sink that is closed a second time raises nothing.
+
+        Whoever cleans up does not know whether somebody has done so before.
+        """
         record(sink, event())
         sink.close()
         sink.close()
 
+    @promised_by(AuditSink.close)
     def test_closing_without_use_is_no_error(self, sink: AuditSink) -> None:
-        """A sink that never had an event can be closed."""
+        """A sink that never had an event can be closed.
+
+        A program may end before it has read anything, and is not to fail for it.
+        """
         sink.close()
 
     def _of(self, recorded: Recorded) -> list[AuditEvent]:

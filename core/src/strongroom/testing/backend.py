@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from strongroom.testing.backend_boundary import BoundaryChecks
 from strongroom.testing.backend_encrypting import EncryptingChecks
-from strongroom.testing.backend_journal import AppendChecks, CopyChecks
+from strongroom.testing.backend_journal import CopyChecks
 from strongroom.testing.backend_journal_life import JournalLifeChecks
 from strongroom.testing.backend_journal_settling import SettlingChecks
+from strongroom.testing.backend_journal_writes import AppendChecks
 from strongroom.testing.backend_listing import ListingChecks
 from strongroom.testing.backend_names import NameChecks
 from strongroom.testing.backend_polling import PollingChecks

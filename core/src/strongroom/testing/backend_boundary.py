@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from strongroom.contracts import Backend, Capability
+from strongroom.contracts import Backend, Capability, ReadResult
 from strongroom.errors import BackendError, StrongroomError
 from strongroom.model import ABSENT
 from strongroom.resilience.guarded import GuardedBackend
@@ -25,44 +25,69 @@ from strongroom.testing.backend_kit import (
 )
 from strongroom.testing.doubles import FaultyBackend
 from strongroom.testing.leaks import assert_hidden, marker_value, report_of
+from strongroom.testing.promises import promised_by
 from strongroom.testing.spans import Spans
 
 
 class BoundaryChecks(BackendKit):
     """Checks that a value shows nowhere, and that errors keep what is needed to find their cause."""
 
+    @promised_by(Backend)
     def test_a_failure_becomes_a_documented_error(self, failing: Backend, folder: str) -> None:
-        """Whatever the client library raises, the caller sees one of strongroom's errors."""
+        """Whatever the client library raises, the caller gets a ``StrongroomError`` that names the backend.
+
+        Applications catch the documented errors, and a fallback stands in only for those.
+        """
         with pytest.raises(StrongroomError) as caught:
             read(self.guarded(failing), f"{folder}/a")
         assert caught.value.backend == "under-test", "the error does not name the backend"
 
+    @promised_by(Backend)
     def test_a_foreign_exception_is_kept_as_the_cause(self, failing: Backend, folder: str) -> None:
-        """Without it nobody could find out what really happened."""
+        """An error that was made of another library's exception has that as its cause.
+
+        Without the cause nobody could find out what has really happened.
+        """
         with pytest.raises(StrongroomError) as caught:
             read(self.guarded(failing), f"{folder}/a")
         assert caught.value.__cause__ is not None, "use `raise ... from error`"
 
+    @promised_by(Backend)
     def test_an_unexpected_exception_becomes_a_backend_error(self, backend: Backend, folder: str) -> None:
-        """The core translates what the backend does not know, and the cause is the very exception."""
+        """An exception that the backend does not know becomes a ``BackendError`` whose cause it is.
+
+        The core translates it, so a backend needs no ``except Exception`` that would hide mistakes.
+        """
         surprise = RuntimeError("a surprise")
         with pytest.raises(BackendError) as caught:
             read(self.guarded(FaultyBackend(backend, error=surprise)), f"{folder}/a")
         assert caught.value.__cause__ is surprise
 
+    @promised_by(Backend)
     def test_no_value_in_the_backend_itself(self, backend: Backend, seed: Seed, folder: str) -> None:
-        """Its ``repr`` and ``str`` end up in logs and tracebacks."""
+        """Neither ``repr`` nor ``str`` of the backend show a value that was read.
+
+        Both end up in logs and in the reports of error trackers.
+        """
         marker = marker_value()
         text_of(backend, seed(f"{folder}/a", marker))
         assert_hidden(marker, f"{backend!r} {backend!s} {backend}", "the backend's repr")
 
+    @promised_by(Backend)
     def test_no_credentials_in_the_backend_itself(self, backend: Backend) -> None:
-        """Neither does what opens it show."""
+        """Neither ``repr`` nor ``str`` of the backend show what opens it.
+
+        Whoever reads a log that shows the token could read every secret with it.
+        """
         for credential in self.credentials:
             assert credential not in f"{backend!r} {backend!s}", "the backend's repr shows a credential"
 
+    @promised_by(ReadResult)
     def test_no_value_in_results(self, backend: Backend, seed: Seed, folder: str) -> None:
-        """A result may be printed; the value inside hides itself, and no other field repeats it."""
+        """The ``repr`` of no result shows the value.
+
+        A result may be printed or logged; the value inside hides itself, so no other field may repeat it.
+        """
         marker = marker_value()
         name = seed(f"{folder}/a", marker)
         assert_hidden(marker, f"{read(backend, name)!r}", "the result of a read")
@@ -71,31 +96,47 @@ class BoundaryChecks(BackendKit):
         if Capability.VERSIONS in self.capabilities:
             assert_hidden(marker, f"{versions_of(backend, name)!r}", "the versions")
 
+    @promised_by(Backend)
     def test_no_value_in_errors(self, backend: Backend, seed: Seed, folder: str) -> None:
-        """Neither their text nor their arguments, causes or tracebacks hold it."""
+        """No error shows the value: not in its text, arguments, attributes, causes or traceback.
+
+        Errors are logged and sent to others more readily than anything else.
+        """
         marker = marker_value()
         for error in self._provoked(backend, seed, folder, marker):
             assert_hidden(marker, report_of(error), f"the report of {type(error).__name__}")
 
+    @promised_by(Backend)
     def test_no_value_in_local_variables(self, backend: Backend, seed: Seed, folder: str) -> None:
-        """Error trackers send the local variables of each frame: those of the plugin must not hold it."""
+        """When a call raises, no frame of the plugin holds the value in a local variable.
+
+        Error trackers send the local variables of each frame along with the error.
+        """
         marker = marker_value()
         package = type(backend).__module__.partition(".")[0]
         for error in self._provoked(backend, seed, folder, marker):
             assert_hidden(marker, report_of(error, package), f"a local variable on the way to {type(error).__name__}")
 
+    @promised_by(Backend.write)
     def test_no_value_in_errors_of_a_failing_backend(self, failing: Backend, folder: str) -> None:
-        """A write that fails because nobody answers says so without what was to be written."""
+        """A write that fails because nobody answers raises an error without what was to be written.
+
+        Client libraries like to put the body of a request into their exceptions.
+        """
         self.need(Capability.WRITE)
         marker = marker_value()
         with pytest.raises(StrongroomError) as caught:
             write(self.guarded(failing), f"{folder}/a", marker)
         assert_hidden(marker, report_of(caught.value), f"the report of {type(caught.value).__name__}")
 
+    @promised_by(Backend)
     def test_no_value_in_the_log(
         self, backend: Backend, seed: Seed, folder: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Not even at level DEBUG of all libraries."""
+        """Nothing that is logged shows the value, not even at level DEBUG of all libraries.
+
+        Logs are read by more people than secrets may be, and are kept for years.
+        """
         caplog.set_level(logging.DEBUG)
         marker = marker_value()
         self._provoked(backend, seed, folder, marker)
@@ -105,16 +146,24 @@ class BoundaryChecks(BackendKit):
         logged = [f"{record.getMessage()} {record.args!r} {record.exc_text}" for record in caplog.records]
         assert_hidden(marker, "\n".join(logged), "the log")
 
+    @promised_by(Backend)
     def test_one_span_around_each_call(self, backend: Backend, seed: Seed, folder: str) -> None:
-        """The core opens it; a plugin may add children, but no second one beside it."""
+        """A call has one span without a parent: the core's.
+
+        A plugin may open children of it; a second one beside it would be counted as another call.
+        """
         name = seed(f"{folder}/a", "content")
         spans = Spans()
         text_of(self._traced(backend, spans), name)
         roots = [span.name for span in spans.finished() if span.parent is None]
         assert roots == ["strongroom.read"]
 
+    @promised_by(Backend)
     def test_no_value_and_no_name_in_spans(self, backend: Backend, seed: Seed, folder: str) -> None:
-        """Spans go to other systems: they hold a name's HMAC only, and nothing of a value."""
+        """No span shows the value or the name of the secret.
+
+        Spans go to other systems: of a name they hold an HMAC only, and of a value nothing.
+        """
         marker = marker_value()
         seed(f"{folder}/a", marker)
         spans = Spans()
@@ -124,8 +173,12 @@ class BoundaryChecks(BackendKit):
         assert_hidden(marker, spans.text(), "a span")
         assert folder not in spans.text(), "a span shows the secret's name"
 
+    @promised_by(Backend)
     def test_spans_of_the_core_hold_known_attributes_only(self, backend: Backend, seed: Seed, folder: str) -> None:
-        """The list is closed, so that nothing slips into a span later."""
+        """The core's spans hold attributes of its own list only.
+
+        The list is closed, so that nothing slips into a span later; a plugin sets attributes on spans of its own.
+        """
         name = seed(f"{folder}/a", "content")
         spans = Spans()
         text_of(self._traced(backend, spans), name)

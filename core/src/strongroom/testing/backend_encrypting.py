@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import logging
-import secrets
 
 from collections.abc import Callable
-from typing import Literal, TypeGuard
+from typing import Literal
 
 import pytest
 
 from strongroom.contracts import Backend, Capability
 from strongroom.contracts.encrypting import (
-    DataKeyRequest,
-    DataKeyResult,
     DecryptRequest,
     Encrypting,
     EncryptRequest,
     EncryptResult,
-    RewrapRequest,
-    RotateKeyRequest,
-    RotateKeyResult,
-    SignRequest,
-    VerifySignatureRequest,
 )
 from strongroom.errors import (
     InvalidValueError,
@@ -34,23 +26,28 @@ from strongroom.errors import (
 from strongroom.model import SecretName, SecretValue
 from strongroom.resilience.guarded import GuardedBackend
 from strongroom.telemetry import Telemetry
+from strongroom.testing.backend_encrypting_kit import (
+    CONTENTS,
+    REFUSED,
+    KeyMaker,
+    changes_of,
+    data_key,
+    decrypt,
+    encrypt,
+    errors_of,
+    has_keys,
+    rewrap,
+    rotate,
+    sign,
+    taken,
+    unused_key,
+    verify,
+)
 from strongroom.testing.backend_kit import BackendKit, names_below, read
 from strongroom.testing.leaks import assert_hidden, marker_value, report_of
 from strongroom.testing.processes import in_forked_child, in_threads
+from strongroom.testing.promises import promised_by
 from strongroom.testing.spans import Spans
-
-KeyMaker = Callable[[Literal["encrypting", "signing"]], SecretName]
-"""Makes a key that is used by nobody else, and returns its name."""
-
-CONTENTS = {
-    "empty": b"",
-    "every byte": bytes(range(256)),
-    "blanks at its ends": b" \n text \n\0 ",
-    "text": "grüße, 日本".encode(),
-    "64 KiB": bytes(range(256)) * 256,
-}
-REFUSED = (TamperedError, InvalidValueError, SecretNotFoundError)
-"""What may be said of a ciphertext that was changed: not authentic, of no form, or of a version that is not there."""
 
 
 class EncryptingChecks(BackendKit):
@@ -64,7 +61,7 @@ class EncryptingChecks(BackendKit):
         """Return the backend under test as a keeper of keys."""
         if not has_keys(backend):
             # The interface is optional.
-            pytest.skip("the backend is not Encrypting")
+            pytest.skip("the backend does not implement the optional interface Encrypting")
         return backend
 
     @pytest.fixture
@@ -82,22 +79,34 @@ class EncryptingChecks(BackendKit):
         return make
 
     @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS.keys())
+    @promised_by(Encrypting.encrypt)
     def test_what_is_encrypted_comes_back_exactly(self, keeper: Encrypting, make_key: KeyMaker, content: bytes) -> None:
-        """A ciphertext is printable ASCII, and different each time, so that equal values do not show."""
+        """Decrypting gives every byte back; the ciphertext is printable ASCII and another one each time.
+
+        Applications keep ciphertexts as text, and equal ones would show that the values are equal.
+        """
         key = make_key("encrypting")
         made = [encrypt(keeper, key, content).ciphertext for _ in range(2)]
         assert [decrypt(keeper, key, ciphertext) for ciphertext in made] == [content, content]
         assert made[0] != made[1], "equal values have equal ciphertexts"
         assert all(text.isascii() and text.isprintable() and " " not in text for text in made)
 
+    @promised_by(Encrypting.encrypt)
     def test_text_is_encrypted_as_utf_8(self, keeper: Encrypting, make_key: KeyMaker) -> None:
-        """What comes back are its bytes."""
+        """A text is encrypted as its bytes in UTF-8, and decrypting gives these.
+
+        Whoever decrypts it with another backend or another program must get the same.
+        """
         key = make_key("encrypting")
         made = keeper.encrypt(EncryptRequest(key=key, plaintext=SecretValue("grüße")))
         assert decrypt(keeper, key, made.ciphertext) == "grüße".encode()
 
+    @promised_by(Encrypting.decrypt)
     def test_associated_data_must_be_stated_again(self, keeper: Encrypting, make_key: KeyMaker) -> None:
-        """So that a ciphertext cannot be moved to another place, of a database say."""
+        """A ciphertext with associated data is decrypted with the very same data only.
+
+        It binds a ciphertext to its place, so that nobody can move it to another row of a table.
+        """
         key = make_key("encrypting")
         bound = encrypt(keeper, key, b"content", b"row 1").ciphertext
         free = encrypt(keeper, key, b"content").ciphertext
@@ -106,14 +115,22 @@ class EncryptingChecks(BackendKit):
             with pytest.raises(TamperedError):
                 decrypt(keeper, key, ciphertext, data)
 
+    @promised_by(Encrypting.decrypt)
     def test_another_key_does_not_decrypt(self, keeper: Encrypting, make_key: KeyMaker) -> None:
-        """Even if it is of the same kind and as old."""
+        """A ciphertext of one key is refused under any other.
+
+        Who may use one key is a question of rights, which a key that opens everything would answer for everybody.
+        """
         ciphertext = encrypt(keeper, make_key("encrypting"), b"content").ciphertext
         with pytest.raises(REFUSED):
             decrypt(keeper, make_key("encrypting"), ciphertext)
 
+    @promised_by(Encrypting.decrypt)
     def test_a_ciphertext_that_is_changed_anywhere_is_refused(self, keeper: Encrypting, make_key: KeyMaker) -> None:
-        """Each of its characters counts, those in front of the encrypted part, too."""
+        """A ciphertext with any one of its characters changed, cut or added is refused.
+
+        What is kept outside can be changed by others; an altered value must never be taken for the real one.
+        """
         key = make_key("encrypting")
         ciphertext = encrypt(keeper, key, b"content").ciphertext
         for changed in changes_of(ciphertext):
@@ -121,13 +138,21 @@ class EncryptingChecks(BackendKit):
                 taken(decrypt(keeper, key, changed), changed, ciphertext)
 
     @pytest.mark.parametrize("text", ["", "x", "vault:v1:", "no such thing", "vault:v1:é", "\0", "AAAA" * 1000])
+    @promised_by(Encrypting.decrypt)
     def test_what_is_no_ciphertext_is_invalid(self, keeper: Encrypting, make_key: KeyMaker, text: str) -> None:
-        """A mistake of the caller's, and not a sign that somebody has changed something."""
+        """A text that is no ciphertext at all raises ``InvalidValueError``.
+
+        That is a mistake of the caller's, and is told apart from a sign that somebody has changed something.
+        """
         with pytest.raises(InvalidValueError):
             decrypt(keeper, make_key("encrypting"), text)
 
+    @promised_by(Encrypting)
     def test_a_key_that_is_not_there_is_not_found(self, keeper: Encrypting, make_key: KeyMaker, folder: str) -> None:
-        """Neither decrypting, re-wrapping, verifying nor rotating makes one."""
+        """Decrypting, re-wrapping, verifying and rotating under a missing key raise ``SecretNotFoundError``.
+
+        None of them may make a key: a misspelt name would go unnoticed.
+        """
         ciphertext = encrypt(keeper, make_key("encrypting"), b"content").ciphertext
         signature = sign(keeper, make_key("signing"), b"message")
         missing = unused_key(folder)
@@ -141,8 +166,12 @@ class EncryptingChecks(BackendKit):
             with pytest.raises(SecretNotFoundError):
                 attempt()
 
+    @promised_by(Encrypting.rotate_key)
     def test_a_rotated_key_still_decrypts_what_is_older(self, keeper: Encrypting, make_key: KeyMaker) -> None:
-        """And encrypts by its new version."""
+        """After a rotation the key decrypts what is older, and encrypts under its new version.
+
+        What was encrypted before is kept for years, and must stay readable.
+        """
         key = make_key("encrypting")
         old = encrypt(keeper, key, b"content")
         rotated = rotate(keeper, key)
@@ -151,8 +180,12 @@ class EncryptingChecks(BackendKit):
         assert new.key_version == rotated.key_version
         assert new.key_version is None or new.key_version != old.key_version
 
+    @promised_by(Encrypting.rewrap)
     def test_rewrapping_moves_a_ciphertext_to_the_newest_version(self, keeper: Encrypting, make_key: KeyMaker) -> None:
-        """What is in it stays."""
+        """Re-wrapping gives another ciphertext, of the newest version, with the same content.
+
+        Only then can the older versions of a key be given up.
+        """
         key = make_key("encrypting")
         old = encrypt(keeper, key, b"content")
         rotated = rotate(keeper, key)
@@ -161,8 +194,12 @@ class EncryptingChecks(BackendKit):
         assert new.key_version == rotated.key_version
         assert decrypt(keeper, key, new.ciphertext) == b"content"
 
+    @promised_by(Encrypting.rewrap)
     def test_rewrapping_keeps_associated_data_or_is_unsupported(self, keeper: Encrypting, make_key: KeyMaker) -> None:
-        """It never gives a ciphertext that needs none any more."""
+        """Re-wrapping keeps the associated data, or raises ``UnsupportedOperationError``.
+
+        A ciphertext that needs none any more could be moved to another place.
+        """
         key = make_key("encrypting")
         old = encrypt(keeper, key, b"content", b"row 1").ciphertext
         with pytest.raises(TamperedError):
@@ -175,8 +212,12 @@ class EncryptingChecks(BackendKit):
         with pytest.raises(TamperedError):
             decrypt(keeper, key, new)
 
+    @promised_by(Encrypting.rewrap)
     def test_a_changed_ciphertext_is_not_rewrapped(self, keeper: Encrypting, make_key: KeyMaker) -> None:
-        """Otherwise it would come out authentic."""
+        """Re-wrapping a ciphertext that was changed raises an error.
+
+        Otherwise what somebody has changed would come out authentic.
+        """
         key = make_key("encrypting")
         ciphertext = encrypt(keeper, key, b"content").ciphertext
         for changed in changes_of(ciphertext):
@@ -184,8 +225,12 @@ class EncryptingChecks(BackendKit):
                 taken(rewrap(keeper, key, changed), changed, ciphertext)
 
     @pytest.mark.parametrize("size", [16, 32, 64])
+    @promised_by(Encrypting.data_key)
     def test_a_data_key_can_be_had_again(self, keeper: Encrypting, make_key: KeyMaker, size: int) -> None:
-        """From its ciphertext; and no two are equal."""
+        """A data key has the size asked for, is another one each time, and its ciphertext decrypts to it.
+
+        The application throws the plain key away and has nothing but the ciphertext to get it back.
+        """
         key = make_key("encrypting")
         made = [data_key(keeper, key, size) for _ in range(2)]
         plain = [one.plaintext.reveal() for one in made]
@@ -194,15 +239,23 @@ class EncryptingChecks(BackendKit):
         assert [decrypt(keeper, key, one.ciphertext) for one in made] == plain
 
     @pytest.mark.parametrize("size", [-16, 0, 1, 31, 33, 4096])
+    @promised_by(Encrypting.data_key)
     def test_a_data_key_of_another_size_is_refused(self, keeper: Encrypting, make_key: KeyMaker, size: int) -> None:
-        """There are sizes that no cipher takes."""
+        """A size that no cipher takes raises ``InvalidValueError``.
+
+        A key of another size than was asked for would be cut or filled up somewhere, and be weaker.
+        """
         key = make_key("encrypting")
         with pytest.raises(InvalidValueError):
             data_key(keeper, key, size)
 
     @pytest.mark.parametrize("message", CONTENTS.values(), ids=CONTENTS.keys())
+    @promised_by(Encrypting.verify_signature)
     def test_a_signature_is_for_one_message(self, keeper: Encrypting, make_key: KeyMaker, message: bytes) -> None:
-        """It is printable ASCII."""
+        """A signature is printable ASCII, and authentic for its message and for no other.
+
+        It is what others trust the message for.
+        """
         key = make_key("signing")
         signature = sign(keeper, key, message)
         assert verify(keeper, key, message, signature)
@@ -211,27 +264,43 @@ class EncryptingChecks(BackendKit):
         assert signature.isprintable()
         assert " " not in signature
 
+    @promised_by(Encrypting.verify_signature)
     def test_another_keys_signature_is_not_authentic(self, keeper: Encrypting, make_key: KeyMaker) -> None:
-        """Even if that key is of the same kind."""
+        """A signature that another key has made is not authentic.
+
+        It tells who has signed; with any key accepted, anybody could have.
+        """
         signature = sign(keeper, make_key("signing"), b"message")
         assert not verify(keeper, make_key("signing"), b"message", signature)
 
+    @promised_by(Encrypting.verify_signature)
     def test_a_signature_that_is_changed_anywhere_is_not_authentic(
         self, keeper: Encrypting, make_key: KeyMaker
     ) -> None:
-        """That is an answer, and no error."""
+        """A signature with any one of its characters changed is answered with no, and with no error.
+
+        That somebody else's signature is wrong is an answer that the caller has asked for.
+        """
         key = make_key("signing")
         signature = sign(keeper, key, b"message")
         authentic = [changed for changed in changes_of(signature) if verify(keeper, key, b"message", changed)]
         assert authentic == [], f"taken for {signature!r}"
 
     @pytest.mark.parametrize("text", ["", "x", "vault:v1:", "no such thing", "vault:v1:é", "\0", "AAAA" * 1000])
+    @promised_by(Encrypting.verify_signature)
     def test_what_is_no_signature_is_not_authentic(self, keeper: Encrypting, make_key: KeyMaker, text: str) -> None:
-        """A signature comes from others; whatever they send, the answer is no."""
+        """A text that is no signature at all is answered with no, and with no error.
+
+        A signature comes from others; whatever they send must not make a server fail.
+        """
         assert not verify(keeper, make_key("signing"), b"message", text)
 
+    @promised_by(Encrypting.rotate_key)
     def test_a_rotated_key_still_verifies_what_is_older(self, keeper: Encrypting, make_key: KeyMaker) -> None:
-        """And signs by its new version."""
+        """After a rotation the key verifies what is older, and makes other signatures.
+
+        What was signed before is still in the hands of others.
+        """
         key = make_key("signing")
         old = sign(keeper, key, b"message")
         rotate(keeper, key)
@@ -240,16 +309,24 @@ class EncryptingChecks(BackendKit):
         assert verify(keeper, key, b"message", old)
         assert verify(keeper, key, b"message", new)
 
+    @promised_by(Encrypting)
     def test_a_key_is_no_secret(self, backend: Backend, make_key: KeyMaker) -> None:
-        """It is neither read nor listed under its name."""
+        """A key is neither read nor listed as a secret under its name.
+
+        Keys never leave the backend; a read that gives one away would make all of this useless.
+        """
         key = make_key("encrypting")
         with pytest.raises(SecretNotFoundError):
             read(backend, key)
         if Capability.LIST in self.capabilities:
             assert key not in names_below(backend, "")
 
+    @promised_by(Encrypting)
     def test_no_plaintext_in_results_and_errors(self, keeper: Encrypting, backend: Backend, make_key: KeyMaker) -> None:
-        """A value shows in no ``repr``, and in neither text, cause nor local variable of an error."""
+        """No ``repr``, error, cause or local variable of the plugin shows what is encrypted.
+
+        Results and errors are logged and sent to error trackers.
+        """
         marker = marker_value()
         key = make_key("encrypting")
         made = encrypt(keeper, key, marker.encode())
@@ -262,10 +339,14 @@ class EncryptingChecks(BackendKit):
         for error in errors_of([lambda: decrypt(keeper, key, marker), lambda: rewrap(keeper, key, marker)]):
             assert_hidden(marker, report_of(error), f"the report of {type(error).__name__}")
 
+    @promised_by(Encrypting)
     def test_no_plaintext_in_the_log(
         self, keeper: Encrypting, make_key: KeyMaker, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Not even at level DEBUG of all libraries."""
+        """Nothing that is logged shows what is encrypted, not even at level DEBUG of all libraries.
+
+        Logs are read by more people than may decrypt.
+        """
         caplog.set_level(logging.DEBUG)
         marker = marker_value()
         key = make_key("encrypting")
@@ -274,8 +355,12 @@ class EncryptingChecks(BackendKit):
         logged = [f"{record.getMessage()} {record.args!r} {record.exc_text}" for record in caplog.records]
         assert_hidden(marker, "\n".join(logged), "the log")
 
+    @promised_by(Encrypting)
     def test_no_plaintext_and_no_key_name_in_spans(self, backend: Backend, make_key: KeyMaker) -> None:
-        """The core opens one span around each call; it holds the HMAC of the key's name only."""
+        """The core's one span around a call shows neither plaintext nor ciphertext nor the key's name.
+
+        Spans go to other systems: of a name they hold an HMAC only.
+        """
         marker, key, spans = marker_value(), make_key("encrypting"), Spans()
         guard = GuardedBackend(
             backend,
@@ -291,8 +376,12 @@ class EncryptingChecks(BackendKit):
         assert key not in spans.text()
         assert made.ciphertext not in spans.text()
 
+    @promised_by(Encrypting)
     def test_threads_that_use_one_key_do_not_disturb_each_other(self, keeper: Encrypting, make_key: KeyMaker) -> None:
-        """Each gets back what it has encrypted, also while the key is rotated."""
+        """Four threads each get back what they have encrypted, while the key is rotated, too.
+
+        A server uses one key in all of its threads, and rotates it in the middle of its work.
+        """
         key = make_key("encrypting")
 
         def work(number: int) -> bool:
@@ -306,8 +395,12 @@ class EncryptingChecks(BackendKit):
 
         assert in_threads(4, work) == [True] * 4
 
+    @promised_by(Backend.after_fork)
     def test_a_forked_child_can_encrypt(self, keeper: Encrypting, backend: Backend, make_key: KeyMaker) -> None:
-        """After ``after_fork`` it works on its own, and the parent goes on."""
+        """After ``after_fork`` the child encrypts and decrypts on its own, and the parent goes on.
+
+        Servers fork; what both would use at the same time is not theirs any more.
+        """
         key = make_key("encrypting")
         before = encrypt(keeper, key, b"parent").ciphertext
 
@@ -330,75 +423,3 @@ class EncryptingChecks(BackendKit):
             ),
         ]
         return errors_of(attempts)
-
-
-def has_keys(backend: Backend) -> TypeGuard[Encrypting]:
-    """Tell whether a backend encrypts, too."""
-    return isinstance(backend, Encrypting)
-
-
-def errors_of(attempts: list[Callable[[], object]]) -> list[StrongroomError]:
-    """Return the errors that some attempts raise."""
-    errors = []
-    for attempt in attempts:
-        try:
-            attempt()
-        except StrongroomError as error:
-            errors.append(error)
-    return errors
-
-
-def unused_key(folder: str) -> SecretName:
-    """Return the name of a key that nobody has made."""
-    return SecretName(f"{folder}-{secrets.token_hex(4)}")
-
-
-def changes_of(text: str) -> list[str]:
-    """Return a printable text with each of its characters changed in turn, cut in several places, and lengthened."""
-    other = [("B" if character == "A" else "0" if character == "1" else "A") for character in text]
-    changed = [text[:at] + other[at] + text[at + 1 :] for at in range(len(text))]
-    cut = [text[:size] for size in {0, 1, len(text) // 2, len(text) - 1}]
-    return [*changed, *cut, text + "A", text + "=", text + text[-4:], text + "\n", " " + text]
-
-
-def taken(result: object, changed: str, ciphertext: str) -> None:
-    """Fail, since a changed ciphertext was taken for the right one; both are of the check's own random key."""
-    pytest.fail(f"{changed!r} was taken for {ciphertext!r}, and gave {type(result).__name__}")
-
-
-def encrypt(keeper: Encrypting, key: str, content: bytes, associated_data: bytes = b"") -> EncryptResult:
-    """Encrypt under a key."""
-    request = EncryptRequest(key=SecretName(key), plaintext=SecretValue(content), associated_data=associated_data)
-    return keeper.encrypt(request)
-
-
-def decrypt(keeper: Encrypting, key: str, ciphertext: str, associated_data: bytes = b"") -> bytes:
-    """Decrypt what was encrypted under a key."""
-    request = DecryptRequest(key=SecretName(key), ciphertext=ciphertext, associated_data=associated_data)
-    return keeper.decrypt(request).plaintext.reveal()
-
-
-def rewrap(keeper: Encrypting, key: str, ciphertext: str, associated_data: bytes = b"") -> EncryptResult:
-    """Encrypt a ciphertext anew."""
-    return keeper.rewrap(RewrapRequest(key=SecretName(key), ciphertext=ciphertext, associated_data=associated_data))
-
-
-def sign(keeper: Encrypting, key: str, message: bytes) -> str:
-    """Sign a message."""
-    return keeper.sign(SignRequest(key=SecretName(key), message=SecretValue(message))).signature
-
-
-def verify(keeper: Encrypting, key: str, message: bytes, signature: str) -> bool:
-    """Check a signature."""
-    request = VerifySignatureRequest(key=SecretName(key), message=SecretValue(message), signature=signature)
-    return keeper.verify_signature(request).valid
-
-
-def data_key(keeper: Encrypting, key: str, size: int) -> DataKeyResult:
-    """Make a data key."""
-    return keeper.data_key(DataKeyRequest(key=SecretName(key), size=size))
-
-
-def rotate(keeper: Encrypting, key: str) -> RotateKeyResult:
-    """Make a new version of a key."""
-    return keeper.rotate_key(RotateKeyRequest(key=SecretName(key)))

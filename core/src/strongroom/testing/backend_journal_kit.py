@@ -45,7 +45,7 @@ class JournalKit(BackendKit):
         """Return the backend under test as a keeper of copies and of writes that wait."""
         if not keeps_journal(backend):
             # The interface is optional.
-            pytest.skip("the backend is no Journal")
+            pytest.skip("the backend does not implement the optional interface Journal")
         return backend
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from strongroom.contracts import Appended, Backend, Entry, Journal, Place, RecallResult
+from strongroom.contracts import Appended, Backend, ClaimRequest, Entry, Journal, Place, RecallResult, SettleRequest
 from strongroom.testing.backend_journal_kit import (
     TARGET,
     JournalKit,
@@ -32,6 +32,7 @@ from strongroom.testing.backend_journal_kit import (
     status,
 )
 from strongroom.testing.processes import in_forked_child, in_threads
+from strongroom.testing.promises import promised_by
 
 WRITERS = 8
 EACH = 5
@@ -54,7 +55,7 @@ class JournalLifeChecks(JournalKit):
         What it opens, it must also close in the end.
         """
         # A backend that keeps everything in its process has nothing to open again.
-        pytest.skip("the test class does not override the fixture `reopen`")
+        pytest.skip("the test class does not override the fixture `reopen`, which opens the storage once more")
 
     @pytest.fixture
     def again(self, journal: Journal, reopen: Callable[[], Backend]) -> Reopen:
@@ -68,16 +69,24 @@ class JournalLifeChecks(JournalKit):
 
         return opened
 
+    @promised_by(Journal.claim)
     def test_a_claim_is_granted_once(self, journal: Journal, folder: str) -> None:
-        """Until it is given up."""
+        """A claim is granted to one, and to another only when it has been given up.
+
+        Two that make the waiting writes at the same time would make them twice, or in the wrong order.
+        """
         assert claim(journal, folder)
         assert not claim(journal, folder)
         release(journal, folder)
         assert claim(journal, folder)
         release(journal, folder)
 
+    @promised_by(ClaimRequest)
     def test_claims_that_look_alike_are_apart(self, journal: Journal, folder: str) -> None:
-        """Giving one up leaves the others alone, too."""
+        """Claims of other backends or targets are apart, when one is given up, too.
+
+        One target's outage must not keep the writes of another from being made.
+        """
         claims = [
             (folder, TARGET),
             (folder, f"{TARGET}/a"),
@@ -91,8 +100,12 @@ class JournalLifeChecks(JournalKit):
         for one in claims:
             release(journal, *one)
 
+    @promised_by(Journal.release)
     def test_giving_up_what_is_not_held_is_no_error(self, journal: Journal, folder: str) -> None:
-        """The second time, and without a first."""
+        """Giving up a claim that is not held raises nothing and leaves the claim free.
+
+        Whoever cleans up does not know whether it was held.
+        """
         release(journal, folder)
         assert claim(journal, folder)
         release(journal, folder)
@@ -100,14 +113,22 @@ class JournalLifeChecks(JournalKit):
         assert claim(journal, folder)
         release(journal, folder)
 
+    @promised_by(Journal.claim)
     def test_of_many_that_claim_at_once_one_is_granted(self, journal: Journal, folder: str) -> None:
-        """Each time."""
+        """Of eight threads that claim at the same moment exactly one is granted.
+
+        Two that make the waiting writes at the same time would make them twice, or in the wrong order.
+        """
         for _ in range(EACH):
             assert sorted(in_threads(WRITERS, lambda _: claim(journal, folder))) == [False] * (WRITERS - 1) + [True]
             release(journal, folder)
 
+    @promised_by(Journal.claim)
     def test_a_claim_holds_against_whoever_opens_the_same(self, journal: Journal, again: Reopen, folder: str) -> None:
-        """And against what they do without holding it: giving it up, and closing."""
+        """A claim holds against others that open the same storage, when they give it up or close, too.
+
+        Several processes have one journal, and end at different times.
+        """
         other, third = again(), again()
         assert claim(journal, folder)
         assert not claim(other, folder)
@@ -120,8 +141,12 @@ class JournalLifeChecks(JournalKit):
         assert not claim(journal, folder)
         release(third, folder)
 
+    @promised_by(Journal.claim)
     def test_a_childs_claim_ends_with_the_child(self, journal: Journal, backend: Backend, folder: str) -> None:
-        """Whoever dies holds nothing any more."""
+        """The claim of a child that has ended is free.
+
+        A process that was killed can give nothing up; its writes would wait for ever.
+        """
 
         def child() -> bool:
             backend.after_fork()
@@ -131,8 +156,12 @@ class JournalLifeChecks(JournalKit):
         assert claim(journal, folder)
         release(journal, folder)
 
+    @promised_by(Journal.claim)
     def test_a_child_has_no_part_in_its_parents_claim(self, journal: Journal, backend: Backend, folder: str) -> None:
-        """It neither gives it up nor ends it with its own end."""
+        """A forked child neither gives up its parent's claim nor ends it with its own end.
+
+        Handles that both share are closed with the child's, and some locks end with that.
+        """
         assert claim(journal, folder)
 
         def child() -> None:
@@ -144,8 +173,12 @@ class JournalLifeChecks(JournalKit):
         assert not claim(journal, folder)
         release(journal, folder)
 
+    @promised_by(Journal.claim)
     def test_a_parents_claim_holds_against_its_child(self, journal: Journal, again: Reopen, folder: str) -> None:
-        """Where both have the same storage; and against others, whatever the child does."""
+        """A parent's claim holds against its child, and against others whatever the child does.
+
+        After a fork both have the same storage, and must not make the same writes.
+        """
         other = again()
         assert claim(journal, folder)
 
@@ -164,8 +197,12 @@ class JournalLifeChecks(JournalKit):
         assert claim(other, folder)
         release(other, folder)
 
+    @promised_by(Journal.append)
     def test_writes_of_one_name_make_a_chain(self, journal: Journal, folder: str) -> None:
-        """Of eight threads: each write follows the one before it, and none is lost."""
+        """Of eight threads that write one name, each write follows the one before it, and none is lost.
+
+        The chain is what tells a later write from one that nobody has seen.
+        """
         where = place(folder)
 
         def work(number: int) -> list[Entry]:
@@ -177,8 +214,12 @@ class JournalLifeChecks(JournalKit):
         assert [one.follows for one in found] == [None, *(one.id for one in found[:-1])]
         assert recall(journal, where).entry == found[-1]
 
+    @promised_by(Journal.append)
     def test_writes_of_different_names_do_not_disturb_each_other(self, journal: Journal, folder: str) -> None:
-        """Each gets a place of its own in the order, and its thread can settle it."""
+        """Writes of eight threads each get a position of their own, and can be settled meanwhile.
+
+        During an outage all threads of a server write into the one journal.
+        """
 
         def work(number: int) -> list[Entry]:
             made = [queue(journal, entry_of(place(folder, f"{number}/{turn}"))) for turn in range(EACH)]
@@ -194,8 +235,12 @@ class JournalLifeChecks(JournalKit):
             assert copy is not None
             assert copy.value.reveal_text() == f"by {number}"
 
+    @promised_by(SettleRequest)
     def test_settlements_are_seen_all_at_once(self, journal: Journal, folder: str) -> None:
-        """Whoever looks meanwhile sees all that one request has settled, or nothing of it."""
+        """Whoever looks meanwhile sees all that one request has settled, or nothing of it.
+
+        Half of it would be a state that no order of writes has brought about.
+        """
 
         def act() -> None:
             settle(journal, *map(done, queued(journal, folder, "a", "b")))
@@ -203,8 +248,12 @@ class JournalLifeChecks(JournalKit):
         seen = _watched(act, lambda: [one.place.name for one in entries(journal, folder)])
         assert [place(folder, "b").name] not in seen, "one was settled before the other"
 
+    @promised_by(Journal.recall)
     def test_a_copy_and_what_waits_are_of_one_moment(self, journal: Journal, folder: str) -> None:
-        """A write that is made turns into the copy in one step: at no time is neither there."""
+        """At no time is neither the copy nor the write that becomes the copy there.
+
+        A reader at that moment would be told that there is no such secret.
+        """
         where = place(folder)
         keep(journal, copy_of(where))
 
@@ -216,8 +265,12 @@ class JournalLifeChecks(JournalKit):
         assert RecallResult(copy=None, entry=None) not in _watched(act, lambda: recall(journal, where))
         assert recall(journal, where) == RecallResult(copy=copy_of(where), entry=None)
 
+    @promised_by(Journal.entries)
     def test_a_big_journal_stays_in_order(self, journal: Journal, folder: str) -> None:
-        """2,000 writes of 100 names: in pieces, by name, and when they are settled in pieces."""
+        """In pieces, 2,000 writes of 100 names are returned and settled, complete and in order.
+
+        A long outage leaves that many, and they are made piece by piece.
+        """
         newest: dict[int, Entry] = {}
         for number in range(MANY):
             before = newest.get(number % NAMES)
@@ -237,8 +290,12 @@ class JournalLifeChecks(JournalKit):
         assert [one.follows for one in left[:NAMES]] == [None] * NAMES
         assert status(journal, folder).waiting == MANY - NAMES
 
+    @promised_by(Journal)
     def test_everything_outlives_closing(self, journal: Journal, again: Reopen, folder: str) -> None:
-        """Copies and entries, what became of these, and the order."""
+        """Copies, entries, their states and the order are the same once the storage is opened again.
+
+        What was accepted is promised: whoever wrote was told that it will be made.
+        """
         copy = copy_of(place(folder), bytes(range(256)))
         keep(journal, copy)
         made = queued(journal, folder, "a", "b", "a", "c")
@@ -252,8 +309,12 @@ class JournalLifeChecks(JournalKit):
         assert status(reopened, folder) == counted
         assert queue(reopened, entry_of(place(folder, "c"))).position > made[3].position
 
+    @promised_by(Journal)
     def test_whoever_opens_the_same_sees_the_same(self, journal: Journal, again: Reopen, folder: str) -> None:
-        """At once, in both directions: two processes share one journal."""
+        """What one has changed the other sees at once, if both have opened the same storage.
+
+        Several processes share one journal; each makes its writes over what the others have written.
+        """
         other = again()
         first = queue(journal, entry_of(place(folder), "by the first"))
         assert append(other, entry_of(place(folder))).outcome is Appended.MOVED
@@ -265,8 +326,12 @@ class JournalLifeChecks(JournalKit):
         assert [one.id for one in entries(other, folder)] == [second.id]
         assert status(other, folder) == status(journal, folder)
 
+    @promised_by(Backend.after_fork)
     def test_a_forked_child_can_use_the_journal(self, journal: Journal, backend: Backend, folder: str) -> None:
-        """After ``after_fork`` it works on its own, and the parent goes on."""
+        """After ``after_fork`` the child uses the journal on its own, and the parent goes on.
+
+        Servers fork, and outages do not wait for that.
+        """
         keep(journal, copy_of(place(folder)))
         queued(journal, folder, "a")
 
@@ -283,8 +348,12 @@ class JournalLifeChecks(JournalKit):
         latest = queue(journal, entry_of(place(folder), "by the parent"))
         assert recall(journal, place(folder)) == RecallResult(copy=copy_of(place(folder)), entry=latest)
 
+    @promised_by(Backend.close)
     def test_a_journal_can_be_closed_twice(self, journal: Journal, folder: str) -> None:
-        """Also after it was used, and with a claim that nobody has given up."""
+        """A journal that was used and holds a claim can be closed, and a second time as well.
+
+        Whoever cleans up does not know what has been done before.
+        """
         queued(journal, folder, "a")
         claim(journal, folder)
         _close(journal)

@@ -25,6 +25,7 @@ from strongroom.errors import SecretDeletedError, SecretNotFoundError
 from strongroom.model import Absent, SecretName, SecretValue, SecretVersion
 from strongroom.resilience.guarded import GuardedBackend
 from strongroom.testing.doubles import FaultyBackend
+from strongroom.testing.promises import must_override
 
 Seed = Callable[[str, str | bytes], SecretName]
 """Puts a secret under a name and returns the name in its canonical form."""
@@ -54,16 +55,17 @@ class BackendKit:
     def backend(self) -> Backend:
         """Return the backend under test; every author overrides this."""
         # Not an abstract method, which would keep pytest from making the class: it tells an author what is missing.
-        raise NotImplementedError(f"{type(self).__name__} must override the fixture `backend`")
+        must_override(self, "the fixture `backend`", "it returns the backend under test, a new one for each check")
 
     @pytest.fixture
     def seed(self, backend: Backend) -> Seed:
         """Return a function that puts a secret there; override it for a backend that cannot write."""
         if Capability.WRITE not in self.capabilities:
             # As above: only the author knows how to put a secret into a store that strongroom cannot write to.
-            raise NotImplementedError(
-                f"{type(self).__name__} does not state WRITE, so it must override the fixture `seed`: "
-                "a function of name and content that puts a secret there by other means"
+            must_override(
+                self,
+                "the fixture `seed`, since it does not state WRITE",
+                "it returns a function of name and content that puts a secret there by other means",
             )
 
         def put(name: str, content: str | bytes) -> SecretName:
@@ -111,7 +113,7 @@ class BackendKit:
         """Skip a check of what happens without a capability."""
         if capability in self.capabilities:
             # What is refused without the capability is checked of those that have not got it.
-            pytest.skip(f"the backend declares {capability.name}")
+            pytest.skip(f"the backend declares {capability.name}, and this is about backends that do not")
 
     def need_binary(self) -> None:
         """Skip a check that needs bytes that are not text."""

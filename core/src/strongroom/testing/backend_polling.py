@@ -15,6 +15,7 @@ from strongroom.model import SecretName
 from strongroom.testing.backend_kit import BackendKit, Seed, delete, read, write
 from strongroom.testing.leaks import assert_hidden, marker_value
 from strongroom.testing.processes import in_forked_child
+from strongroom.testing.promises import promised_by
 
 MANY = 45
 """More names than one request of most services takes."""
@@ -28,73 +29,109 @@ class PollingChecks(BackendKit):
         """Return the backend under test as one that says which versions are current."""
         if not says_versions(backend):
             # The interface is optional.
-            pytest.skip("the backend is no VersionPolling")
+            pytest.skip("the backend does not implement the optional interface VersionPolling")
         return backend
 
+    @promised_by(VersionPolling.current_versions)
     def test_a_current_version_is_the_one_that_a_read_names(
         self, polling: VersionPolling, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """So that who has read a secret can tell whether it is another one now."""
+        """The current version of a secret is the one that a read names.
+
+        The core compares the two to see whether what it holds has changed; if they differ it reads each time.
+        """
         name = seed(f"{folder}/one", "first")
         assert current(polling, [name]) == {name: read(backend, name).version}
 
+    @promised_by(CurrentVersionsResult)
     def test_a_secret_that_is_not_there_has_no_current_version(self, polling: VersionPolling, folder: str) -> None:
-        """That is an answer, and no error."""
+        """A missing secret has the version ``None``, or the error that it is not found.
+
+        The core tells by that that a secret was deleted; an error of the whole call says nothing of the others.
+        """
         name = SecretName(f"{folder}/never")
         assert current(polling, [name]) == {name: None}
 
+    @promised_by(VersionPolling.current_versions)
     def test_no_names_have_no_versions(self, polling: VersionPolling) -> None:
-        """Whoever holds nothing asks for nothing."""
+        """No names give no versions and no error.
+
+        A process that holds nothing has nothing to ask for.
+        """
         assert current(polling, []) == {}
 
+    @promised_by(VersionPolling.current_versions)
     def test_a_change_is_seen_at_the_next_look(
         self, polling: VersionPolling, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """Whatever the backend remembers of the last look, to spare requests."""
+        """After a write the next look gives the new version.
+
+        What a backend remembers of the last look, to spare requests, must not hide what others have changed.
+        """
         name = seed(f"{folder}/changed", "first")
         seen = [current(polling, [name])[name] for _ in range(2)]
         seed(name, "second, and longer")
         assert current(polling, [name])[name] == read(backend, name).version
         assert current(polling, [name])[name] not in seen
 
+    @promised_by(VersionPolling.current_versions)
     def test_a_new_secret_is_seen_at_the_next_look(self, polling: VersionPolling, seed: Seed, folder: str) -> None:
-        """That there was none is remembered no longer than that."""
+        """A secret that was made since the last look has a version at the next one.
+
+        That there was none may be remembered no longer than that.
+        """
         name = SecretName(f"{folder}/new")
         assert current(polling, [name]) == {name: None}
         seed(name, "there now")
         assert current(polling, [name])[name] is not None
 
+    @promised_by(CurrentVersionsResult)
     def test_a_deleted_secret_has_no_current_version(
         self, polling: VersionPolling, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """Whether or not its versions could be brought back."""
+        """A deleted secret has no current version, whether or not it could be brought back.
+
+        Otherwise processes would go on using what was taken from them.
+        """
         self.need(Capability.WRITE)
         name = seed(f"{folder}/gone", "first")
         assert current(polling, [name])[name] is not None
         delete(backend, name)
         assert current(polling, [name]) == {name: None}
 
+    @promised_by(CurrentVersionsResult)
     def test_many_names_are_answered_each_for_itself(
         self, polling: VersionPolling, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """However many requests that takes, and whatever is there of some of them."""
+        """Each of 48 names gets its own answer, some of them missing, however many requests that takes.
+
+        A process holds many secrets, and those after the first page of a service count as well.
+        """
         there = [seed(f"{folder}/many{number}", f"value {number}") for number in range(MANY)]
         absent = [SecretName(f"{folder}/absent{number}") for number in range(3)]
         found = current(polling, [*absent, *there])
         assert found == dict.fromkeys(absent) | {name: read(backend, name).version for name in there}
 
+    @promised_by(CurrentVersionsResult)
     def test_no_value_in_what_is_said_of_versions(self, polling: VersionPolling, seed: Seed, folder: str) -> None:
-        """Nor a version that is made of nothing but the value."""
+        """Versions are texts that neither show the value nor are made of nothing but it.
+
+        Versions are logged and sent to others; a plain hash of a value could be guessed.
+        """
         marker = marker_value()
         names = [seed(f"{folder}/a", marker), seed(f"{folder}/b", marker)]
         result = look(polling, names)
         assert {type(version) for version in result.versions.values()} == {str}
         assert_hidden(marker, f"{result!r} {result.versions!r}", "the versions")
 
+    @promised_by(VersionPolling.current_versions)
     def test_versions_are_said_while_others_write(
         self, polling: VersionPolling, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """Each answer is one that a read could have named at that time."""
+        """While others write, each answer is a version that has been written.
+
+        The core asks every few seconds, in the middle of everybody's work.
+        """
         self.need(Capability.WRITE, Capability.VERSIONS)
         name = seed(f"{folder}/busy", "0")
         written = {read(backend, name).version}
@@ -109,10 +146,14 @@ class PollingChecks(BackendKit):
         assert set(seen) <= written
         assert current(polling, [name])[name] == read(backend, name).version
 
+    @promised_by(Backend.after_fork)
     def test_a_forked_child_can_ask_for_versions(
         self, polling: VersionPolling, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """After ``after_fork`` it works on its own, and the parent goes on."""
+        """After ``after_fork`` the child asks on its own, and the parent goes on.
+
+        Servers fork, and each of their processes holds secrets.
+        """
         name = seed(f"{folder}/forked", "first")
         before = current(polling, [name])
 

@@ -11,8 +11,10 @@ from strongroom.contracts import (
     Backend,
     Capability,
     DescribeRequest,
+    DescribeResult,
     Describing,
     DestroyRequest,
+    DestroyResult,
     Recoverable,
     UndeleteRequest,
 )
@@ -35,6 +37,7 @@ from strongroom.testing.backend_kit import (
     write,
 )
 from strongroom.testing.leaks import assert_hidden, marker_value
+from strongroom.testing.promises import promised_by
 
 NOTES = {"owner": "team shop", "Owner": "somebody else", "umlaut": "Schlüssel: 3 + 4"}
 """Of letters, digits, blanks and ``_.:/=+-@``, which is the least that a backend with notes holds."""
@@ -59,11 +62,15 @@ class RecoveryChecks(ListedChecks):
         """Return the backend under test as one that keeps what was deleted."""
         if not keeps_deleted(backend):
             # The interface is optional.
-            pytest.skip("the backend is not Recoverable")
+            pytest.skip("the backend does not implement the optional interface Recoverable")
         return backend
 
+    @promised_by(Recoverable.undelete)
     def test_what_was_deleted_comes_back_exactly(self, recovery: Recoverable, backend: Backend, folder: str) -> None:
-        """With its value and its version, to a read as to a listing."""
+        """A deleted secret comes back with its value and its version, and is listed again.
+
+        Whoever has deleted by mistake wants back what there was, and nothing that only resembles it.
+        """
         version = write(backend, f"{folder}/a", "content").version
         delete(backend, f"{folder}/a")
         assert undelete(recovery, f"{folder}/a") == version
@@ -71,10 +78,14 @@ class RecoveryChecks(ListedChecks):
         assert read(backend, f"{folder}/a").version == version
         self.assert_listed(backend, folder, "a")
 
+    @promised_by(Recoverable.undelete)
     def test_an_older_version_comes_back_by_its_number(
         self, recovery: Recoverable, backend: Backend, folder: str
     ) -> None:
-        """What was written after it stays the current version; who knows whole secrets only refuses."""
+        """An older version comes back by its number, or that is refused; the current one stays current.
+
+        Bringing an old value back must not put it in the place of what all use now.
+        """
         self.need(Capability.VERSIONS)
         first = write(backend, f"{folder}/a", "first").version
         if self.writes_over_deleted:
@@ -89,18 +100,26 @@ class RecoveryChecks(ListedChecks):
         assert read(backend, f"{folder}/a").version == second
         assert text_of(backend, f"{folder}/a") == "second"
 
+    @promised_by(Recoverable.undelete)
     def test_undeleting_what_is_not_deleted_changes_nothing(
         self, recovery: Recoverable, backend: Backend, folder: str
     ) -> None:
-        """It is no error, and says which version is there."""
+        """Undeleting what is there names its version, and makes no other.
+
+        Whoever does not know whether the first attempt arrived may repeat it.
+        """
         self.need(Capability.VERSIONS)
         version = write(backend, f"{folder}/a", "content").version
         assert undelete(recovery, f"{folder}/a") == version
         assert [found.version for found in versions_of(backend, f"{folder}/a")] == [version]
         assert text_of(backend, f"{folder}/a") == "content"
 
+    @promised_by(Recoverable.undelete)
     def test_what_never_was_cannot_be_undeleted(self, recovery: Recoverable, backend: Backend, folder: str) -> None:
-        """Neither a name nor a version."""
+        """A name that never was raises ``SecretNotFoundError``, and a version that never was is refused.
+
+        Whoever mistakes the number must be told, and not believe that something was brought back.
+        """
         with pytest.raises(SecretNotFoundError):
             undelete(recovery, f"{folder}/absent")
         write(backend, f"{folder}/a", "content")
@@ -120,8 +139,12 @@ class RecoveryChecks(ListedChecks):
             destroy(recovery, name, version)
         return True
 
+    @promised_by(Recoverable.destroy)
     def test_a_destroyed_version_never_comes_back(self, recovery: Recoverable, backend: Backend, folder: str) -> None:
-        """Reading it and undeleting it say so, and the other versions are left alone; or it is not destroyed."""
+        """A destroyed version is neither read nor undeleted (code ``destroyed``), and the others stay.
+
+        Destroying is what is left to do when a value has leaked.
+        """
         self.need(Capability.VERSIONS)
         first = write(backend, f"{folder}/a", "first").version
         second = write(backend, f"{folder}/a", "second").version
@@ -136,8 +159,12 @@ class RecoveryChecks(ListedChecks):
         assert read(backend, f"{folder}/a").version == second
         assert text_of(backend, f"{folder}/a") == "second"
 
+    @promised_by(Recoverable.destroy)
     def test_a_deleted_version_can_be_destroyed(self, recovery: Recoverable, backend: Backend, folder: str) -> None:
-        """Then it is not only deleted; where that is refused, it comes back."""
+        """A deleted version can be destroyed, and is not undeleted then; where that is refused, it comes back.
+
+        Otherwise what was deleted first could never be got rid of.
+        """
         version = write(backend, f"{folder}/a", "content").version
         delete(backend, f"{folder}/a")
         if self._refuses_to_destroy(recovery, f"{folder}/a", version):
@@ -149,19 +176,27 @@ class RecoveryChecks(ListedChecks):
             undelete(recovery, f"{folder}/a")
         assert caught.value.code == "destroyed"
 
+    @promised_by(Recoverable.destroy)
     def test_a_version_that_never_was_cannot_be_destroyed(
         self, recovery: Recoverable, backend: Backend, folder: str
     ) -> None:
-        """Whoever mistakes the number is told; nothing else is destroyed for it."""
+        """Destroying a version that never was is refused, and the secret is as before.
+
+        Whoever mistakes the number must be told; nothing else may be destroyed for it.
+        """
         version = write(backend, f"{folder}/a", "content").version
         with pytest.raises(self._refusals()):
             destroy(recovery, f"{folder}/a", version, "7777")
         assert text_of(backend, f"{folder}/a") == "content"
 
+    @promised_by(DestroyRequest)
     def test_a_secret_that_is_destroyed_as_a_whole_is_gone(
         self, recovery: Recoverable, backend: Backend, folder: str
     ) -> None:
-        """With every version; its neighbours are spared, and its name is free."""
+        """A secret that is destroyed as a whole is gone in every version; neighbours stay, its name is free.
+
+        What remains of it could be brought back, and a neighbour that goes with it cannot.
+        """
         self.need(Capability.VERSIONS)
         first = write(backend, f"{folder}/a", "first").version
         write(backend, f"{folder}/a", "second")
@@ -177,8 +212,12 @@ class RecoveryChecks(ListedChecks):
         write(backend, f"{folder}/a", "third")
         assert text_of(backend, f"{folder}/a") == "third"
 
+    @promised_by(DestroyResult)
     def test_destroying_what_is_absent_is_silent(self, recovery: Recoverable, folder: str) -> None:
-        """It says that there was nothing."""
+        """Destroying a secret that is not there raises nothing, and says that there was none.
+
+        The wished-for state is there already.
+        """
         assert not destroy(recovery, f"{folder}/absent")
 
 
@@ -190,18 +229,26 @@ class DescribingChecks(ListedChecks):
         """Return the backend under test as one that keeps notes."""
         if not keeps_notes(backend):
             # The interface is optional.
-            pytest.skip("the backend is not Describing")
+            pytest.skip("the backend does not implement the optional interface Describing")
         return backend
 
+    @promised_by(Describing.annotate)
     def test_notes_come_back_exactly(self, describing: Describing, seed: Seed, folder: str) -> None:
-        """Each text by its name; a new secret has none."""
+        """Notes come back as they were written, each under its name; a new secret has none.
+
+        People and programs look secrets up by them, such as by who is to be asked.
+        """
         name = seed(f"{folder}/a", "content")
         assert notes_of(describing, name) == {}
         annotate(describing, name, NOTES)
         assert notes_of(describing, name) == NOTES
 
+    @promised_by(Describing.annotate)
     def test_odd_notes_are_kept_or_refused_as_a_whole(self, describing: Describing, seed: Seed, folder: str) -> None:
-        """No letter is left out or replaced: what cannot be held is refused, and the notes before stay."""
+        """Notes with odd characters are kept exactly, or refused as a whole with ``InvalidValueError``.
+
+        A letter that is left out or replaced without a word makes a note say something else.
+        """
         name = seed(f"{folder}/a", "content")
         annotate(describing, name, NOTES)
         try:
@@ -211,8 +258,12 @@ class DescribingChecks(ListedChecks):
         else:
             assert notes_of(describing, name) == ODD_NOTES
 
+    @promised_by(Describing.annotate)
     def test_an_empty_note_is_kept_or_refused(self, describing: Describing, seed: Seed, folder: str) -> None:
-        """It is not left out: whoever notes nothing about something is told if that cannot be."""
+        """An empty note is kept, or refused with ``InvalidValueError``.
+
+        Leaving it out would tell whoever wrote it that it is there.
+        """
         name = seed(f"{folder}/a", "content")
         try:
             annotate(describing, name, {"ticket": ""})
@@ -221,8 +272,12 @@ class DescribingChecks(ListedChecks):
         else:
             assert notes_of(describing, name) == {"ticket": ""}
 
+    @promised_by(Describing.annotate)
     def test_notes_replace_those_before(self, describing: Describing, seed: Seed, folder: str) -> None:
-        """As a whole: what is not given is gone."""
+        """Notes replace those before as a whole: what is not given is gone.
+
+        A note that cannot be taken away tells what is no longer true.
+        """
         name = seed(f"{folder}/a", "content")
         annotate(describing, name, NOTES)
         annotate(describing, name, {"owner": "somebody else"})
@@ -230,10 +285,14 @@ class DescribingChecks(ListedChecks):
         annotate(describing, name, {})
         assert notes_of(describing, name) == {}
 
+    @promised_by(Describing.annotate)
     def test_notes_leave_the_secret_as_it_is(
         self, describing: Describing, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """No new version is made, and a new version leaves the notes."""
+        """A note makes no new version, and a new version leaves the notes.
+
+        Programs that watch for changes would take a note for a new value.
+        """
         name = seed(f"{folder}/a", "content")
         before = read(backend, name).version
         annotate(describing, name, NOTES)
@@ -241,17 +300,25 @@ class DescribingChecks(ListedChecks):
         seed(f"{folder}/a", "more")
         assert notes_of(describing, name) == NOTES
 
+    @promised_by(Describing.describe)
     def test_notes_of_one_secret_are_not_anothers(self, describing: Describing, seed: Seed, folder: str) -> None:
-        """Nor those of a name that begins with the same letters."""
+        """Secrets whose names begin like that of one with notes have none.
+
+        Notes would say of one secret what is true of another.
+        """
         name = seed(f"{folder}/a", "content")
         others = [seed(f"{folder}/{tail}", "content") for tail in ("ab", "a/b")]
         annotate(describing, name, NOTES)
         assert [notes_of(describing, other) for other in others] == [{}, {}]
 
+    @promised_by(Describing)
     def test_what_is_absent_has_no_notes_and_gets_none(
         self, describing: Describing, backend: Backend, folder: str
     ) -> None:
-        """Noting something does not make a secret."""
+        """Describing or annotating a missing secret raises ``SecretNotFoundError``, and makes none.
+
+        A misspelt name would leave an empty secret behind.
+        """
         for attempt in (
             lambda: notes_of(describing, f"{folder}/absent"),
             lambda: annotate(describing, f"{folder}/absent", NOTES),
@@ -261,17 +328,25 @@ class DescribingChecks(ListedChecks):
                 attempt()
         self.assert_listed(backend, folder)
 
+    @promised_by(DescribeResult)
     def test_a_description_names_the_newest_version(
         self, describing: Describing, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """The one that a read gives."""
+        """The version in a description is the newest one, or ``None``.
+
+        People compare it with what a program says that it has read.
+        """
         name = seed(f"{folder}/a", "first")
         seed(f"{folder}/a", "second")
         found = describing.describe(DescribeRequest(name=name))
         assert found.version in (None, read(backend, name).version)
 
+    @promised_by(DescribeResult)
     def test_no_value_in_a_description(self, describing: Describing, seed: Seed, folder: str) -> None:
-        """Whoever looks at notes is not shown the secret."""
+        """A description does not show the value.
+
+        Those who may look at notes may not all read the secret.
+        """
         marker = marker_value()
         name = seed(f"{folder}/a", marker)
         assert_hidden(marker, repr(describing.describe(DescribeRequest(name=name))), "a description")

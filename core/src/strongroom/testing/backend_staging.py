@@ -22,6 +22,7 @@ from strongroom.model import SecretName, SecretValue
 from strongroom.testing.backend_kit import BackendKit, Seed, new_token, read, text_of, versions_of, write
 from strongroom.testing.leaks import assert_hidden, marker_value
 from strongroom.testing.processes import in_threads
+from strongroom.testing.promises import promised_by
 
 STAGERS = 20
 CONTENT = bytes(range(256))
@@ -35,40 +36,56 @@ class StagingChecks(BackendKit):
         """Return the backend under test as one that keeps pending values."""
         if not keeps_pending(backend):
             # The interface is optional.
-            pytest.skip("the backend is not Staging")
+            pytest.skip("the backend does not implement the optional interface Staging")
         return backend
 
+    @promised_by(Staging)
     def test_a_staged_value_is_not_what_a_read_returns(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """Readers go on getting the current value and its version."""
+        """While a value is pending, a read returns the current value and its version.
+
+        Nobody has been told of the candidate yet; a reader that gets it could not log in.
+        """
         name = seed(f"{folder}/a", "current")
         before = read(backend, name).version
         stage(staging, name, "pending")
         found = read(backend, name)
         assert (found.value.reveal_text(), found.version) == ("current", before)
 
+    @promised_by(Staging)
     def test_a_staged_value_is_read_by_its_version(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """Whoever tries the candidate gets it exactly, and with that version."""
+        """A pending value is read by its version, exactly and with that version.
+
+        The process that takes over a rotation has no other way to get the candidate.
+        """
         name = seed(f"{folder}/a", "current")
         version = stage(staging, name, "pending").version
         found = read(backend, name, version)
         assert (found.value.reveal_text(), found.version) == ("pending", version)
 
+    @promised_by(StagesResult)
     def test_the_parts_of_versions_are_told(self, staging: Staging, backend: Backend, seed: Seed, folder: str) -> None:
-        """Which one is current, and which is pending; at first none is."""
+        """It is told which version is current and which is pending; at first none is.
+
+        By that the core knows where a rotation stands.
+        """
         name = seed(f"{folder}/a", "current")
         current = read(backend, name).version
         assert stages(staging, name).replace(previous=None) == parts(current)
         pending = stage(staging, name, "pending").version
         assert stages(staging, name).replace(previous=None) == parts(current, pending)
 
+    @promised_by(StageRequest)
     def test_staging_again_with_the_same_token_is_the_same_version(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """Whoever does not know whether the first attempt arrived may repeat it."""
+        """Staging the same value again with the same token gives the same version.
+
+        Whoever does not know whether the first attempt arrived may repeat it.
+        """
         name = seed(f"{folder}/a", "current")
         token = new_token()
         first = stage(staging, name, "pending", token=token).version
@@ -76,10 +93,14 @@ class StagingChecks(BackendKit):
         assert stages(staging, name).pending == first
         assert text_of(backend, name, first) == "pending"
 
+    @promised_by(Staging.stage)
     def test_another_write_while_one_is_pending_is_a_conflict(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """Somebody else rotates the secret: nothing of it changes."""
+        """Staging while another value is pending raises ``VersionConflictError``, and changes nothing.
+
+        Somebody else is in the middle of a rotation; two at once would lock everybody out.
+        """
         name = seed(f"{folder}/a", "current")
         pending = stage(staging, name, "theirs").version
         before = stages(staging, name)
@@ -89,10 +110,14 @@ class StagingChecks(BackendKit):
         assert stages(staging, name) == before, "a refused staging has changed something"
         assert (text_of(backend, name), text_of(backend, name, pending)) == ("current", "theirs")
 
+    @promised_by(Staging)
     def test_of_many_that_stage_at_once_one_wins(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """Of twenty threads, exactly one is told that its value is the pending one, and it is."""
+        """Of twenty threads that stage at once exactly one is told that its value is pending, and it is.
+
+        This is the fence of a rotation: only one process may change the dependent.
+        """
         name = seed(f"{folder}/a", "current")
         staged = in_threads(STAGERS, lambda number: _staged_or_not(staging, name, f"content {number}"))
         winners = [number for number, version in enumerate(staged) if version is not None]
@@ -101,10 +126,14 @@ class StagingChecks(BackendKit):
         assert text_of(backend, name, staged[winners[0]]) == f"content {winners[0]}"
         assert text_of(backend, name) == "current"
 
+    @promised_by(StageRequest)
     def test_an_abandoned_value_can_be_taken_over(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """Whoever names the version that is pending may replace it."""
+        """Whoever names the pending version in ``expect_pending`` replaces it with a new one.
+
+        A rotation whose process was killed would block the secret for ever.
+        """
         name = seed(f"{folder}/a", "current")
         abandoned = stage(staging, name, "abandoned").version
         taken_over = stage(staging, name, "ours", expect_pending=abandoned).version
@@ -112,10 +141,14 @@ class StagingChecks(BackendKit):
         assert stages(staging, name).pending == taken_over
         assert (text_of(backend, name, taken_over), text_of(backend, name)) == ("ours", "current")
 
+    @promised_by(StageRequest)
     def test_only_the_pending_version_can_be_taken_over(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """Naming another one, or one where none is pending, is a conflict and changes nothing."""
+        """Naming a version that is not pending raises ``VersionConflictError``, and changes nothing.
+
+        Of two that take over an abandoned rotation only one may go on.
+        """
         name = seed(f"{folder}/a", "current")
         abandoned = stage(staging, name, "abandoned").version
         pending = stage(staging, name, "theirs", expect_pending=abandoned).version
@@ -127,10 +160,14 @@ class StagingChecks(BackendKit):
             stage(staging, name, "ours", expect_pending=pending)
         assert stages(staging, name).pending is None
 
+    @promised_by(Staging.promote)
     def test_a_promoted_version_is_the_current_one(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """The old one is the previous one from then on, and can still be read."""
+        """A promoted version is current; the one before is the previous one, and still readable.
+
+        Readers get it from then on, and a rotation that goes wrong goes back to the previous one.
+        """
         name = seed(f"{folder}/a", "old")
         old = read(backend, name).version
         new = stage(staging, name, "new").version
@@ -140,10 +177,14 @@ class StagingChecks(BackendKit):
         assert (found.value.reveal_text(), found.version) == ("new", new)
         assert text_of(backend, name, old) == "old"
 
+    @promised_by(Staging.promote)
     def test_promoting_over_another_version_is_a_conflict(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """Somebody has written since: nothing changes, and the candidate stays pending."""
+        """Promoting over another than the current version raises ``VersionConflictError``, and changes nothing.
+
+        Somebody has written since, and that value would be lost.
+        """
         name = seed(f"{folder}/a", "old")
         new = stage(staging, name, "new").version
         before = stages(staging, name)
@@ -153,8 +194,12 @@ class StagingChecks(BackendKit):
         assert stages(staging, name) == before, "a refused promotion has changed something"
         assert text_of(backend, name) == "old"
 
+    @promised_by(Staging.promote)
     def test_promoting_twice_changes_nothing(self, staging: Staging, backend: Backend, seed: Seed, folder: str) -> None:
-        """Whoever does not know whether the first attempt arrived may repeat it."""
+        """Promoting a version that is current already raises nothing and changes nothing.
+
+        Whoever does not know whether the first attempt arrived may repeat it.
+        """
         name = seed(f"{folder}/a", "old")
         old = read(backend, name).version
         new = stage(staging, name, "new").version
@@ -163,10 +208,14 @@ class StagingChecks(BackendKit):
         assert stages(staging, name) == parts(new, previous=old)
         assert text_of(backend, name) == "new"
 
+    @promised_by(PromoteRequest)
     def test_a_promoted_version_can_stay_marked_as_unfinished(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """What comes after a promotion is known to be left over, until somebody takes the mark off."""
+        """With ``keep_unfinished`` a promoted version is marked until it is discarded, and only once.
+
+        What comes after a promotion must be known to be left over when the process is killed there.
+        """
         name = seed(f"{folder}/a", "old")
         old = read(backend, name).version
         new = stage(staging, name, "new").version
@@ -179,10 +228,14 @@ class StagingChecks(BackendKit):
         assert not discard(staging, name, new)
         assert stages(staging, name) == parts(new, previous=old)
 
+    @promised_by(PromoteRequest)
     def test_an_unfinished_version_can_be_taken_back(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """The previous one becomes current again, and nothing stays in the way of another rotation."""
+        """An unfinished version can be taken back, after which another rotation can begin.
+
+        The mark must not stay in the way when a rotation has been undone.
+        """
         name = seed(f"{folder}/a", "old")
         old = read(backend, name).version
         new = stage(staging, name, "new").version
@@ -194,10 +247,14 @@ class StagingChecks(BackendKit):
         following = stage(staging, name, "next").version
         assert stages(staging, name).pending == following
 
+    @promised_by(PromoteRequest)
     def test_promoting_the_previous_version_takes_it_back(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """The two change places, and the next rotation can begin."""
+        """Promoting the previous version makes it current again, and another value can be staged then.
+
+        That is how a rotation is undone when applications fail with the new value.
+        """
         name = seed(f"{folder}/a", "old")
         old = read(backend, name).version
         new = stage(staging, name, "new").version
@@ -208,10 +265,14 @@ class StagingChecks(BackendKit):
         following = stage(staging, name, "next").version
         assert stages(staging, name).pending == following
 
+    @promised_by(Staging.discard)
     def test_a_discarded_value_leaves_the_current_one(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """It is pending no more; the second time there is nothing to give up."""
+        """A discarded version is pending no more, a second time says so, and the current one stays.
+
+        Giving up a candidate must not touch what all use.
+        """
         name = seed(f"{folder}/a", "current")
         current = read(backend, name).version
         pending = stage(staging, name, "pending").version
@@ -220,10 +281,14 @@ class StagingChecks(BackendKit):
         assert stages(staging, name).replace(previous=None) == parts(current)
         assert (text_of(backend, name), read(backend, name).version) == ("current", current)
 
+    @promised_by(Staging.discard)
     def test_after_a_discard_another_value_can_be_staged(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """An end that failed does not block the secret; the same content is another version."""
+        """After a discard the same content can be staged as another version, and promoted.
+
+        A rotation that has failed must not block the secret.
+        """
         name = seed(f"{folder}/a", "old")
         old = read(backend, name).version
         given_up = stage(staging, name, "candidate").version
@@ -233,10 +298,14 @@ class StagingChecks(BackendKit):
         promote(staging, name, again, old)
         assert text_of(backend, name) == "candidate"
 
+    @promised_by(Staging.discard)
     def test_only_a_pending_version_is_discarded(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """The current one and one that never was are left alone, and so is the pending one."""
+        """Discarding the current version or one that never was says so, and changes nothing.
+
+        A process that comes late must not give up somebody else's candidate.
+        """
         name = seed(f"{folder}/a", "current")
         current = read(backend, name).version
         pending = stage(staging, name, "pending").version
@@ -245,8 +314,12 @@ class StagingChecks(BackendKit):
         assert stages(staging, name).replace(previous=None) == parts(current, pending)
         assert (text_of(backend, name), text_of(backend, name, pending)) == ("current", "pending")
 
+    @promised_by(Staging)
     def test_what_is_absent_has_no_stages_and_gets_none(self, staging: Staging, folder: str) -> None:
-        """Staging makes no secret."""
+        """For a missing secret each call raises ``SecretNotFoundError``, and makes none.
+
+        A rotation replaces what is there; a misspelt name would leave an empty secret behind.
+        """
         name = f"{folder}/absent"
         for attempt in (
             lambda: stages(staging, name),
@@ -258,18 +331,26 @@ class StagingChecks(BackendKit):
             with pytest.raises(SecretNotFoundError):
                 attempt()
 
+    @promised_by(Staging.promote)
     def test_a_version_that_never_was_cannot_be_promoted(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """The current version stays what it is."""
+        """Promoting a version that never was raises ``SecretNotFoundError``, and the current one stays.
+
+        Without a current version nobody could read the secret.
+        """
         name = seed(f"{folder}/a", "current")
         current = read(backend, name).version
         with pytest.raises(SecretNotFoundError):
             promote(staging, name, "no-such-version", current)
         assert (text_of(backend, name), stages(staging, name).current) == ("current", current)
 
+    @promised_by(Staging)
     def test_an_ordinary_write_leaves_the_pending_value(self, staging: Staging, backend: Backend, folder: str) -> None:
-        """It is not lost, and who promotes it over what he has seen is told of the write."""
+        """An ordinary write leaves the pending value, and is a conflict for who has not seen it.
+
+        A write in the middle of a rotation must neither be lost nor spoil the rotation.
+        """
         self.need(Capability.WRITE)
         seen = write(backend, f"{folder}/a", "seen").version
         pending = stage(staging, f"{folder}/a", "pending").version
@@ -281,8 +362,12 @@ class StagingChecks(BackendKit):
         promote(staging, f"{folder}/a", pending, written)
         assert text_of(backend, f"{folder}/a") == "pending"
 
+    @promised_by(Staging.stage)
     def test_staged_bytes_stay_exact(self, staging: Staging, backend: Backend, seed: Seed, folder: str) -> None:
-        """Each of them, and that they are bytes: while they are pending, and when they are current."""
+        """Staged bytes come back as these bytes, while they are pending and once they are current.
+
+        Keys are rotated as well, and are bytes.
+        """
         self.need_binary()
         name = seed(f"{folder}/a", "current")
         current = read(backend, name).version
@@ -291,10 +376,14 @@ class StagingChecks(BackendKit):
         promote(staging, name, pending, current)
         assert read(backend, name).value == SecretValue(CONTENT)
 
+    @promised_by(StagesResult)
     def test_no_pending_version_is_listed_as_current(
         self, staging: Staging, backend: Backend, seed: Seed, folder: str
     ) -> None:
-        """Whether it is listed or not: one version is current, and after a promotion it is another one."""
+        """In the list of versions one is current, the pending one never, and after a promotion the new one.
+
+        Whoever looks at the versions must see which of them readers get.
+        """
         name = seed(f"{folder}/a", "old")
         old = read(backend, name).version
         new = stage(staging, name, "new").version
@@ -302,8 +391,12 @@ class StagingChecks(BackendKit):
         promote(staging, name, new, old)
         assert _current_of(backend, name) == [new]
 
+    @promised_by(Staging)
     def test_no_value_in_what_staging_shows(self, staging: Staging, seed: Seed, folder: str) -> None:
-        """Neither in requests and results nor in the backend, nor in the error of a conflict."""
+        """Neither requests, results, the backend nor the error of a conflict show a value.
+
+        They end up in logs and in the reports of error trackers.
+        """
         marker = marker_value()
         name = seed(f"{folder}/a", "current")
         request = StageRequest(name=name, value=SecretValue(marker), token=new_token())

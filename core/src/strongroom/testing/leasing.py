@@ -24,6 +24,7 @@ from strongroom.contracts import (
 from strongroom.errors import SecretNotFoundError, StrongroomError, UnsupportedOperationError
 from strongroom.model import SecretName, SecretValue
 from strongroom.testing.leaks import report_of
+from strongroom.testing.promises import must_override, promised_by
 
 
 class MadeCredential:
@@ -194,67 +195,99 @@ class LeasingContract:
     def backend(self) -> Backend:
         """Return the backend under test; every author overrides this."""
         # Not an abstract method, which would keep pytest from making the class: it tells an author what is missing.
-        raise NotImplementedError(f"{type(self).__name__} must override the fixture `backend`")
+        must_override(self, "the fixture `backend`", "it returns the backend under test, a new one for each check")
 
     @pytest.fixture
     def leased_name(self) -> str:
         """Return a name of which each read makes a credential; every author overrides this."""
         # As above.
-        raise NotImplementedError(f"{type(self).__name__} must override the fixture `leased_name`")
+        must_override(self, "the fixture `leased_name`", "it returns a name of which each read makes a credential")
 
     @pytest.fixture
     def plain_name(self) -> str:
         """Return a name that is not leased."""
         return "not/leased"
 
+    @promised_by(Leasing.is_leased)
     def test_it_tells_which_names_are_leased(self, backend: Backend, leased_name: str, plain_name: str) -> None:
-        """It tells without asking anybody."""
+        """The backend is ``Leasing``, and tells a leased name from another.
+
+        By that the core knows, before any call, that a read makes a credential.
+        """
         assert isinstance(backend, Leasing)
         assert backend.is_leased(SecretName(leased_name))
         assert not backend.is_leased(SecretName(plain_name))
 
+    @promised_by(Lease)
     def test_a_read_gives_a_lease(self, backend: Backend, leased_name: str) -> None:
-        """The lease has an id and a time to live."""
+        """A read of a leased name has a lease with an id and a time to live.
+
+        Without them the core could neither renew nor revoke the credential, and would serve it beyond its end.
+        """
         lease = _made(backend, leased_name)[1]
         assert lease.id
         assert lease.seconds > 0
 
+    @promised_by(Leasing)
     def test_each_read_makes_another_credential(self, backend: Backend, leased_name: str) -> None:
-        """Value, version and lease are new each time."""
+        """Each read gives another value, version and lease.
+
+        Revoking one reader's credential must not take another one's.
+        """
         (first, lease), (second, other) = _made(backend, leased_name), _made(backend, leased_name)
         assert first.version != second.version
         assert lease.id != other.id
         assert first.value.reveal() != second.value.reveal()
 
+    @promised_by(Leasing.renew_lease)
     def test_a_renewal_gives_the_same_lease_more_time(self, backend: Backend, leased_name: str) -> None:
-        """The id stays, and no more is granted than was asked for."""
+        """A renewal keeps the lease's id, and grants no more time than was asked for.
+
+        The core plans the next renewal by what was granted, and revokes by the id in the end.
+        """
         lease = _made(backend, leased_name)[1]
         assert lease.renewable, "the check needs a lease that can be renewed"
         renewed = _renewed(backend, leased_name, lease)
         assert renewed.id == lease.id
         assert 0 < renewed.seconds <= lease.seconds
 
+    @promised_by(Leasing.renew_lease)
     def test_a_revoked_lease_cannot_be_renewed(self, backend: Backend, leased_name: str) -> None:
-        """The core takes that as the sign that the credential is lost."""
+        """Renewing a lease that was revoked raises ``SecretNotFoundError``.
+
+        The core takes that as the sign that the credential is lost, and makes another.
+        """
         lease = _made(backend, leased_name)[1]
         _revoke(backend, leased_name, lease)
         with pytest.raises(SecretNotFoundError):
             _renewed(backend, leased_name, lease)
 
+    @promised_by(Leasing.revoke_lease)
     def test_revoking_one_leaves_the_other_alone(self, backend: Backend, leased_name: str) -> None:
-        """Each credential ends by itself."""
+        """After one lease was revoked, another of the same name can be renewed.
+
+        Each credential belongs to one process, and ends with that.
+        """
         lease, other = _made(backend, leased_name)[1], _made(backend, leased_name)[1]
         _revoke(backend, leased_name, lease)
         assert _renewed(backend, leased_name, other).seconds > 0
 
+    @promised_by(Leasing.revoke_lease)
     def test_revoking_twice_is_no_error(self, backend: Backend, leased_name: str) -> None:
-        """Whoever does not know whether it was done may do it again."""
+        """Revoking a lease a second time raises nothing.
+
+        Whoever does not know whether the first attempt arrived may repeat it.
+        """
         lease = _made(backend, leased_name)[1]
         _revoke(backend, leased_name, lease)
         _revoke(backend, leased_name, lease)
 
+    @promised_by(Lease)
     def test_an_error_does_not_show_the_id(self, backend: Backend, leased_name: str) -> None:
-        """It opens the way to the credential."""
+        """The error of a renewal does not show the lease's id.
+
+        The id opens the way to the credential, and errors are logged.
+        """
         lease = _made(backend, leased_name)[1]
         _revoke(backend, leased_name, lease)
         with pytest.raises(StrongroomError) as caught:
@@ -262,8 +295,12 @@ class LeasingContract:
         # As a whole: it may begin with the name.
         assert lease.id not in report_of(caught.value)
 
+    @promised_by(Leasing)
     def test_no_leased_name_is_listed(self, backend: Backend, leased_name: str) -> None:
-        """Whoever reads all that is listed would make credentials that nobody has asked for."""
+        """A leased name is not listed.
+
+        Whoever reads all that is listed would make credentials that nobody has asked for.
+        """
         _made(backend, leased_name)
         try:
             listed = backend.list(ListRequest()).names

@@ -34,6 +34,7 @@ from strongroom.errors import (
 )
 from strongroom.model import SecretName, SecretValue
 from strongroom.testing.leaks import assert_hidden, report_of
+from strongroom.testing.promises import must_override, promised_by
 
 NAME = SecretName("kit/rotated")
 Accepts = Callable[[SecretValue], bool]
@@ -84,13 +85,13 @@ class RotatorContract:
     def rotator(self) -> Rotator:
         """Return the rotator under test; every author overrides this."""
         # Not an abstract method, which would keep pytest from making the class: it tells an author what is missing.
-        raise NotImplementedError(f"{type(self).__name__} must override the fixture `rotator`")
+        must_override(self, "the fixture `rotator`", "it returns the rotator under test")
 
     @pytest.fixture
     def current(self) -> SecretValue:
         """Return the value that the dependent accepts at first; every author overrides this."""
         # As above.
-        raise NotImplementedError(f"{type(self).__name__} must override the fixture `current`")
+        must_override(self, "the fixture `current`", "it returns the value that the dependent accepts at first")
 
     @pytest.fixture
     def accepts(self) -> Accepts:
@@ -99,7 +100,11 @@ class RotatorContract:
             # Not an error: checks that need a dependent are left out.
             pytest.skip("the class says dependent = False: nothing has to take the values")
         # As above.
-        raise NotImplementedError(f"{type(self).__name__} must override `accepts`, or say dependent = False")
+        must_override(
+            self,
+            "the fixture `accepts`, or state dependent = False",
+            "it returns a function that tells whether the dependent accepts a value",
+        )
 
     @pytest.fixture
     def read_secret(self) -> Callable[[str], SecretValue]:
@@ -121,20 +126,32 @@ class RotatorContract:
         """Return the rotator's steps, in one rotation."""
         return Steps(rotator, current, read_secret)
 
+    @promised_by(Rotator.generate)
     def test_a_candidate_is_new_each_time(self, steps: Steps, current: SecretValue) -> None:
-        """No candidate is the current value, or another one."""
+        """Each candidate is another value than the current one and the candidates before.
+
+        A rotation to a value that somebody may know already protects nobody.
+        """
         made = [steps.generate(number).reveal() for number in (1, 2, 3)]
         assert len({*made, current.reveal()}) == 4, "generate has made a value that there has been"
 
+    @promised_by(Rotator.generate)
     def test_generating_changes_nothing(self, steps: Steps, current: SecretValue, accepts: Accepts) -> None:
-        """A candidate that nobody has recorded yet must not be known to the dependent."""
+        """After ``generate`` the dependent accepts the current value, and not the candidate.
+
+        The candidate is not stored yet: if the process were killed now, nobody would know it.
+        """
         self._need_dependent()
         candidate = steps.generate()
         assert accepts(current), "after generate the dependent does not accept the current value any more"
         assert not accepts(candidate), "the dependent accepts a candidate that was only generated"
 
+    @promised_by(Rotator.apply)
     def test_an_applied_candidate_is_accepted(self, steps: Steps, current: SecretValue, accepts: Accepts) -> None:
-        """After apply, verify passes, and the dependent agrees."""
+        """After ``apply`` the dependent accepts the candidate, and the current value as the class states.
+
+        Readers get the current value until the candidate is promoted, and the candidate from then on.
+        """
         self._need_dependent()
         candidate = steps.generate()
         steps.apply(candidate)
@@ -143,8 +160,12 @@ class RotatorContract:
         if self.keeps_current:
             assert accepts(current), "readers still get the current value, which does not work any more"
 
+    @promised_by(Rotator.apply)
     def test_applying_twice_is_applying_once(self, steps: Steps, accepts: Accepts) -> None:
-        """A process that takes over does not know whether the one before has applied the candidate."""
+        """After ``apply`` and ``verify`` were called twice, the dependent accepts the candidate.
+
+        A process that takes over does not know whether the one before has applied it.
+        """
         self._need_dependent()
         candidate = steps.generate()
         steps.apply(candidate)
@@ -153,16 +174,24 @@ class RotatorContract:
         steps.verify(candidate)
         assert accepts(candidate), "the candidate is not accepted once it was applied twice"
 
+    @promised_by(Rotator.verify)
     def test_a_candidate_that_was_not_applied_is_not_verified(self, steps: Steps) -> None:
-        """Verifying tries the candidate at the dependent, whatever the rotator believes."""
+        """Verifying a candidate that was not applied raises ``CandidateRefusedError``.
+
+        Only trying it at the dependent keeps a value that does not work from being promoted.
+        """
         self._need_dependent()
         candidate = steps.generate()
         with pytest.raises(CandidateRefusedError) as caught:
             steps.verify(candidate)
         assert_hidden(_text(candidate), report_of(caught.value), "the error of a candidate that is not accepted")
 
+    @promised_by(Rotator.undo)
     def test_undoing_brings_the_current_value_back(self, steps: Steps, current: SecretValue, accepts: Accepts) -> None:
-        """After undo all is as before, and another candidate can be applied."""
+        """After ``undo`` the dependent accepts the current value, and another candidate can be applied.
+
+        A rotation that has failed must leave everything as it was, and the next one must be possible.
+        """
         self._need_dependent()
         candidate = steps.generate()
         steps.apply(candidate)
@@ -175,18 +204,26 @@ class RotatorContract:
         steps.verify(another)
 
     @pytest.mark.parametrize("times", [1, 2])
+    @promised_by(Rotator.undo)
     def test_what_was_not_applied_can_be_undone(
         self, steps: Steps, current: SecretValue, accepts: Accepts, times: int
     ) -> None:
-        """A process that takes over does not know whether there is anything to undo."""
+        """Undoing a candidate that was not applied, once or twice, leaves the current value working.
+
+        A process that takes over does not know whether there is anything to undo.
+        """
         self._need_dependent()
         candidate = steps.generate()
         for _ in range(times):
             steps.undo(candidate)
         assert accepts(current), "undoing what had not been applied has spoilt the current value"
 
+    @promised_by(Rotator.finish)
     def test_finishing_leaves_the_new_value(self, steps: Steps, accepts: Accepts) -> None:
-        """After finish, done twice as well, the promoted candidate works."""
+        """After ``finish``, called twice, the dependent accepts the promoted candidate.
+
+        A process that takes over may finish again, and all readers have the new value by then.
+        """
         self._need_dependent()
         candidate = steps.generate()
         steps.apply(candidate)
@@ -195,8 +232,12 @@ class RotatorContract:
         steps.finish(candidate)
         assert accepts(candidate), "after finish the dependent does not accept the promoted value"
 
+    @promised_by(UndoRequest)
     def test_a_promoted_candidate_can_be_undone(self, steps: Steps, current: SecretValue, accepts: Accepts) -> None:
-        """Up to the end of the overlap a rotation can be taken back."""
+        """Before ``finish``, a promoted candidate can be undone, and the former value works.
+
+        When applications fail with the new value, the rotation is taken back.
+        """
         self._need_dependent()
         candidate = steps.generate()
         steps.apply(candidate)
@@ -204,8 +245,12 @@ class RotatorContract:
         steps.undo(candidate, promoted=True)
         assert accepts(current), "after undo the dependent does not accept the former value"
 
+    @promised_by(Rotator.undo)
     def test_what_is_finished_is_undone_or_refused(self, steps: Steps, current: SecretValue, accepts: Accepts) -> None:
-        """A process may be killed before it can note that it has finished: then undo may follow."""
+        """After ``finish``, ``undo`` brings the former value back or raises ``UndoRefusedError``, changing nothing.
+
+        A process may be killed before it can note that it has finished, and then undo may follow.
+        """
         self._need_dependent()
         candidate = steps.generate()
         steps.apply(candidate)
@@ -219,10 +264,14 @@ class RotatorContract:
             assert accepts(current), "undo was not refused, and the dependent does not accept the former value"
 
     @pytest.mark.parametrize("step", ["apply", "undo"])
+    @promised_by(ApplyRequest)
     def test_nothing_is_changed_once_the_rotation_is_lost(
         self, steps: Steps, current: SecretValue, accepts: Accepts, step: str
     ) -> None:
-        """``confirm`` is called before the dependent is changed, and its error is let pass."""
+        """``apply`` and ``undo`` call ``confirm`` before they change the dependent, and let its error pass.
+
+        Another process may have taken the rotation over; two that change the dependent lock everybody out.
+        """
         self._need_dependent()
         candidate = steps.generate()
         if step == "undo":
@@ -237,10 +286,14 @@ class RotatorContract:
         else:
             assert accepts(candidate), "the dependent was changed although the rotation was lost"
 
+    @promised_by(Rotator.apply)
     def test_a_refused_candidate_is_told_from_any_other_failure(
         self, steps: Steps, current: SecretValue, accepts: Accepts, refuse: Callable[[], object] | None
     ) -> None:
-        """A dependent's rules are met by another candidate, not by waiting."""
+        """A candidate that the dependent refuses raises ``CandidateRefusedError``, and the current value works.
+
+        A dependent's rules for passwords are met by another candidate, and not by waiting.
+        """
         if refuse is None:
             # Not every dependent has rules.
             pytest.skip("the fixture `refuse` is not overridden: the dependent takes every candidate")
@@ -252,10 +305,14 @@ class RotatorContract:
         if self.keeps_current:
             assert accepts(current), "a refused candidate has spoilt the current value"
 
+    @promised_by(Rotator)
     def test_no_answer_is_an_outage(
         self, unreachable: Rotator | None, current: SecretValue, read_secret: Callable[[str], SecretValue]
     ) -> None:
-        """Only an outage is tried again."""
+        """When the dependent does not answer, each step raises ``BackendUnavailableError`` without the value.
+
+        Only an outage is tried again; with another error the rotation would end.
+        """
         if unreachable is None:
             # A dependent in the process cannot be out of reach.
             pytest.skip("the fixture `unreachable` is not overridden: there is nothing that could fail to answer")
@@ -266,8 +323,12 @@ class RotatorContract:
                 step(candidate)
             assert_hidden(_text(candidate), report_of(caught.value), "the error of an outage")
 
+    @promised_by(Rotator)
     def test_no_value_shows(self, steps: Steps, caplog: pytest.LogCaptureFixture) -> None:
-        """Neither logs at DEBUG nor the rotator's own text hold a value."""
+        """Neither the log at level DEBUG nor the rotator's ``repr`` show a value.
+
+        The new value would be known before it is in use.
+        """
         with caplog.at_level(logging.DEBUG), _quietly():
             candidate = steps.generate()
             if self.dependent:
@@ -279,15 +340,23 @@ class RotatorContract:
             assert_hidden(_text(value), told, f"the log, of the {what},")
             assert_hidden(_text(value), repr(steps.rotator), f"the rotator's repr, of the {what},")
 
+    @promised_by(Rotator.life)
     def test_the_life_of_a_value_has_an_order(self, steps: Steps) -> None:
-        """A value that ends by itself begins before, and both times say their offset from UTC."""
+        """A value that ends by itself begins before it ends, is valid now, and both times have an offset.
+
+        The core plans the next rotation by these times.
+        """
         life = steps.rotator.life(steps.generate())
         if life is not None:
             assert life.begins < life.ends, "the value ends before it begins"
             assert life.begins <= datetime.now(UTC) < life.ends, "a new value is of no use now"
 
+    @promised_by(Rotator.close)
     def test_closing_twice_is_no_error(self, steps: Steps) -> None:
-        """As any part does."""
+        """A rotator that is closed a second time raises nothing.
+
+        Whoever cleans up does not know whether somebody has done so before.
+        """
         steps.rotator.close()
         steps.rotator.close()
 

@@ -1,0 +1,1 @@
+"""A plugin of every kind, written against strongroom 1.0."""
