@@ -19,6 +19,7 @@ from strongroom.background import Background
 from strongroom.cache.cache import Cache
 from strongroom.cache.flights import Flight
 from strongroom.config.load import Configuration
+from strongroom.config.routing import Routing
 from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend, Capability
 from strongroom.discovery import Catalogue, Kind
@@ -77,6 +78,7 @@ class Parts:
         sinks: tuple[AuditSink, ...] = (),
     ) -> None:
         self.configuration = configuration
+        self.routing = Routing(configuration.default_backend, configuration.routes)
         self.decisions = Decisions(configuration.policy, (lambda: reread().policy) if reread else None)
         self.clock = clock
         self.wall_clock = wall_clock
@@ -287,7 +289,7 @@ class Parts:
 
     def is_leased(self, name: str) -> bool:
         """Tell whether reading a name makes a credential; not before its backend has been opened."""
-        backend = self._backends.get(self.route(name))
+        backend = self._backends.get(self.routing.of(name))
         return backend is not None and backend.is_leased(SecretName(name))
 
     def _close_leases(self, ending: Flight[None]) -> None:
@@ -299,25 +301,6 @@ class Parts:
                 self.leases.close(leased)
         finally:
             ending.done.set()
-
-    def route(self, name: str) -> str:
-        """Return the configured name of the backend that keeps a secret: the longest prefix wins."""
-        for prefix, backend in self.configuration.routes:
-            if name == prefix or name.startswith(prefix + "/"):
-                return backend
-        return self.configuration.default_backend
-
-    def home_of(self, folder: str) -> str:
-        """Return the backend of the names below a folder (empty for the root) that no deeper route claims."""
-        return self.route(folder) if folder else self.configuration.default_backend
-
-    def routed_below(self, folder: str) -> list[str]:
-        """Return the backends that may hold names below a folder (empty for the root)."""
-        found = [self.home_of(folder)]
-        for prefix, backend in self.configuration.routes:
-            if not folder or prefix == folder or prefix.startswith(folder + "/"):
-                found.append(backend)
-        return list(dict.fromkeys(found))
 
     def remember(
         self,
@@ -347,7 +330,7 @@ class Parts:
         grant = Grant(
             chain,
             name,
-            self.backend(self.route(name)),
+            self.backend(self.routing.of(name)),
             immediate=any(matches(pattern, name) for pattern in self.configuration.immediate),
             expires=ruling.until,
         )

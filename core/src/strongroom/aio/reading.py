@@ -135,7 +135,7 @@ class LoopReader(BatchReader):
             name = SecretName(spelling)
         except InvalidNameError:
             return super()._admit(spelling)  # which refuses it, too, and records that
-        backend = self._parts.route(name)
+        backend = self._parts.routing.of(name)
         if not self._parts.has_open(backend) and self._gate.permits(Action.READ, name):
             stop = HandOver()
             stop.backend = backend

@@ -140,7 +140,7 @@ class Cipher(Changer):
         gate = self._gate.recording_as("rotate_key")
         name = self._admitted(gate, Action.ROTATE, key)
         with gate.recording_refusal(Action.ROTATE, name):
-            backend = self._parts.backend(self._parts.route(name))
+            backend = self._parts.backend(self._parts.routing.of(name))
             backend.check_crypt()
         with self._change("rotate_key", name, backend.name) as outcome:
             made: RotateKeyResult = backend.crypt("rotate_key", RotateKeyRequest(key=name), gives=RotateKeyResult)
@@ -157,7 +157,7 @@ class Cipher(Changer):
         name = self._admitted(gate, action, key)
         with gate.recording_look(event, name) as facts:
             try:
-                facts["backend"] = self._parts.route(name)
+                facts["backend"] = self._parts.routing.of(name)
                 yield Using(name=name, backend=self._parts.backend(facts["backend"]), facts=facts)
             except StrongroomError as error:
                 error.name = error.name or name

@@ -348,9 +348,9 @@ class Reader:
         names: set[SecretName] = set()
         with self._gate.recording_look("list", f"{folder}/" if folder else "") as facts:
             request_ids = []
-            for backend in self._parts.routed_below(folder):
+            for backend in self._parts.routing.below(folder):
                 found = self._parts.backend(backend).list(ListRequest(prefix=folder))
-                names.update(name for name in found.names if self._parts.route(name) == backend)
+                names.update(name for name in found.names if self._parts.routing.of(name) == backend)
                 request_ids.append(found.request_id)
             names = {name for name in names if self._gate.permits(Action.LIST, name)}
             facts.update(count=len(names), request_id=_joined(request_ids))

@@ -124,7 +124,7 @@ class Curator(Changer):
         canonical = gate.check(action, name)
         gate.judge(action, canonical)
         with gate.recording_refusal(action, canonical):
-            yield canonical, self._parts.backend(self._parts.route(canonical))
+            yield canonical, self._parts.backend(self._parts.routing.of(canonical))
 
 
 def _version(version: object) -> str:

@@ -360,7 +360,7 @@ class RotationChanger(Changer):
         name = self._gate.check(Action.READ, spelling)
         self._gate.judge(Action.READ, name)
         with self._gate.recording_look("get", name, detail=f"to rotate {rotated}") as facts:
-            backend = self._parts.backend(self._parts.route(name))
+            backend = self._parts.backend(self._parts.routing.of(name))
             facts["backend"] = backend.name
             found = backend.read(ReadRequest(name=name))
             facts["version"] = found.version

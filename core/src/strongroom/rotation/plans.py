@@ -29,7 +29,7 @@ _SAMPLE: Final = SecretValue(b"a value")
 def planned(parts: Parts, gate: Gate, spelling: str) -> RotationPlan:
     """Return what rotating a secret now would do; see :meth:`RotationDesk.plan`."""
     name = gate.recording_as("schedules").check(Action.ROTATE, spelling)
-    with gate.recording_look("schedules", name, backend=parts.route(name), detail="a plan of its rotation"):
+    with gate.recording_look("schedules", name, backend=parts.routing.of(name), detail="a plan of its rotation"):
         return _Planner(parts, gate, name).plan()
 
 
@@ -40,7 +40,7 @@ class _Planner:
         self._name = name
         self._rule = parts.configuration.rotation.rule(name)
         maker = DEFAULT_ROTATOR if self._rule is None else self._rule.keys.rotator
-        self._plan = RotationPlan(name=name, backend=parts.route(name), rotator=maker, version="", steps=())
+        self._plan = RotationPlan(name=name, backend=parts.routing.of(name), rotator=maker, version="", steps=())
 
     def plan(self) -> RotationPlan:
         try:

@@ -69,7 +69,7 @@ def find_ruled(parts: Parts, gate: Gate, folder: str, action: Action, *, itself:
             continue
         for name in names:
             rule = parts.configuration.rotation.rule(name)
-            if rule is not None and name.is_below(folder) and parts.route(name) == backend:
+            if rule is not None and name.is_below(folder) and parts.routing.of(name) == backend:
                 found[name] = Ruled(name=name, rule=rule, backend=backend)
     visible = sorted((one for one in found.values() if gate.permits(action, one.name)), key=lambda one: one.name)
     return Found(ruled=tuple(visible), unlisted=tuple(unlisted))
@@ -83,12 +83,12 @@ def _given(parts: Parts, folder: str, *, itself: bool) -> Iterator[Ruled]:
         if _WILDCARDS.isdisjoint(segments):
             name = SecretName("/".join(segments))
             if name.is_below(folder) or (itself and name == folder):
-                yield Ruled(name=name, rule=rule, backend=parts.route(name))
+                yield Ruled(name=name, rule=rule, backend=parts.routing.of(name))
     if itself and folder:
         name = SecretName(folder)
         own = rules.rule(name)
         if own is not None:
-            yield Ruled(name=name, rule=own, backend=parts.route(name), asked=True)
+            yield Ruled(name=name, rule=own, backend=parts.routing.of(name), asked=True)
 
 
 def _places(parts: Parts, folder: str) -> Iterator[tuple[str, str, list[RotationRule]]]:
@@ -98,7 +98,7 @@ def _places(parts: Parts, folder: str) -> Iterator[tuple[str, str, list[Rotation
         head = _head(pattern)
         place = None if head is None else _common(head, folder)
         if place is not None:
-            for backend in parts.routed_below(place):
+            for backend in parts.routing.below(place):
                 needed.setdefault((backend, place), []).append(rule)
     for backend, place in sorted(needed):
         above = [other for kept, other in needed if kept == backend and other != place]

@@ -49,7 +49,9 @@ def look_into(parts: Parts, gate: Gate, folder: str) -> Look:
     for backend in _asked(parts, folder):
         listed = parts.backend(backend).list(ListRequest(prefix=folder, recursive=False))
         request_ids.append(listed.request_id)
-        visible = [name for name in listed.names if parts.route(name) == backend and gate.permits(Action.LIST, name)]
+        visible = [
+            name for name in listed.names if parts.routing.of(name) == backend and gate.permits(Action.LIST, name)
+        ]
         names.update(name for name in visible if _child(folder, name) == name)
         folders.update(_child(folder, name) for name in visible if _child(folder, name) != name)
         folders.update(_unseen_folders(parts, gate, backend, listed))
@@ -61,13 +63,13 @@ def _asked(parts: Parts, folder: str) -> list[str]:
     """Return the backends that may hold names directly below a folder."""
     routes = parts.configuration.routes
     below = [backend for prefix, backend in routes if prefix.rpartition("/")[0] == folder]
-    return list(dict.fromkeys([parts.home_of(folder), *below]))
+    return list(dict.fromkeys([parts.routing.home_of(folder), *below]))
 
 
 def _unseen_folders(parts: Parts, gate: Gate, backend: str, listed: ListResult) -> Iterator[SecretName]:
     """Yield the folders that a backend has not looked into, and from which names are read from this backend."""
     for folder in listed.folders:
-        if backend in parts.routed_below(folder) and gate.permits_below(Action.LIST, folder):
+        if backend in parts.routing.below(folder) and gate.permits_below(Action.LIST, folder):
             yield folder
 
 

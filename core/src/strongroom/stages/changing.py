@@ -119,7 +119,7 @@ class Changer:
     def _ready(self, action: Action, name: SecretName) -> Iterator[GuardedBackend]:
         """Open a name's backend; if that or what the ``with`` block does is refused, record it."""
         with self._gate.recording_refusal(action, name):
-            backend = self._parts.backend(self._parts.route(name))
+            backend = self._parts.backend(self._parts.routing.of(name))
             try:
                 yield backend
             except StrongroomError as error:

@@ -27,12 +27,12 @@ def find_schedules(parts: Parts, gate: Gate, folder: str) -> FoundSchedules:
     """
     found: list[Schedule] = []
     request_ids: list[str | None] = []
-    for name in parts.routed_below(folder):
+    for name in parts.routing.below(folder):
         backend = parts.backend(name)
         if not backend.offers(ServiceRotation):
             continue
         told = backend.schedules(SchedulesRequest(prefix=folder))
-        found += [one for one in told.schedules if one.name.is_below(folder) and parts.route(one.name) == name]
+        found += [one for one in told.schedules if one.name.is_below(folder) and parts.routing.of(one.name) == name]
         request_ids.append(told.request_id)
     visible = sorted((one for one in found if gate.permits(Action.LIST, one.name)), key=lambda one: one.name)
     return FoundSchedules(schedules=tuple(visible), request_ids=tuple(one for one in request_ids if one))

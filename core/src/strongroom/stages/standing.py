@@ -58,7 +58,7 @@ def _watcher(parts: Parts, every: float, names: tuple[str, ...]) -> Watcher:
         parts.audit,
         parts.background,
         open=parts.backend,
-        route=parts.route,
+        route=parts.routing.of,
         principal=parts.configuration.principal,
         clock=parts.clock,
         names=names,
