@@ -10,7 +10,8 @@ FIXED = r"""
 .SH FILES
 .TP
 .I strongroom.toml
-The configuration: what \fB\-\-config\fR or \fBSTRONGROOM_CONFIG\fR names, else in the working folder or above it, else in
+The configuration: what \fB\-\-config\fR or \fBSTRONGROOM_CONFIG\fR names, else in the working folder or above it,
+else in
 .I $XDG_CONFIG_HOME/strongroom
 or
 .IR ~/.config/strongroom ,
@@ -51,7 +52,12 @@ def manual(parser: argparse.ArgumentParser, statuses: str) -> str:
         ".SH NAME",
         f"strongroom \\- {plain(about[0].lower() + about[1:].rstrip('.'))}",
         ".SH SYNOPSIS",
+        ".ad l",
         *usage(parser),
+        ".SH DESCRIPTION",
+        "Answers go to standard output, everything that is said to a person to standard error.",
+        "With \\fB\\-\\-json\\fR an answer is one JSON document.",
+        "Commands that other distributions add are listed by \\fBstrongroom plugins\\fR.",
         ".SH OPTIONS",
         *arguments(parser),
         ".SH COMMANDS",
@@ -67,7 +73,8 @@ def command(name: str, parser: argparse.ArgumentParser, summary: str) -> Iterato
     """Yield the section of one command, then those of the commands below it."""
     yield f".SS {plain(name)}"
     about = parser.description or f"{summary[0].upper()}{summary[1:].rstrip('.')}."
-    yield from paragraphs(about)
+    yield from wrapped(about)
+    yield ".PP"
     yield from usage(parser)
     yield from arguments(parser)
     for title, text in sections(parser.epilog or ""):
@@ -88,19 +95,22 @@ def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Ar
 
 
 def arguments(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """Yield an entry for each argument and option; `-h` is everywhere and goes without saying."""
+    """Yield an entry for each argument and option that has something to say; `-h` is everywhere."""
     for action in parser._actions:
-        if isinstance(action, argparse._HelpAction | argparse._SubParsersAction) or action.help == argparse.SUPPRESS:
+        if isinstance(action, argparse._HelpAction | argparse._SubParsersAction) or action.help in (
+            None,
+            argparse.SUPPRESS,
+        ):
             continue
         yield ".TP"
         yield heading(action)
-        yield from paragraphs((action.help or "").replace("%%", "%"), within=True)
+        yield from wrapped((action.help or "").replace("%%", "%"))
 
 
 def heading(action: argparse.Action) -> str:
     """Return how an argument is written: its words bold, what the user puts in underlined."""
-    shown = action.metavar if isinstance(action.metavar, str) else action.dest
-    value = "{" + "|".join(map(str, action.choices)) + "}" if action.choices else shown
+    choices = "{" + "|".join(map(str, action.choices)) + "}" if action.choices else action.dest.upper()
+    value = action.metavar if isinstance(action.metavar, str) else choices
     words = ", ".join(rf"\fB{plain(option)}\fR" for option in action.option_strings)
     if action.nargs == 0:
         return words
@@ -112,7 +122,6 @@ def usage(parser: argparse.ArgumentParser) -> Iterator[str]:
     text = " ".join(parser.format_usage().removeprefix("usage: ").split()).replace("[-h] ", "")
     words = re.match(r"[a-z -]*[a-z]\b(?! *=)", text)
     called = words.group() if words else ""
-    yield ".PP"
     yield f".B {plain(called)}"
     rest = plain(text[len(called) :].strip())
     yield from [rest] if rest else []
@@ -126,16 +135,14 @@ def sections(epilog: str) -> Iterator[tuple[str, str]]:
             yield title, text
 
 
-def paragraphs(text: str, *, within: bool = False) -> Iterator[str]:
-    """Yield running text; *within* an entry, where a new paragraph would end it."""
-    if not within:
-        yield ".PP"
+def wrapped(text: str) -> Iterator[str]:
+    """Yield running text, in lines that read well in a comparison of two versions."""
     yield from map(plain, textwrap.wrap(text, 110, break_long_words=False, break_on_hyphens=False))
 
 
 def verbatim(text: str) -> Iterator[str]:
     """Yield lines that stay as they are, indented."""
-    yield from (".PP", ".RS 2", ".nf", *map(plain, textwrap.dedent(text).rstrip().splitlines()), ".fi", ".RE")
+    yield from (".RS 2", ".nf", *map(plain, textwrap.dedent(text).rstrip().splitlines()), ".fi", ".RE")
 
 
 def plain(text: str) -> str:

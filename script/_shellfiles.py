@@ -1,4 +1,4 @@
-"""The completion scripts and the manual page of the command, made from its parsers when they change, not when it runs."""
+"""The completion scripts and the manual page of the command, made from its parsers: no run of it pays for them."""
 
 import argparse
 import os
@@ -20,23 +20,23 @@ ADDED = ("agent",)
 SCRIPTS = {"bash": "strongroom.bash", "zsh": "_strongroom", "fish": "strongroom.fish"}
 """The file of each shell, as the shells want it to be called."""
 
-PROGRAM = {"bash": "_strongroom_program", "zsh": "_command_names -e", "fish": "__fish_complete_command"}
+PROGRAM: dict[str, str | dict[str, str]] = {
+    "bash": "_strongroom_program",
+    "zsh": "_command_names -e",
+    "fish": "(__fish_complete_command)",
+}
 """What completes the program that `run` starts."""
 
-PREAMBLE = {
-    "bash": """
+BASH = """
 _strongroom_program() {
   compgen -A command -- "$1"
 }
-""",
-    "zsh": "",
-    "fish": "",
-}
+"""
 
 
 def parser() -> Parser:
     """Return the whole command as one parser, with every command below it, which no run of it ever needs."""
-    os.environ["COLUMNS"] = "100"
+    os.environ |= {"COLUMNS": "100", "NO_COLOR": "1"}
     root = command._root_parser()
     whole = Parser(prog="strongroom", description=f"{root.description}".partition("\n")[0], add_help=False)
     for action in root._actions:
@@ -66,7 +66,7 @@ def each_argument(whole: argparse.ArgumentParser) -> Iterator[argparse.Action]:
             yield action
 
 
-def what_completes(action: argparse.Action) -> dict[str, str] | None:
+def what_completes(action: argparse.Action) -> dict[str, str | dict[str, str]] | None:
     """Return how an argument's values are completed: from the file system, or not at all.
 
     Names of secrets are not completed: a key pressed in a shell would be a recorded access, and a call of a server.
@@ -74,9 +74,9 @@ def what_completes(action: argparse.Action) -> dict[str, str] | None:
     metavar = action.metavar if isinstance(action.metavar, str) else ""
     if metavar == "PROGRAM":
         return PROGRAM
-    if metavar in {"FOLDER", "DIR"} and action.dest in {"folder", "directory"}:
+    if metavar in {"FOLDER", "DIR"} and action.dest != "prefix":
         return shtab.DIRECTORY
-    return shtab.FILE if "FILE" in metavar and "@" not in metavar else None
+    return shtab.FILE if metavar == "PATH" or ("FILE" in metavar and "@" not in metavar) else None
 
 
 def files() -> dict[Path, str]:
@@ -85,7 +85,7 @@ def files() -> dict[Path, str]:
     core = ROOT / "core"
     made = {core / "share/man/man1/strongroom.1": manual(whole, command.STATUSES)}
     for shell, name in SCRIPTS.items():
-        script = shtab.complete(whole, shell, preamble=PREAMBLE)
+        script = shtab.complete(whole, shell, preamble=BASH if shell == "bash" else "")
         made[core / "src/strongroom/cli/completions" / name] = "\n".join(map(str.rstrip, script.splitlines())) + "\n"
     return made
 

@@ -19,7 +19,7 @@ def add_commands(site: Site) -> list[str]:
     """Add a page for each command, and the one that lists them; return the commands' words."""
     text = read(ALL)
     added = {one["name"]: one["distribution"] for one in offered() if one["kind"] == "command"}
-    statuses = dict(_statuses())
+    statuses = {words: site.taken(text, TROUBLE) for words, text in _statuses()}
     parts = list(sections(text, 2))
     site.add(PAGES, site.taken(parts[0][1], ALL) + "".join(_general(site, parts)))
     site.place(ALL, PAGES)

@@ -33,11 +33,13 @@ def add_errors(site: Site) -> list[str]:
     for code, (group, text) in entries.items():
         name = f"{PAGES}/{code}"
         facts = _facts(code, kinds.get(code), sources.get(code, set()))
-        site.add(name, f"# `{code}`\n\nAn error code, of the group “{group}”.\n\n{facts}\n")
+        site.add(name, f"# `{code}`\n\nAn error code, of those under “{group}”.\n\n{facts}\n")
         site.pages[name] += site.taken(text, TROUBLE)
         site.place(TROUBLE, name, anchor=slug(code))
         if "_" in code:
             site.spans[code] = name
+    for kind in _classes()[1:]:
+        site.spans[kind.__name__] = PAGES if len(kind.codes) > 1 else f"{PAGES}/{kind.codes[0]}"
     _add_lists(site, list(entries))
     return list(entries)
 

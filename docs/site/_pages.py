@@ -200,7 +200,7 @@ class Site:
 
 def _relative(name: str, page: str) -> str:
     target, mark, anchor = page.partition("#")
-    return f"{posixpath.relpath(target, posixpath.dirname(name))}.md{mark}{anchor}"
+    return f"{posixpath.relpath(f'{target}.md', posixpath.dirname(name))}{mark}{anchor}"
 
 
 def _navigation(children: list[str]) -> str:

@@ -52,6 +52,7 @@ def staged() -> Site:
     for source, name in ABOUT.items():
         site.add(name, read(source), source=source)
         site.place(source, name)
+    site.place("README.md", DISTRIBUTIONS, anchor="install")
     _add_parts(site)
     return site
 

@@ -141,7 +141,12 @@ def print_json(content: object) -> None:
     """Print an answer for programs: one JSON document, in ASCII, with a final line feed."""
     import json
 
-    sys.stdout.write(json.dumps(content, indent=2, default=str) + "\n")
+    sys.stdout.write(json.dumps(content, indent=2, default=_in_json) + "\n")
+
+
+def _in_json(content: Any) -> str:
+    # A time in ISO 8601, as in the trail; anything else, such as a name, as it is shown.
+    return content.isoformat() if hasattr(content, "isoformat") else str(content)
 
 
 def note(text: str) -> None:

@@ -139,7 +139,8 @@ class AuditSink(ABC):
     """Records audit events. Called by one thread at a time within a process.
 
     Several processes may have a sink on one file or address. After a fork the
-    child calls ``after_fork`` before anything else.
+    child calls ``after_fork`` before anything else. The core opens one span around
+    each write, and turns a foreign exception into ``AuditError`` with its cause.
     """
 
     @abstractmethod

@@ -321,7 +321,7 @@ class EncryptingChecks(BackendKit):
         if Capability.LIST in self.capabilities:
             assert key not in names_below(backend, "")
 
-    @promised_by(Encrypting)
+    @promised_by(Backend)
     def test_no_plaintext_in_results_and_errors(self, keeper: Encrypting, backend: Backend, make_key: KeyMaker) -> None:
         """No ``repr``, error, cause or local variable of the plugin shows what is encrypted.
 
@@ -339,7 +339,7 @@ class EncryptingChecks(BackendKit):
         for error in errors_of([lambda: decrypt(keeper, key, marker), lambda: rewrap(keeper, key, marker)]):
             assert_hidden(marker, report_of(error), f"the report of {type(error).__name__}")
 
-    @promised_by(Encrypting)
+    @promised_by(Backend)
     def test_no_plaintext_in_the_log(
         self, keeper: Encrypting, make_key: KeyMaker, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -355,7 +355,7 @@ class EncryptingChecks(BackendKit):
         logged = [f"{record.getMessage()} {record.args!r} {record.exc_text}" for record in caplog.records]
         assert_hidden(marker, "\n".join(logged), "the log")
 
-    @promised_by(Encrypting)
+    @promised_by(Backend)
     def test_no_plaintext_and_no_key_name_in_spans(self, backend: Backend, make_key: KeyMaker) -> None:
         """The core's one span around a call shows neither plaintext nor ciphertext nor the key's name.
 

@@ -224,7 +224,7 @@ class CopyChecks(JournalKit):
         request = RecallRequest(place=copy.place, copy_only=True)
         assert journal.recall(request) == RecallResult(copy=copy, entry=None)
 
-    @promised_by(Journal)
+    @promised_by(Backend)
     def test_no_value_in_what_a_journal_shows(self, journal: Journal, folder: str) -> None:
         """Neither requests, results nor the journal itself show a value in ``repr`` or ``str``.
 

@@ -391,7 +391,7 @@ class StagingChecks(BackendKit):
         promote(staging, name, new, old)
         assert _current_of(backend, name) == [new]
 
-    @promised_by(Staging)
+    @promised_by(Backend)
     def test_no_value_in_what_staging_shows(self, staging: Staging, seed: Seed, folder: str) -> None:
         """Neither requests, results, the backend nor the error of a conflict show a value.
 

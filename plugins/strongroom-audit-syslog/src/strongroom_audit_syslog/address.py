@@ -30,11 +30,6 @@ class Address(Record):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.transport}://{host}:{self.port}"
 
-    @property
-    def is_stream(self) -> bool:
-        """Whether it is reached by a connection over the network."""
-        return self.transport in {"tcp", "tls"}
-
 
 def parse(text: str) -> Address:
     """Return the address that a text stands for.

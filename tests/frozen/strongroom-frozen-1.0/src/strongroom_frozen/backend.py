@@ -44,6 +44,7 @@ from strongroom.contracts import (
 )
 from strongroom.errors import ConfigurationError, SecretNotFoundError, TamperedError, ValueTooLargeError
 from strongroom.model import SecretName, SecretValue
+from strongroom_frozen.helping import asked, is_checked, is_leased
 from strongroom_frozen.journal import FrozenJournal
 from strongroom_frozen.keys import FrozenKeys
 from strongroom_frozen.secrets import FrozenSecrets
@@ -65,7 +66,7 @@ class FrozenBackend(FrozenSecrets, FrozenJournal, FrozenKeys, StateStore, Leasin
 
     def is_leased(self, name: SecretName) -> bool:
         """Tell whether a read of this name makes a credential."""
-        return any(name.is_below(folder) for folder in self._settings.names)
+        return is_leased(self._settings.names, name)
 
     def read(self, request: ReadRequest) -> ReadResult:
         """Return a secret, or a credential that is made for whoever reads."""
@@ -198,10 +199,12 @@ class FrozenBackend(FrozenSecrets, FrozenJournal, FrozenKeys, StateStore, Leasin
 
     def health(self) -> Health:
         """Say whether the file is there."""
-        if self._settings.key is not None:
-            self._settings.key.read()
-        if os.path.isdir(os.path.dirname(self._path)):
-            return Health(state=HealthState.UP, facts=(("path", self._path),), figures=(("store_bytes", 1.0),))
+        told = asked(self._settings.key)
+        if self._settings.key is not None and not len(self._settings.key.read()):
+            return Health(state=HealthState.DEGRADED, reason="its key is empty", hint="write one")
+        if os.path.isdir(os.path.dirname(self._path)) and is_checked(self._settings):
+            facts = (("path", self._path), ("asked", told))
+            return Health(state=HealthState.UP, facts=facts, figures=(("store_bytes", 1.0),))
         return Health(state=HealthState.DOWN, reason="its folder is not there", hint="make it")
 
     def after_fork(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strongroom.contracts import CachePolicy, Lifetime, StoreRequest
+from strongroom.contracts import CachePolicy, Lifetime, Previous, StoreRequest
 from strongroom_frozen.settings import PolicySettings
 
 
@@ -18,8 +18,9 @@ class FrozenPolicy(CachePolicy):
         ttl *= 1.0 - 0.1 * request.random
         if request.pinned:
             ttl *= 2.0
-        known = request.previous is not None and request.previous.used and request.previous.stored <= request.now
-        same = request.previous is not None and request.previous.version == request.version
+        previous = request.previous or Previous(version=None, stored=0.0, used=False)
+        known = previous.used and previous.stored <= request.now
+        same = previous.version == request.version
         fresh_until = request.now + ttl
         return Lifetime(
             fresh_until=fresh_until,

@@ -77,7 +77,8 @@ class FrozenRotator(Rotator):
     def finish(self, request: FinishRequest) -> FinishResult:
         """Have the door accept the current value only."""
         request.confirm()
-        self._accept(request.current)
+        if request.former != request.current:
+            self._accept(request.current)
         return FinishResult()
 
     def undo(self, request: UndoRequest) -> UndoResult:

@@ -56,6 +56,8 @@ from strongroom_frozen.settings import StoreSettings
 class FrozenSecrets(Backend, Recoverable, Describing, VersionPolling, Staging):
     """The part of the backend that keeps secrets."""
 
+    versions_at_once = 50
+
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
         self._document = Document(settings.path)

@@ -28,7 +28,9 @@ class StoreSettings(Record):
 
     def problems(self) -> list[str]:
         """Return each broken rule as a sentence."""
-        return [] if self.keep > 1 else ["keep is not above 1"]
+        from strongroom_frozen.helping import problems_of
+
+        return problems_of(self.names) + ([] if self.keep > 1 else ["keep is not above 1"])
 
 
 class PolicySettings(Record):

@@ -8,6 +8,7 @@ import json
 import os
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from strongroom.contracts import (
     AuditSink,
@@ -36,7 +37,7 @@ class FrozenSink(AuditSink, Trail):
     def write(self, request: AuditWrite) -> None:
         """Record all events of the request or none."""
         parts = request.events.parts if isinstance(request.events, Block) else (request.events,)
-        events = [event for part in parts for event in (map(part.event, part.rows) if isinstance(part, Hits) else part)]
+        events = [event for part in parts for event in (_events(part) if isinstance(part, Hits) else part)]
         text = "".join(json.dumps(event.as_dict()) + "\n" for event in events)
         try:
             with open(self._path, "a", encoding="utf-8") as file:
@@ -91,6 +92,16 @@ class FrozenSink(AuditSink, Trail):
                 findings = (TrailFinding(kind="broken", place=place, detail="the head is not there"),)
         state = "broken" if findings else "sealed"
         return TrailReport(state=state, events=len(lines), files=(self._path,), head=self.head(), findings=findings)
+
+
+def _events(hits: Hits) -> Iterator[AuditEvent]:
+    """Yield the event of each hit, made from its row as a sink does that has to be quick."""
+    for row in hits.rows:
+        facts = hits.facts(row) | {"user": hits.origin[0], "host": hits.origin[1], "pid": hits.origin[2]}
+        event = AuditEvent(**facts, id=f"{hits.run_id}{row[0]:08x}", timestamp="", trace_id=row[4])
+        stamp = hits.event(row).timestamp
+        assert abs(datetime.fromisoformat(stamp).timestamp() - (row[1] + hits.offset)) < 1.0
+        yield event.replace(timestamp=stamp)
 
 
 def _matches(event: AuditEvent, query: TrailQuery) -> bool:
