@@ -133,7 +133,7 @@ def contracts_page() -> str:
 CONTRACTS_INTRODUCTION = """\
     What a plugin implements, and what passes between it and the core. All of it is in `strongroom.contracts`. Methods
     take one request and return one result, both frozen, so that fields can be added without breaking a plugin.
-    To begin, read [write a backend](../how-to/write-a-backend.md); the hooks are in [hooks](../hooks/README.md).
+    To begin, [write a plugin in an afternoon](../write-a-plugin.md); the hooks are in [hooks](../hooks/README.md).
     """
 
 
@@ -265,7 +265,7 @@ HOOKS = """\
     A hook is a function in the module that an entry point names, marked with `strongroom.hookspecs.hookimpl`. It takes
     no arguments and yields descriptions, so no plugin sees what passes through another one. `strongroom plugins` lists
     what is installed, with the error of whatever is broken. To begin, read
-    [write a backend](../how-to/write-a-backend.md).
+    [write a plugin in an afternoon](../write-a-plugin.md).
 
     ## What every module promises
 

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator
 
 from _distributions import offered
-from _markdown import table
-from _pages import Site, headings, plain, raised, read, sections, slug
+from _pages import Site, read, sections, slug
 
 ALL = "docs/reference/commands.md"
 PAGES = "reference/commands"
 TROUBLE = "docs/troubleshooting.md"
+SEE = "[All exit statuses](page:reference/errors), and [what goes before each command](page:reference/commands).\n"
 
 
 def add_commands(site: Site) -> list[str]:
@@ -26,7 +26,7 @@ def add_commands(site: Site) -> list[str]:
     made = []
     for words, body in _entries(parts):
         name = page_of(words)
-        extras = [_provider(added, words), statuses.get(words, ""), _see(words)]
+        extras = [_provider(added, words), statuses.get(words, ""), SEE]
         site.add(name, f"# `strongroom {words}`\n\n{site.taken(body, ALL)}\n" + "\n".join(filter(None, extras)))
         site.place(ALL, name, anchor=slug(words))
         site.spans[f"strongroom {words}"] = name
@@ -83,9 +83,3 @@ def _statuses() -> Iterator[tuple[str, str]]:
     """Yield what a command's exit statuses mean where they are its answer."""
     for words, text in re.findall(r"^\| `([a-z -]+)` \| (.+) \|$", read(TROUBLE), re.MULTILINE):
         yield re.sub(r" --.*", "", words), f"## Exit statuses\n\n`strongroom {words}`: {text}.\n"
-
-
-def _see(words: str) -> str:
-    return (
-        "[All exit statuses](page:reference/errors), and [the options before each command](page:reference/commands).\n"
-    )

@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import strongroom.errors
-
 from _distributions import distributions
 from _markdown import ROOT, cell, docstring, table
-from _pages import Site, headings, outside, plain, read, sections, slug
+from _pages import Site, outside, read, sections, slug
+
+import strongroom.errors
+
 from strongroom.errors import StrongroomError
 
 TROUBLE = "docs/troubleshooting.md"
@@ -115,7 +116,7 @@ def _add_lists(site: Site, codes: list[str]) -> None:
     known = "|".join(sorted(codes, key=len, reverse=True))
 
     def linked(part: str) -> str:
-        return re.sub(rf"^\| `\w+Error`.*$", lambda row: _with_codes(row[0], known), part, flags=re.MULTILINE)
+        return re.sub(r"^\| `\w+Error`.*$", lambda row: _with_codes(row[0], known), part, flags=re.MULTILINE)
 
     site.add(PAGES, outside(text, linked))
     site.place(LIST, PAGES)

@@ -83,9 +83,8 @@ def tables() -> tuple[Table, ...]:
 
 def _inner(path: str, node: dict[str, Any]) -> Iterator[tuple[str, bool, dict[str, Any]]]:
     """Yield each table that a key's schema allows, with its path and whether it is one of a list."""
-    if "properties" in node:
-        if set(node["properties"]) not in ({"env"}, {"file"}, {"credential"}):
-            yield path, False, node
+    if "properties" in node and set(node["properties"]) not in ({"env"}, {"file"}, {"credential"}):
+        yield path, False, node
     for choice in node.get("anyOf", ()):
         yield from _inner(path, choice)
     if isinstance(node.get("items"), dict):

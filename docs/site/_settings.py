@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from _examples import Wanted, example
 from _markdown import cell, table
-from _pages import Site, headings, outside, read, sections
+from _pages import Site, outside, read, sections
 from _schema import Table, tables
 
 SOURCE = "docs/reference/configuration.md"
@@ -109,7 +109,7 @@ def _is_below(one: Table, path: str) -> bool:
 
 
 def _matching(setting: Setting) -> list[Table]:
-    """Return the tables that have all keys of the setting's row, else those that have its own; no inner ones of them."""
+    """Return the tables that have all keys of the setting's row, else those with its own; no inner ones."""
     near = [one for one in setting.tables if not setting.plugins or one.plugin in setting.plugins]
     whole = [one for one in near if setting.beside <= set(one.keys)] or [one for one in near if setting.key in one.keys]
     depth = min((one.path.count(".") for one in whole), default=0)

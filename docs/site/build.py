@@ -72,7 +72,10 @@ def _add_parts(site: Site) -> None:
     if [title.lower().partition(" ")[0] for title, _ in found] != list(PARTS):
         raise LookupError(f"{INDEX} has other sections than the four parts {PARTS}")
     order = [
-        posixpath.normpath(posixpath.join("docs", path)).removeprefix("docs/").removesuffix(".md").removesuffix("/README")
+        posixpath.normpath(posixpath.join("docs", path))
+        .removeprefix("docs/")
+        .removesuffix(".md")
+        .removesuffix("/README")
         for path in re.findall(r"\]\(([^)#\s]+)", index)
     ]
     below = _below(site)

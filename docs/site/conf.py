@@ -28,6 +28,7 @@ html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
+html_permalinks_icon = "#"
 html_show_copyright = False
 html_use_index = False
 html_domain_indices = False
@@ -35,7 +36,7 @@ pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
 
 
-def _before_theme(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+def _before_theme(_app: Any, _page: str, _template: str, context: dict[str, Any], doctree: Any) -> None:
     """Keep the theme from making the whole tree of pages on each of them, and show above a page what it is part of."""
     context["toctree"] = lambda **_options: ""
     if doctree is not None and context.get("parents"):
@@ -43,7 +44,7 @@ def _before_theme(app: Any, page: str, template: str, context: dict[str, Any], d
         context["body"] = f'<nav class="trail" aria-label="Above this page"><ol>{steps}</ol></nav>{context["body"]}'
 
 
-def _after_theme(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+def _after_theme(app: Any, page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
     """Show of the tree of pages the way to this page, with what is beside and below each step."""
     parents = _parents(app.env)
     way = [page]

@@ -19,7 +19,7 @@ OF_ONE_MACHINE = {
     "a package index on this machine": r"(?:localhost|127\.0\.0\.1):\d+/(?:pypi|simple|root)",
 }
 
-BINARY = {".png", ".jpg", ".ico", ".gif", ".woff2", ".db", ".svg"}
+BINARY = {".png", ".jpg", ".ico", ".gif", ".gz", ".woff2", ".db", ".svg"}
 
 
 def test_no_file_names_a_place_on_one_machine() -> None:

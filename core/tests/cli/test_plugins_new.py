@@ -169,6 +169,15 @@ def test_a_clash_is_with_the_same_kind_only_and_names_who_offers_it(desk: Any, p
     assert new("rotator").status == 0
 
 
+def test_a_name_that_is_offered_by_one_of_ours_is_refused_although_that_is_not_installed(
+    desk: Any, place: Path
+) -> None:
+    new = ("plugins", "new", "strongroom-jsonl", "--kind", "audit", "--directory", str(place))
+    done = desk(*new, STRONGROOM_NO_PLUGINS="1")
+    assert done.status == 2
+    assert "the audit sink 'jsonl' is offered by strongroom-audit-jsonl already" in done.stderr
+
+
 def test_an_unknown_kind_is_refused(desk: Any, place: Path) -> None:
     done = desk("plugins", "new", "strongroom-acme", "--kind", "vault", "--directory", str(place))
     assert done.status == 2

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from strongroom import contracts
+from strongroom._ours import OURS
 from strongroom._record import Record
 from strongroom.cli.command import UsageError
 from strongroom.discovery import Catalogue, Kind
@@ -100,12 +101,10 @@ def _refuse_taken(distribution: str, offered: str, kind: Kind) -> None:
     own = {PROJECT, *(_PREFIX + extra for extra in metadata.metadata(PROJECT).get_all("Provides-Extra") or ())}
     if distribution in own:
         raise UsageError(f"{distribution} is a name of strongroom's own", hint="choose another one")
-    for point in Catalogue().points:
-        if (point.kind, point.name) == (kind, offered):
-            raise UsageError(
-                f"the {kind.label} {offered!r} is offered by {point.distribution} {point.version} already",
-                hint="choose another name, or uninstall that",
-            )
+    same = (point for point in Catalogue().points if (point.kind, point.name) == (kind, offered))
+    owner = next((f"{point.distribution} {point.version}" for point in same), OURS.get(kind.group, {}).get(offered))
+    if owner is not None:
+        raise UsageError(f"the {kind.label} {offered!r} is offered by {owner} already", hint="choose another name")
 
 
 def _refuse_unimportable(distribution: str, package: str) -> None:
