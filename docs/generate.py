@@ -39,6 +39,7 @@ from _markdown import (
 
 API = (
     ("Opening", (("manager", "open"), ("manager", "SecretManager"), ("acting", "acting_as"))),
+    ("", (("model", "Principal"),)),
     ("asyncio", (("aio/manager", "open_async"), ("aio/manager", "AsyncSecretManager"))),
     ("What a read gives", (("model", "Secret"), ("model", "SecretValue"), ("model", "ValueType"))),
     ("", (("model", "SecretName"), ("model", "Freshness"), ("operations/batch", "Batch"), ("model", "SecretVersion"))),

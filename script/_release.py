@@ -36,14 +36,14 @@ def main(arguments: list[str]) -> int:
         _check_clean(chosen)
     output = ROOT / "dist" / options.version
     with tempfile.TemporaryDirectory(prefix="strongroom-release-") as place:
+        # All is done to a copy first, so that a release that fails leaves this folder as it was.
         copy = Path(place) / "copy"
-        if options.dry_run:
-            export(copy)
-            prepare(copy, chosen, options.version)
-        else:
-            prepare(ROOT, chosen, options.version)
-            export(copy)
+        export(copy)
+        prepare(copy, chosen, options.version)
         make(copy, chosen, output, Path(place))
+    if not options.dry_run:
+        prepare(ROOT, chosen, options.version)
+        say("changelogs and versions are written")
     say(f"made {output.relative_to(ROOT)}: {len(list(output.iterdir()))} files")
     _print_rest(chosen, options.version, dry_run=options.dry_run)
     return 0
@@ -113,9 +113,7 @@ def prepare(root: Path, chosen: Iterable[str], version: str) -> None:
         folder, now = folders[name], Version(project(folders[name])["version"])
         if Version(version) < now:
             sys.exit(f"{name} is at {now} already, which is higher than {version}")
-        if gather(folder, version, _today()):
-            say(f"{name}: the fragments are in its changelog")
-        elif not has_section(folder, version):
+        if not gather(folder, version, _today()) and not has_section(folder, version):
             sys.exit(f"{name} has no fragments, so nothing to release: leave it out, or say what is new")
         text = (folder / "pyproject.toml").read_text()
         changed = re.sub(r'^version = "[^"]*"$', f'version = "{version}"', text, count=1, flags=re.M)
@@ -133,7 +131,7 @@ def _today() -> str:
 
 
 def check_bounds(root: Path) -> None:
-    """Refuse versions that ours do not take of each other: a plugin of the core, and an extra of the core of a plugin."""
+    """Refuse versions that ours do not take of each other: of the core those of a plugin, and the other way round."""
     found = {name: project(folder) for name, folder in projects(root).items()}
     wrong = [
         f"{name} {content['version']} requires {requirement}, and {requirement.name} is at {version}"
@@ -152,12 +150,13 @@ def _requirements(content: dict[str, Any]) -> list[Requirement]:
 
 
 def make(copy: Path, chosen: list[str], output: Path, place: Path) -> None:
-    """Build everything twice, compare, and put what is to be uploaded into *output*."""
+    """Build twice, compare, and put what is to be uploaded into *output*."""
     folders = projects(copy)
-    build(folders.values(), place / "first")
+    built = {CORE, *chosen}  # the core in any case: a plugin's bill of materials has it
+    build([folders[name] for name in built], place / "first")
     again = place / "again" / "in another folder"
     shutil.copytree(copy, again)
-    build(projects(again).values(), place / "second")
+    build([projects(again)[name] for name in built], place / "second")
     differing = [
         file.name for file in (place / "first").iterdir() if _digest(file) != _digest(place / "second" / file.name)
     ]

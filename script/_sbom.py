@@ -68,7 +68,9 @@ def _write(folder: Path, *, uv: str, wheels: Path, output: Path) -> Path:
         options = ("--pyproject", folder / "pyproject.toml", "--output-reproducible", "--spec-version", SPEC)
         text = _run(sys.executable, "-m", "cyclonedx_py", "environment", *options, environment)
     target = output / f"{'-'.join(wheel.name.split('-')[:2])}.cdx.json"
-    target.write_text(json.dumps(_of_no_machine(json.loads(text)), indent=2, sort_keys=True) + "\n")
+    content = _of_no_machine(json.loads(text))
+    _mend(content)
+    target.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
     return target
 
 
@@ -76,6 +78,20 @@ def _own_wheels(wheels: Path) -> list[str]:
     """Return constraints that lead our names to our wheels, so that no index is asked for them."""
     found = {name_of(folder): find_wheel(wheels, name_of(folder)) for folder in distributions()}
     return [f"{name} @ {wheel.resolve().as_uri()}\n" for name, wheel in found.items() if wheel]
+
+
+def _mend(content: dict[str, Any]) -> None:
+    """Say what ours are to an index, and not that a distribution is required by what it requires.
+
+    What was installed from a file has no address by itself, and here only ours were. The extras of the core name every
+    plugin, and the tool takes an extra that nobody asked for as a requirement.
+    """
+    root = content["metadata"]["component"]
+    for component in (root, *content["components"]):
+        component.setdefault("purl", f"pkg:pypi/{component['name']}@{component['version']}")
+    for entry in content["dependencies"]:
+        if "dependsOn" in entry:
+            entry["dependsOn"] = [other for other in entry["dependsOn"] if other != root["bom-ref"]]
 
 
 def _of_no_machine(content: Any) -> Any:

@@ -29,8 +29,9 @@ def add_commands(site: Site) -> list[str]:
         extras = [_provider(added, words), statuses.get(words, ""), SEE]
         site.add(name, f"# `strongroom {words}`\n\n{site.taken(body, ALL)}\n" + "\n".join(filter(None, extras)))
         site.place(ALL, name, anchor=slug(words))
-        site.spans[f"strongroom {words}"] = name
         made.append(words)
+    for words in made:
+        site.spans[f"strongroom {words}"] = page_of(words)
     for words in made:
         parent = page_of(words.rpartition(" ")[0]) if " " in words else PAGES
         site.file_under(parent, page_of(words))
@@ -83,3 +84,14 @@ def _statuses() -> Iterator[tuple[str, str]]:
     """Yield what a command's exit statuses mean where they are its answer."""
     for words, text in re.findall(r"^\| `([a-z -]+)` \| (.+) \|$", read(TROUBLE), re.MULTILINE):
         yield re.sub(r" --.*", "", words), f"## Exit statuses\n\n`strongroom {words}`: {text}.\n"
+
+
+def note_commands(site: Site, commands: list[str]) -> None:
+    """Note on each command's page which pages use it, in their text or in their examples."""
+    known = set(commands)
+    for name, text in site.pages.items():
+        for line in re.findall(r"\bstrongroom((?: [a-z-]+)+)", text):
+            words = line.split()
+            found = next((end for end in range(len(words), 0, -1) if " ".join(words[:end]) in known), 0)
+            if found:
+                site.named(page_of(" ".join(words[:found])), name)

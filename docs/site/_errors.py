@@ -7,6 +7,7 @@ import re
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 from _distributions import distributions
 from _markdown import ROOT, cell, docstring, table
@@ -19,6 +20,8 @@ from strongroom.errors import StrongroomError
 TROUBLE = "docs/troubleshooting.md"
 LIST = "docs/reference/errors.md"
 PAGES = "reference/errors"
+TRANSLATING = ("faults", "outages", "outcomes")
+"""Modules in which a word that is a code is one, since they do nothing but tell faults apart."""
 USAGE = ("usage", 2)
 """What argparse refuses has a code and a status, and a class of the command's own."""
 
@@ -102,11 +105,11 @@ def _made(file: Path, firsts: dict[str, str], codes: set[str]) -> Iterator[str]:
                 yield firsts[called]
         if isinstance(node, ast.keyword) and node.arg == "code":
             yield from (part.value for part in ast.walk(node.value) if _is_code(part, codes))
-        if isinstance(node, ast.Constant) and _is_code(node, codes) and "_" in node.value:
+        if _is_code(node, codes) and ("_" in node.value or file.stem in TRANSLATING):
             yield node.value
 
 
-def _is_code(node: ast.AST, codes: set[str]) -> bool:
+def _is_code(node: ast.AST, codes: set[str]) -> TypeGuard[ast.Constant]:
     return isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in codes
 
 

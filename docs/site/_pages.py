@@ -24,6 +24,10 @@ INLINE = re.compile(
     r"|(?P<code>(?P<ticks>`+)(?P<span>.+?)(?P=ticks))",
     re.MULTILINE | re.DOTALL,
 )
+LOOKED_UP = ("reference/errors/", "reference/settings/", "reference/commands/")
+"""Pages that say which others are about the same."""
+TOLD = ("how-to/", "migrate/", "explanation/", "tutorial", "write-a-plugin", "security", "performance")
+"""Pages that are about something, rather than lists of what there is."""
 HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 
 
@@ -96,6 +100,7 @@ class Site:
         self._wholes: dict[str, str] = {}
         self._anchors: dict[tuple[str, str], str] = {}
         self._below: dict[str, list[str]] = {}
+        self._named: dict[str, set[str]] = {}
 
     def add(self, name: str, text: str, *, source: str = "") -> None:
         """Add a page.
@@ -157,9 +162,25 @@ class Site:
             doubles = sorted({name for name in listed if listed.count(name) > 1})
             raise SiteError(f"in the navigation are not: {lost}; several times: {doubles}")
         made = {name: self._led(name, text) for name, text in self.pages.items()}
+        for name, pages in self._named.items():
+            made[name] = made[name].rstrip("\n") + "\n\n" + self._named_in(name, pages)
         for parent, children in self._below.items():
             made[parent] = made[parent].rstrip("\n") + "\n\n" + _navigation(children)
         return made
+
+    def named(self, name: str, page: str) -> None:
+        """Note that a page is about something that has a page of its own, which is to say so.
+
+        Args:
+            name: That other page.
+            page: The page; those that only list things do not count.
+        """
+        if name.startswith(LOOKED_UP) and page.startswith(TOLD) and name in self.pages:
+            self._named.setdefault(name, set()).add(page)
+
+    def _named_in(self, name: str, pages: set[str]) -> str:
+        lines = "".join(f"- [{self.title(page)}]({_relative(name, page)})\n" for page in sorted(pages))
+        return f"## Pages that use it\n\n{lines}"
 
     def _led(self, name: str, text: str) -> str:
         used: set[str] = set()
@@ -172,6 +193,7 @@ class Site:
                 return found[0]
             used.add(found["span"])
             page = self.spans[found["span"]]
+            self.named(page.partition("#")[0], name)
             return found[0] if page.partition("#")[0] == name else f"[{found[0]}]({_relative(name, page)})"
 
         return outside(text, lambda part: INLINE.sub(led, part))
@@ -183,6 +205,7 @@ class Site:
             return target
         path, _, anchor = target.removeprefix("repo:").partition("#")
         if (path, anchor) in self._anchors:
+            self.named(self._anchors[path, anchor].partition("#")[0], name)
             return _relative(name, self._anchors[path, anchor])
         if path in self._wholes:
             return _relative(name, f"{self._wholes[path]}#{anchor}" if anchor else self._wholes[path])

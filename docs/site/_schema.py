@@ -11,8 +11,8 @@ from typing import Any
 
 from _distributions import command, offered
 
-SELECTORS = {"backends": "type", "cache": "policy", "audit": "type", "anomaly": "type", "rotation": "rotator"}
-"""By section: the key that chooses a plugin, whose settings the others are."""
+SELECTORS = {"cache": "policy", "rotation": "rotator", "telemetry": "exporter"}
+"""By section: the key that chooses a plugin, whose settings the others are; `type` in all others."""
 KINDS = {
     "backends": "backend",
     "cache": "cache policy",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import textwrap
+import tomllib
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from _examples import Wanted, example
 from _markdown import cell, table
 from _pages import Site, outside, read, sections
-from _schema import Table, tables
+from _schema import PLACES, SELECTORS, Table, tables
 
 SOURCE = "docs/reference/configuration.md"
 PAGE = "reference/configuration"
@@ -219,3 +223,42 @@ def _group(members: list[Setting]) -> str:
     name = _distribution(members[0])
     text = f"Settings of [{name}](page:reference/distributions/{name}), from the [configuration](page:{PAGE})."
     return f"# {_table_name(first)}{words}\n\n{text}\n\n{table(('key', 'type', 'default', 'meaning'), rows)}"
+
+
+def note_settings(site: Site, found: list[Setting]) -> None:
+    """Note on each setting's page which pages have it in an example."""
+    pages = {(one.path, one.plugin, setting.key): setting.page for setting in found for one in setting.tables}
+    for name, text in list(site.pages.items()):
+        for block in re.findall(r"^ *```toml\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
+            with contextlib.suppress(tomllib.TOMLDecodeError):
+                for where in _used(tomllib.loads(textwrap.dedent(block))):
+                    site.named(pages.get(where, ""), name)
+
+
+def _used(content: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield the table, the plugin and the key of each setting in a configuration."""
+    for section, value in content.items():
+        if section in ("backends", "rotation") and isinstance(value, dict):
+            for inner in value.values():
+                yield from _used_in(f"{section}.{PLACES[section]}", inner)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for inner in value:
+                yield from _used_in(section, inner)
+        elif isinstance(value, dict):
+            yield from _used_in(section, value)
+        else:
+            yield "", "", section
+
+
+def _used_in(path: str, value: Any, plugin: str = "") -> Iterator[tuple[str, str, str]]:
+    if not isinstance(value, dict):
+        return
+    section = path.partition(".")[0]
+    chosen = value.get(SELECTORS.get(section, "type"), plugin)
+    plugin = chosen or {"cache": "ttl", "rotation": "random", "agent": "agent"}.get(section, "")
+    for key, inner in value.items():
+        yield path, plugin, key
+        yield from _used_in(f"{path}.{key}", inner, plugin)
+        if f"{path}.{key}" in PLACES and isinstance(inner, dict):
+            for one in inner.values():
+                yield from _used_in(f"{path}.{key}.{PLACES[f'{path}.{key}']}", one, plugin)

@@ -21,14 +21,14 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from _commands import add_commands  # noqa: E402  # the folders of these modules have to be known first
+from _commands import add_commands, note_commands  # noqa: E402  # the folders of these modules have to be known first
 from _distributions import PAGES as DISTRIBUTIONS  # noqa: E402  # as above
 from _distributions import add_distributions  # noqa: E402  # as above
 from _errors import add_errors  # noqa: E402  # as above
 from _markdown import ROOT  # noqa: E402  # as above
 from _pages import Site, raised, read, sections, written  # noqa: E402  # as above
 from _python import add_python  # noqa: E402  # as above
-from _settings import add_settings  # noqa: E402  # as above
+from _settings import add_settings, note_settings  # noqa: E402  # as above
 
 INDEX = "docs/index.md"
 PARTS = ("tutorials", "how-to", "reference", "explanation")
@@ -43,8 +43,8 @@ def staged() -> Site:
     """Return all pages of the site."""
     site = Site()
     add_errors(site)
-    add_commands(site)
-    add_settings(site)
+    commands = add_commands(site)
+    settings = add_settings(site)
     add_python(site)
     add_distributions(site)
     for file in sorted((ROOT / "docs").rglob("*.md")):
@@ -54,6 +54,8 @@ def staged() -> Site:
         site.place(source, name)
     site.place("README.md", DISTRIBUTIONS, anchor="install")
     _add_parts(site)
+    note_commands(site, commands)
+    note_settings(site, settings)
     return site
 
 

@@ -39,6 +39,9 @@ pygments_dark_style = "a11y-high-contrast-dark"
 def _before_theme(_app: Any, _page: str, _template: str, context: dict[str, Any], doctree: Any) -> None:
     """Keep the theme from making the whole tree of pages on each of them, and show above a page what it is part of."""
     context["toctree"] = lambda **_options: ""
+    if "body" in context:
+        # What scrolls sideways has to be within reach of the keyboard.
+        context["body"] = context["body"].replace("<pre>", '<pre tabindex="0">')
     if doctree is not None and context.get("parents"):
         steps = "".join(f'<li><a href="{html.escape(up["link"])}">{up["title"]}</a></li>' for up in context["parents"])
         context["body"] = f'<nav class="trail" aria-label="Above this page"><ol>{steps}</ol></nav>{context["body"]}'
@@ -50,19 +53,19 @@ def _after_theme(app: Any, page: str, _template: str, context: dict[str, Any], _
     way = [page]
     while way[-1] in parents:
         way.append(parents[way[-1]])
-    context["furo_navigation_tree"] = _branch(app.env, context["pathto"], app.env.config.root_doc, set(way), 1)
+    context["furo_navigation_tree"] = _branch(app.env, context["pathto"], app.env.config.root_doc, way, 1)
 
 
 def _parents(env: Any) -> dict[str, str]:
     return {child: parent for parent, children in env.toctree_includes.items() for child in children}
 
 
-def _branch(env: Any, path_to: Callable[[str], str], above: str, way: set[str], level: int) -> str:
+def _branch(env: Any, path_to: Callable[[str], str], above: str, way: list[str], level: int) -> str:
     """Return the list of what is below a page; what is below that only where it is on the way."""
     made = []
     for name in env.toctree_includes.get(above, ()):
         on_way = name in way
-        marks = f"toctree-l{level}{' current' if on_way else ''}"
+        marks = f"toctree-l{level}{' current' if on_way else ''}{' current-page' if name == way[0] else ''}"
         link = f'<a class="reference internal" href="{path_to(name)}">{html.escape(_label(env, name))}</a>'
         below = _branch(env, path_to, name, way, level + 1) if on_way else ""
         made.append(f'<li class="{marks}">{link}{below}</li>')
@@ -73,7 +76,9 @@ def _label(env: Any, name: str) -> str:
     """Return a page's title as it is clear below the page that lists it."""
     if name.startswith("reference/settings/") and name.count("/") == 3:
         return name.rpartition("/")[2]
-    return str(env.titles[name].astext()).removeprefix("strongroom ")
+    return (
+        "What strongroom is" if name == "project/about" else str(env.titles[name].astext()).removeprefix("strongroom ")
+    )
 
 
 class English(SearchEnglish):

@@ -31,7 +31,7 @@ def fails(code: str) -> Iterator[None]:
 
 
 def main(folder: str, markers: dict[str, str]) -> dict[str, object]:
-    """Do all of it, and return what else is secret."""
+    """Do all of it, and return what else is secret, in hexadecimal."""
     made: list[str] = []
     with strongroom.open(os.path.join(folder, "strongroom.toml")) as manager:
         manager.set("hostile/own", markers["hostile"])
@@ -56,7 +56,7 @@ def main(folder: str, markers: dict[str, str]) -> dict[str, object]:
             manager.as_principal("rotor").get("theirs/read")
         manager.set("theirs/rotated", "0")
         manager.rotate("theirs/rotated")
-        made.append(manager.get("theirs/rotated").reveal_text())
+        made.append(manager.get("theirs/rotated").reveal().hex())
         made += keys(manager, markers)
         manager.delete("theirs/rotated")
         manager.delete("vault/read")
@@ -89,11 +89,11 @@ def forgery(manager: strongroom.SecretManager, markers: dict[str, str]) -> None:
 
 
 def keys(manager: strongroom.SecretManager, markers: dict[str, str]) -> list[str]:
-    """Use a named key; return the data key that it made."""
+    """Use a named key; return the data key that it made, in hexadecimal."""
     ciphertext = manager.encrypt("orders", markers["plaintext"])
     assert manager.decrypt("orders", ciphertext).reveal_text() == markers["plaintext"]
     manager.verify("orders", markers["message"], manager.sign("orders", markers["message"]))
-    return [manager.data_key("orders").plaintext.reveal().decode("latin-1")]
+    return [manager.data_key("orders").plaintext.reveal().hex()]
 
 
 def outage(manager: strongroom.SecretManager, markers: dict[str, str]) -> None:

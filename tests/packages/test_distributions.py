@@ -18,18 +18,9 @@ from trove_classifiers import classifiers as known_classifiers
 
 from _workspace import ROOT, distributions, metadata
 from sources import package, tracked_files
-from wheels import UV, Built, build, copied, project_name, run
+from wheels import IMPORT_ALL, UV, Built, build, copied, project_name, run
 
 each_distribution = pytest.mark.parametrize("folder", distributions(), ids=lambda folder: folder.name)
-
-IMPORT_ALL = """
-import importlib, pkgutil, sys
-package = importlib.import_module(sys.argv[1])
-for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    # The kit for plugin authors asks for the extra `testing`.
-    if not module.name.startswith("strongroom.testing") and not module.name.endswith("__main__"):
-        importlib.import_module(module.name)
-"""
 
 
 def install_alone(folder: Path, built: Built, environment: Path) -> Path:

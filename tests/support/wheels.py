@@ -25,6 +25,16 @@ from sources import tracked_files
 # Asked once: two threads that ask for the first time at once may find the standard library's answer half made.
 UV = find_uv_bin()
 
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    # The kit for plugin authors asks for the extra `testing`.
+    if not module.name.startswith("strongroom.testing") and not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+"""A program that imports every module of the package that it is given."""
+
 
 @dataclass(frozen=True)
 class Built:
@@ -119,7 +129,7 @@ def local_index(built: Built, folder: Path) -> Iterator[str]:
         folder: Where its pages are written; its own, and empty.
     """
     for name in map(project_name, distributions()):
-        page = folder / "simple" / name
+        page = folder / "index" / name
         page.mkdir(parents=True)
         for file in (built.sdist(name), built.wheel(name)):
             (page / file.name).hardlink_to(file)
@@ -128,7 +138,7 @@ def local_index(built: Built, folder: Path) -> Iterator[str]:
     handler = partial(_Quiet, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/simple/"
+        yield f"http://127.0.0.1:{server.server_port}/index/"
         server.shutdown()
 
 

@@ -21,10 +21,13 @@ NO_ENTRY: Final = Entry(0.0, Lifetime(fresh_until=float("-inf")), secret=None, e
 """Stands where there is no cached answer; it is never served."""
 
 
-class Grant(Reading):
+class Grant:
     """A principal's right to read one name, with all that reading it needs.
 
     Attributes:
+        reading: The same for audit sinks, which must get hold of nothing that leads to a value.
+        name: The secret's name.
+        origin: The configured name of its backend.
         backend: Where the secret is.
         immediate: Whether each hit is recorded at once.
         expires: When the right has to be decided anew, in seconds since 1970; ``None`` for never.
@@ -32,9 +35,7 @@ class Grant(Reading):
         watch: What such a hit has to pass; ``None`` if there are no detectors.
     """
 
-    __slots__ = ("backend", "entry", "expires", "immediate", "watch")
-
-    name: SecretName
+    __slots__ = ("backend", "entry", "expires", "immediate", "name", "origin", "reading", "watch")
 
     def __init__(
         self,
@@ -45,12 +46,24 @@ class Grant(Reading):
         immediate: bool,
         expires: float | None,
     ) -> None:
-        super().__init__(chain[0], chain[-1] if len(chain) > 1 else None, name, backend.name)
+        self.reading = Reading(chain[0], chain[-1] if len(chain) > 1 else None, name, backend.name)
+        self.name = name
+        self.origin = backend.name
         self.backend = backend
         self.immediate = immediate
         self.expires = expires
         self.entry = NO_ENTRY
         self.watch: Watch | None = None
+
+    @property
+    def principal(self) -> Principal:
+        """Who reads."""
+        return self.reading.principal
+
+    @property
+    def base(self) -> Principal | None:
+        """Who took on that principal, if somebody did."""
+        return self.reading.base
 
     def serve(self, entry: Entry, watch: Watch | None) -> None:
         """Let further hits of the entry be served at once, unless each has to be looked at by itself."""

@@ -118,9 +118,8 @@ def _refuse_unimportable(distribution: str, package: str) -> None:
     elif (spec := find_spec(package)) is not None and spec.origin is not None:
         problem = f"would hide {spec.origin}"
     if problem:
-        raise UsageError(
-            f"{distribution} cannot be used: the package {package} {problem}", hint=f"try {_PREFIX}{distribution}"
-        )
+        hint = "choose another one" if distribution.startswith(_PREFIX) else f"try {_PREFIX}{distribution}"
+        raise UsageError(f"{distribution} cannot be used: the package {package} {problem}", hint=hint)
 
 
 def _class_prefix(offered: str, sort: Sort) -> str:

@@ -122,7 +122,7 @@ class Reader:
                         self._count_hit()
                     else:
                         try:
-                            record(grant, secret.version, now)
+                            record(grant.reading, secret.version, now)
                         except StrongroomError:
                             self._cache.counters.cell.errors += 1
                             raise
@@ -193,7 +193,7 @@ class Reader:
             if grant.immediate:
                 self._record_immediately(grant, secret.version, "ok")
             elif self._record_hit is not None:
-                self._record_hit(grant, secret.version, now)
+                self._record_hit(grant.reading, secret.version, now)
                 return
         except StrongroomError:
             cell.errors += 1
@@ -243,7 +243,7 @@ class Reader:
             if grant.immediate:
                 self._loader.record_read(grant, version=version, source=source, cache_hit=True, result=result)
             else:
-                self._record_other_hit(grant, version, now, source, result)
+                self._record_other_hit(grant.reading, version, now, source, result)
         except StrongroomError:
             self._cache.counters.cell.errors += 1
             raise

@@ -206,9 +206,11 @@ class HostileDetector(AnomalyDetector):
     def judge(self, access: Access) -> Verdict:
         """See an access."""
         note("a detector's access", access)
-        if next(self._calls) % 5 == 0:
+        turn = next(self._calls)
+        if turn % 5 == 0:
             raise RuntimeError("to see what becomes of it")
-        return Verdict(decision=Decision.ALERT, reason=Spy("odd"), evidence=(Spy("a"),), subject=Spy("b"))
+        decision = Decision.ALERT if turn % 3 == 0 else Decision.ALLOW
+        return Verdict(decision=decision, reason=Spy("odd"), evidence=(Spy("a"),), subject=Spy("b"))
 
     def repeats(self, access: Access) -> Repeats | None:
         """Count repetitions."""
