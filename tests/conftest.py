@@ -9,6 +9,9 @@ import pytest
 
 from commandline import Cli
 
+# Its tests need its own package, and are run by integration/test_frozen.py, which installs that.
+collect_ignore = ["frozen"]
+
 
 @pytest.fixture(scope="session")
 def ready_store(tmp_path_factory: pytest.TempPathFactory) -> Path:

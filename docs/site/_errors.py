@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 from _distributions import distributions
 from _markdown import ROOT, cell, docstring, table
-from _pages import Site, outside, read, sections, slug
+from _pages import Site, SiteError, outside, read, sections, slug
 
 import strongroom.errors
 
@@ -32,7 +32,7 @@ def add_errors(site: Site) -> list[str]:
     kinds = {code: kind for kind in _classes() for code in kind.codes}
     missing = sorted({*kinds, USAGE[0]} ^ set(entries))
     if missing:
-        raise LookupError(f"{TROUBLE} and the classes of errors do not agree about {missing}")
+        raise SiteError(f"{TROUBLE} and the classes of errors do not agree about {missing}")
     sources = _raising(kinds)
     for code, (group, text) in entries.items():
         name = f"{PAGES}/{code}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from _pages import Site, headings, plain, raised, read, sections, slug
+from _pages import Site, SiteError, headings, plain, raised, read, sections, slug
 
 SOURCES = {"docs/reference/api.md": "reference/api", "docs/reference/contracts.md": "reference/contracts"}
 
@@ -20,7 +20,7 @@ def add_python(site: Site) -> list[str]:
                 word = plain(heading)
                 name = f"{pages}/{word}"
                 if word.lower() in seen:
-                    raise LookupError(f"{source} has {word} twice")
+                    raise SiteError(f"{source} has {word} twice")
                 seen.add(word.lower())
                 front += f"- [{heading}](#{slug(heading)}): {_first_sentence(body)}\n"
                 _add(site, source, name, heading, body)

@@ -13,7 +13,7 @@ from typing import Any
 
 from _examples import Wanted, example
 from _markdown import cell, table
-from _pages import Site, outside, read, sections
+from _pages import Site, SiteError, outside, read, sections
 from _schema import PLACES, SELECTORS, Table, tables
 
 SOURCE = "docs/reference/configuration.md"
@@ -70,18 +70,18 @@ def settings() -> list[Setting]:
     """Return every setting.
 
     Raises:
-        LookupError: The page has a key that no configuration may have, or lacks one.
+        SiteError: The page has a key that no configuration may have, or lacks one.
     """
     found = list(_rows())
     for setting in found:
         setting.tables = _matching(setting)
         if not setting.tables:
-            raise LookupError(f"{SOURCE} has {setting.key}, which is no setting there")
+            raise SiteError(f"{SOURCE} has {setting.key}, which is no setting there")
     covered = {(one.key(setting.key), one.plugin) for setting in found for one in setting.tables}
     for one in tables():
         for key in one.keys:
             if (one.key(key), one.plugin) not in covered and not _shared(found, one, key):
-                raise LookupError(f"{SOURCE} does not say what {one.key(key)} of {one.plugin} is")
+                raise SiteError(f"{SOURCE} does not say what {one.key(key)} of {one.plugin} is")
     return found
 
 

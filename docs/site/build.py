@@ -26,7 +26,7 @@ from _distributions import PAGES as DISTRIBUTIONS  # noqa: E402  # as above
 from _distributions import add_distributions  # noqa: E402  # as above
 from _errors import add_errors  # noqa: E402  # as above
 from _markdown import ROOT  # noqa: E402  # as above
-from _pages import Site, raised, read, sections, written  # noqa: E402  # as above
+from _pages import Site, SiteError, raised, read, sections, written  # noqa: E402  # as above
 from _python import add_python  # noqa: E402  # as above
 from _settings import add_settings, note_settings  # noqa: E402  # as above
 
@@ -72,7 +72,7 @@ def _add_parts(site: Site) -> None:
     index = read(INDEX)
     found = [(title, body) for title, body in sections(index, 2) if title]
     if [title.lower().partition(" ")[0] for title, _ in found] != list(PARTS):
-        raise LookupError(f"{INDEX} has other sections than the four parts {PARTS}")
+        raise SiteError(f"{INDEX} has other sections than the four parts {PARTS}")
     order = [
         posixpath.normpath(posixpath.join("docs", path))
         .removeprefix("docs/")
@@ -130,7 +130,11 @@ def main(arguments: list[str]) -> int:
     target = Path(arguments[0]).resolve()
     with tempfile.TemporaryDirectory(prefix="strongroom-site-") as made:
         sources, output = Path(made, "sources"), Path(made, "output")
-        write(staged(), sources)
+        try:
+            write(staged(), sources)
+        except SiteError as error:
+            print(f"the site cannot be built: {error}", file=sys.stderr)
+            return 1
         options = ["-q", "-n", "-W", "--keep-going", "-b", builder, "-c", str(HERE), "-d", str(Path(made, "doctrees"))]
         status = sphinx([*options, str(sources), str(output)])
         if status == 0 and builder == "html":

@@ -20,7 +20,7 @@ import strongroom.errors
 
 from _workspace import ROOT, distributions, metadata
 from browser import Browser, launched
-from docsite import Document, build, built_once, copy_of_the_repository, parsed
+from docsite import Document, build, built_once, copy_of_the_repository, parsed, run
 from strongroom.cli import main as cli
 from strongroom.errors import StrongroomError
 
@@ -244,12 +244,13 @@ class TestSettings:
     ) -> None:
         tried = 0
         for name, page in examples.items():
-            variable = page.detail("variable").replace("NAME", "MAIN")
+            variable = page.detail("variable").replace("__NAME__", "__MAIN__")
             if variable == "none":
                 continue
             content = completed(page.examples[0])
             path = [part.lower() for part in variable.removeprefix("STRONGROOM_").split("__")]
             value = reduce(lambda table, key: table[key], path, tomllib.loads(content))
+            value = value[0] if isinstance(value, list) else value
             (folder / "strongroom.toml").write_text(content)
             with monkeypatch.context() as patched:
                 patched.setenv(variable, str(value).lower() if isinstance(value, bool) else str(value))
@@ -304,11 +305,17 @@ class TestInABrowser:
         assert wide == []
 
     @pytest.mark.parametrize(
-        "options",
-        [{}, {"color_scheme": "dark"}, {"viewport": {"width": 375, "height": 800}}],
+        ("options", "pages"),
+        [
+            ({}, [*DENSE[:3], *DENSE[5:8], *DENSE[9:], "search.html"]),
+            ({"color_scheme": "dark"}, ["index.html", DENSE[5], DENSE[-1]]),
+            ({"viewport": {"width": 375, "height": 800}}, ["index.html", DENSE[2], DENSE[6]]),
+        ],
         ids=["light", "dark", "narrow"],
     )
-    def test_axe_finds_nothing_serious(self, browser: Browser, site: Path, options: dict[str, Any]) -> None:
+    def test_axe_finds_nothing_serious(
+        self, browser: Browser, site: Path, options: dict[str, Any], pages: list[str]
+    ) -> None:
         try:
             from axe_playwright_python.sync_playwright import Axe
         except ImportError:
@@ -326,18 +333,46 @@ class TestInABrowser:
 
         shown = browser.page(**options)
         problems = {}
-        for page in [*DENSE[::2], "search.html"]:
+        for page in pages:
             shown.goto(f"{site.as_uri()}/{page}")
             if found := serious(shown):
                 problems[page] = found
         assert problems == {}
 
 
-def test_two_builds_are_the_same_bytes(site: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "old", "new", "complaint"),
+    [
+        ("docs/tutorial.md", "](reference/errors.md)", "](reference/gone.md)", "docs/reference/gone.md"),
+        ("docs/troubleshooting.md", "### tls_failed", "#### tls_failed", "tls_failed"),
+        ("docs/reference/configuration.md", "| `rate_limit` |", "| `rate_limits` |", "rate_limit"),
+        ("docs/index.md", "## Explanation", "## More", "four parts"),
+    ],
+    ids=["a link", "an error code", "a setting", "a part"],
+)
+def test_what_is_missing_stops_the_build(
+    file: str, old: str, new: str, complaint: str, repository: Path, tmp_path: Path
+) -> None:
+    page = repository / file
+    text = page.read_text()
+    assert old in text
+    page.write_text(text.replace(old, new))
+    done = run(tmp_path / "site", root=repository)
+    page.write_text(text)
+    assert done.returncode == 1
+    assert complaint in done.stderr
+    assert not (tmp_path / "site").exists()
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_of_the_repository(tmp_path_factory.mktemp("elsewhere") / "strongroom")
+
+
+def test_two_builds_are_the_same_bytes(site: Path, repository: Path, tmp_path: Path) -> None:
     """Another folder, other times, another zone, language and order of sets."""
-    copy = copy_of_the_repository(tmp_path / "elsewhere" / "strongroom")
     env = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONHASHSEED": "7", "HOME": str(tmp_path), "COLUMNS": "60"}
-    build(tmp_path / "again", root=copy, env=env)
+    build(tmp_path / "again", root=repository, env=env)
 
     def content(folder: Path) -> dict[str, bytes]:
         files = [file for file in sorted(folder.rglob("*")) if file.is_file()]

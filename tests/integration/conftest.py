@@ -1,15 +1,13 @@
 """Packages that are built and installed next to the real ones for one test."""
 
 import shutil
-import subprocess
-import sys
 import textwrap
 
 from pathlib import Path
 
 import pytest
 
-from uv import find_uv_bin
+from sites import install, wheel_of
 
 GROUPS = ("backends", "cache_policies", "audit_sinks", "anomaly_detectors")
 
@@ -97,13 +95,7 @@ def build(folder: Path, name: str, module: str) -> Path:
     points = "".join(f'[project.entry-points."strongroom.{group}"]\n{name} = "{package}"\n' for group in GROUPS)
     (project / "pyproject.toml").write_text(PROJECT.format(name=name, package=package) + points)
     (project / f"{package}.py").write_text(module)
-    run_uv("build", "--quiet", "--wheel", "--out-dir", folder / "wheels", project)
-    return next((folder / "wheels").glob(f"{package}-*.whl"))
-
-
-def run_uv(*arguments: str | Path) -> None:
-    done = subprocess.run([find_uv_bin(), *map(str, arguments)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    return wheel_of(project, folder)
 
 
 @pytest.fixture(scope="session")
@@ -112,8 +104,7 @@ def site_of_broken_plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("broken")
     modules = {**{name: textwrap.dedent(module) for name, module in FAULTS.items()}, "slow-one": SLOW}
     wheels = [build(folder, name, module) for name, module in modules.items()]
-    run_uv("pip", "install", "--quiet", "--python", sys.executable, "--no-deps", "--target", folder / "site", *wheels)
-    return folder / "site"
+    return install(folder / "site", *wheels)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import tarfile
 import zipfile
 
@@ -64,11 +65,11 @@ DATA_OF_A_WHEEL = re.compile(r"[^/]+(\.dist-info|\.data/data/share)/")
 
 
 @each_distribution
-def test_a_wheel_has_all_modules_of_the_sources(folder: Path, built: Built) -> None:
+def test_a_wheel_has_all_files_of_the_sources(folder: Path, built: Built) -> None:
     source = folder / "src"
-    modules = {str(file.relative_to(source)) for file in source.rglob("*.py")}
+    files = {str(file.relative_to(source)) for file in tracked_files() if file.is_relative_to(source)}
     with zipfile.ZipFile(built.wheel(project_name(folder))) as wheel:
-        assert modules <= set(wheel.namelist())
+        assert files <= set(wheel.namelist())
 
 
 @each_distribution
@@ -160,9 +161,9 @@ def test_the_licence_text_is_in_the_wheel(folder: Path, built: Built) -> None:
 
 
 def test_the_files_pass_the_check_of_the_index(built: Built) -> None:
-    assert run("twine", "check", "--strict", *sorted(built.folder.iterdir())).count("PASSED") == 2 * len(
-        distributions()
-    )
+    assert run(sys.executable, "-m", "twine", "check", "--strict", *sorted(built.folder.iterdir())).count(
+        "PASSED"
+    ) == 2 * len(distributions())
 
 
 def test_every_distribution_was_built(built: Built) -> None:

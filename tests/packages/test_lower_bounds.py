@@ -14,14 +14,14 @@ from wheels import IMPORT_ALL, UV, Built, project_name, run
 
 READ = """
 cat > strongroom.toml
-strongroom get a/name
+strongroom get key
 """
 
 LOCAL = """
 strongroom init
 cat > strongroom.toml
-printf %s value | strongroom set a/name
-strongroom get a/name
+printf %s value | strongroom set key
+strongroom get key
 """
 
 # Until it listens, the agent has made all that it serves, its metrics among it.
@@ -33,15 +33,15 @@ kill $!
 wait $!
 """
 
-MEMORY = '[backends.here]\ntype = "memory"\nseed = { "a/name" = { env = "A_NAME" } }\n'
+MEMORY = '[backends.here]\ntype = "memory"\nseed = { "key" = { env = "KEY" } }\n'
 NOWHERE = "http://127.0.0.1:9"
 OUTAGE = 6
 
 FIRST_USE = {
     "strongroom": (READ, MEMORY, 0),
-    "strongroom-agent": (AGENT, f'{MEMORY}[agent]\nlisten = "tcp:127.0.0.1:0"\n', 0),
+    "strongroom-agent": (AGENT, f'{MEMORY}[agent]\nlisten = ["127.0.0.1:0"]\n', 0),
     "strongroom-audit-jsonl": (READ, f'{MEMORY}[[audit]]\ntype = "jsonl"\npath = "audit.jsonl"\n', 0),
-    "strongroom-aws": (READ, f'[backends.b]\ntype = "aws"\nregion = "x-y-1"\nendpoint = "{NOWHERE}"\n', OUTAGE),
+    "strongroom-aws": (READ, f'[backends.b]\ntype = "aws"\nregion = "eu-central-1"\nendpoint = "{NOWHERE}"\n', OUTAGE),
     "strongroom-cache-refresh": (READ, f'{MEMORY}[cache]\npolicy = "refresh"\n', 0),
     "strongroom-env": (READ, '[backends.b]\ntype = "env"\n', 0),
     "strongroom-local": (
@@ -102,7 +102,7 @@ def use_once(script: str, configuration: str, commands: Path, folder: Path, stat
         env={
             "PATH": f"{commands}:{os.defpath}",
             "HOME": str(site),
-            "A_NAME": "value",
+            "KEY": "value",
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
         },

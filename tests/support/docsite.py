@@ -22,8 +22,8 @@ LOADING = {"script": "src", "link": "href", "img": "src", "source": "src", "ifra
 """By element: the attribute that a browser fetches something for."""
 
 
-def build(target: Path, *, root: Path = ROOT, env: dict[str, str] | None = None) -> None:
-    """Build the site of the repository in *root*, and fail if anything was warned of.
+def run(target: Path, *, root: Path = ROOT, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Build the site of the repository in *root*; return how that ended.
 
     Args:
         target: The folder to make.
@@ -32,9 +32,14 @@ def build(target: Path, *, root: Path = ROOT, env: dict[str, str] | None = None)
     """
     line = [sys.executable, str(root / "docs/site/build.py"), str(target)]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("STRONGROOM_")}
-    done = subprocess.run(
+    return subprocess.run(
         line, capture_output=True, text=True, timeout=280, check=False, cwd=root, env=environment | (env or {})
     )
+
+
+def build(target: Path, *, root: Path = ROOT, env: dict[str, str] | None = None) -> None:
+    """Build the site as :func:`run` does, and fail if anything was warned of."""
+    done = run(target, root=root, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
 

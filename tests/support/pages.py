@@ -1,6 +1,6 @@
 """Runs the examples of a documentation page, from top to bottom, as a reader would.
 
-CONTRIBUTING.md says what a page may hold; this module is that text in code.
+docs/explanation/how-examples-are-run.md says what a page may hold; this module is that text in code.
 """
 
 import contextlib

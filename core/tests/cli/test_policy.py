@@ -406,7 +406,7 @@ def test_config_shows_which_file_each_rule_is_from(ruled: Any) -> None:
     shown = {(line["setting"], line["source"]): line["value"] for line in done.json["settings"]}
     team, own = str(ruled.folder / "team.toml"), str(ruled.folder / "strongroom.toml")
     assert shown["policies[1].principal", team] == "ci-*"
-    assert shown["policies[2].expires", own] == "2040-01-01 00:00:00+00:00"
+    assert shown["policies[2].expires", own] == "2040-01-01T00:00:00+00:00"
     assert done.json["files"][team] == f"in force, included by {own}"
     table = [line.split() for line in ruled("config").lines]
     assert ["policies[1].principal", '"ci-*"', team] in table

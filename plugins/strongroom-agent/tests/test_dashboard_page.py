@@ -333,6 +333,27 @@ def test_who_logs_out_leaves_nothing_behind(browser: Browser, address: str) -> N
     assert page.evaluate("localStorage.getItem('strongroom.key')") is None
 
 
+def test_an_answer_that_comes_after_logging_out_is_not_shown(browser: Browser, address: str) -> None:
+    from playwright.sync_api import expect
+
+    page = logged_in(browser, address)
+    held: list[Any] = []
+    page.route("**/dashboard/search", lambda route: held.append((route, route.fetch())))
+    page.get_by_label("Name or pattern").fill("needle/**")
+    page.get_by_role("button", name="Search").click()
+    while not held:
+        page.wait_for_timeout(10)
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("Token")).to_be_focused()
+    route, answer = held.pop()
+    with page.expect_response("**/dashboard/search") as told:
+        route.fulfill(response=answer)
+    told.value.finished()
+    page.wait_for_function("() => new Promise((done) => setTimeout(() => done(true), 0))")
+    assert "needle" not in page.content()
+    assert page.locator("#found").text_content() == "Nothing has been searched for yet."
+
+
 def test_when_the_session_ends_the_page_says_so(browser: Browser, address: str, state: Any) -> None:
     from playwright.sync_api import expect
 

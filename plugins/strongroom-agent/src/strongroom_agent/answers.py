@@ -58,9 +58,18 @@ class Answer(Record):
         await send({"type": "http.response.body", "body": self.body})
 
 
+def encoded(content: object) -> bytes:
+    """Return a JSON document, in ASCII: what somebody has written to the trail need not be text that UTF-8 can hold.
+
+    Args:
+        content: What is in it.
+    """
+    return _ENCODER.encode(content).encode()
+
+
 def document(content: object, *, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
     """Return an answer that is a JSON document, in ASCII."""
-    return Answer(status=status, body=_ENCODER.encode(content).encode(), headers=headers)
+    return Answer(status=status, body=encoded(content), headers=headers)
 
 
 def problem(code: str, message: str, hint: str = "") -> dict[str, str]:

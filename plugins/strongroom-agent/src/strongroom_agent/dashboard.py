@@ -1,4 +1,4 @@
-"""The dashboard: a page, what it asks for, and who may see it.
+"""The dashboard: what its page asks for, and who may see it.
 
 Whoever looks at it sees the audit events of all principals, and never a value. The page itself holds nothing; each
 request for data needs a header that no other site can send, comes from the page's own origin, and is made by a caller
@@ -7,12 +7,9 @@ with ``dashboard = true``: known by the session that he has begun with his token
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 
 from collections.abc import Awaitable, Callable
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.concurrency import run_in_threadpool
@@ -20,10 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from strongroom.contracts import Record
 from strongroom.errors import InvalidNameError, StrongroomError
 from strongroom_agent import asked
-from strongroom_agent.answers import problem
+from strongroom_agent.answers import encoded, problem
 from strongroom_agent.callers import Caller, principal_of
 from strongroom_agent.guard import FORWARDED
 from strongroom_agent.looks import Verifier
@@ -38,6 +34,7 @@ from strongroom_agent.overview import (
     rotation_part,
     trail_part,
 )
+from strongroom_agent.page import HEADERS, page_routes
 from strongroom_agent.sessions import LONGEST_SECONDS, Sessions
 from strongroom_agent.window import Wanted, Window
 
@@ -49,39 +46,10 @@ REQUEST_HEADER: Final = "x-strongroom-request"
 """Must be ``true``: a page of another site cannot send it without asking the agent first, which says no."""
 KEY_HEADER: Final = "x-strongroom-key"
 """What the page has kept of its session, beside the cookie."""
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; font-src 'none'; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'; require-trusted-types-for 'script'; "
-    "trusted-types 'none'"
-)
-HEADERS: Final = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-}
-"""What each answer says to the browser."""
 MOST_ROWS: Final = 200
 LAST_PAGE: Final = 1_000_000
 
-_FILES: Final = {
-    "index.html": "text/html; charset=utf-8",
-    "dashboard.css": "text/css; charset=utf-8",
-    "dashboard.js": "text/javascript; charset=utf-8",
-}
 Endpoint = Callable[[Request], Awaitable[Response]]
-
-
-class File(Record):
-    """One of the page's files."""
-
-    content: bytes
-    kind: str
-    etag: str
 
 
 def routes(state: AgentState) -> list[BaseRoute]:
@@ -108,15 +76,11 @@ class Dashboard:
         self._window = Window(lambda: state.manager, state.settings.window_events)
         self._verifier = Verifier(lambda: state.manager)
         self._rotations = state.rotations
-        self._files = {name: _file(name, kind) for name, kind in _FILES.items()}
 
     def routes(self) -> list[BaseRoute]:
         """Return what it answers to."""
         return [
-            Route("/", self._static("index.html"), methods=["GET"]),
-            Route("/static/dashboard.css", self._static("dashboard.css"), methods=["GET"]),
-            Route("/static/dashboard.js", self._static("dashboard.js"), methods=["GET"]),
-            Route("/favicon.ico", _no_icon, methods=["GET"]),
+            *page_routes(),
             Route("/dashboard/session", _answering(self._session), methods=["GET"]),
             Route("/dashboard/overview", self._guarded(self._overview), methods=["GET"]),
             Route("/dashboard/search", self._guarded(self._search), methods=["POST"]),
@@ -128,18 +92,6 @@ class Dashboard:
         """Follow and verify no more; the looks at rotations are the agent's."""
         self._window.close()
         self._verifier.close()
-
-    def _static(self, name: str) -> Endpoint:
-        file = self._files[name]
-
-        async def answer(request: Request) -> Response:
-            known = request.headers.get("if-none-match", "")
-            headers = HEADERS | {"ETag": file.etag, "Cache-Control": "no-cache"}
-            if file.etag in known.split(", "):
-                return Response(status_code=304, headers=headers)
-            return Response(file.content, media_type=file.kind, headers=headers)
-
-        return answer
 
     def _guarded(self, endpoint: Callable[[Request], Awaitable[object]]) -> Endpoint:
         """Return an endpoint that answers only those who may see the dashboard."""
@@ -243,8 +195,7 @@ class Dashboard:
 
 
 def _json(content: object, status: int = 200) -> Response:
-    # In ASCII: what somebody has written to the trail need not be text that UTF-8 can hold.
-    return Response(json.dumps(content, separators=(",", ":")), status, media_type="application/json")
+    return Response(encoded(content), status, media_type="application/json")
 
 
 def _check_may_look(caller: Caller) -> None:
@@ -286,13 +237,3 @@ def _check_origin(request: Request) -> None:
         raise asked.Refused(403, "cross_site", "this comes from another site")
     if headers.get(REQUEST_HEADER) != "true":
         raise asked.Refused(403, "header_missing", "the header X-Strongroom-Request is missing", "send it with true")
-
-
-def _file(name: str, kind: str) -> File:
-    content = files("strongroom_agent").joinpath("static", name).read_bytes()
-    return File(content=content, kind=kind, etag=f'"{hashlib.sha256(content).hexdigest()[:32]}"')
-
-
-async def _no_icon(_: Request) -> Response:
-    """Answer browsers, which ask for an icon without being told of one."""
-    return Response(status_code=204, headers=HEADERS)

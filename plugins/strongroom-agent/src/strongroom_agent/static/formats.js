@@ -33,11 +33,13 @@ export function when(iso, { seconds = true } = {}) {
   return element("time", { datetime: iso }, text);
 }
 
-// The agent's time: the clock of the machine that the browser runs on may be wrong.
-let ahead = 0; // how far it is ahead of this one, in milliseconds
+// How far the agent's clock is ahead of this machine's, in milliseconds: the one here may be wrong.
+let ahead = 0;
+
 export function setClock(iso) {
   ahead = Date.parse(iso) - Date.now();
 }
+
 export const now = () => Date.now() + ahead;
 export const clock = (milliseconds) => new Date(milliseconds).toISOString().slice(11, 16);
 export const ago = (iso) => `${time(Math.max(0, (now() - Date.parse(iso)) / 1000))} ago`;

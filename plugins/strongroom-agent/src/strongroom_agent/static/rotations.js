@@ -34,8 +34,9 @@ function timeline(one) {
 export function drawRotations({ rotation }) {
   const unseen = rotation.total - rotation.schedules.length;
   at("rotations-note").textContent = !rotation.at ? "It is being found out what is rotated when."
-    : `${rotation.problem ? `${spelt(rotation.problem)}. ` : ""}${rotation.total} secrets, ${rotation.overdue} overdue, ` +
-      `${rotation.due} due, ${rotation.left} left unfinished. Looked up ${ago(rotation.at)}.${unseen > 0 ? ` ${unseen} more are not shown.` : ""}`;
+    : `${rotation.problem ? `${spelt(rotation.problem)}. ` : ""}${rotation.total} secrets, ` +
+      `${rotation.overdue} overdue, ${rotation.due} due, ${rotation.left} left unfinished. ` +
+      `Looked up ${ago(rotation.at)}.${unseen > 0 ? ` ${unseen} more are not shown.` : ""}`;
   rows(at("rotations"), rotation.schedules.map((one) => {
     const kind = kindOf(one.state);
     const told = element("td", {}, badge(urgency(one), kind));

@@ -2,11 +2,17 @@
 
 import { badge } from "./elements.js";
 
-const STATES = { up: "good", ready: "good", healthy: "good", ok: "good", sealed: "good", queued: "warn",
-  degraded: "warn", recovering: "warn", unsealed: "warn", gap: "warn", due: "warn", "due soon": "warn",
-  running: "warn", alert: "warn", down: "bad", unhealthy: "bad", broken: "bad", overdue: "bad", left: "bad",
-  denied: "bad", suspicious: "bad", blocked: "bad", attempt: "mute", off: "mute" };
-const WORDS = { left: "left unfinished", broken: "broken", gap: "has gaps" };
+// A word may be anything that somebody has written to the trail, so nothing is inherited here.
+const STATES = {
+  __proto__: null,
+  up: "good", ready: "good", healthy: "good", ok: "good", sealed: "good",
+  queued: "warn", degraded: "warn", recovering: "warn", unsealed: "warn", gap: "warn", due: "warn", "due soon": "warn",
+  running: "warn", alert: "warn",
+  down: "bad", unhealthy: "bad", broken: "bad", overdue: "bad", left: "bad", denied: "bad", suspicious: "bad",
+  blocked: "bad",
+  attempt: "mute", off: "mute",
+};
+const WORDS = { __proto__: null, left: "left unfinished", gap: "has gaps" };
 
 export const worded = (state) => WORDS[state] || state;
 export const kindOf = (state, otherwise = "mute") => STATES[state] || otherwise;

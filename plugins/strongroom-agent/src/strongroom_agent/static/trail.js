@@ -4,7 +4,7 @@ import { announce, at, cell, choices, element, head, rows, spelt } from "./eleme
 import { ago, duration, when, whole } from "./formats.js";
 import { NOTHING_KNOWN, lacking, stated } from "./states.js";
 
-let newestAlert = null;
+let newestAlert = null; // the number of the newest alert that was shown
 
 export function drawAlerts({ alerts, trail }) {
   rows(at("alerts"), alerts.map((one) => element("tr", {}, cell(when(one.time), "time"),
@@ -30,7 +30,7 @@ export function drawTrail({ trail }) {
       `in ${duration(one.seconds)}.`;
     const made = element("div", { class: "verification" }, stated(one.state), ` ${one.sink}: ${told}`);
     if (one.findings.length) {
-      const shown = one.findings.map((finding) => element("li", {}, `${finding.kind} at ${finding.place}: ${finding.detail}`));
+      const shown = one.findings.map(({ kind, place, detail }) => element("li", {}, `${kind} at ${place}: ${detail}`));
       if (one.found > one.findings.length) shown.push(element("li", {}, `${one.found - one.findings.length} more`));
       made.append(element("ul", { tabindex: "0", "aria-label": "What the verification found" }, ...shown));
     }
