@@ -189,14 +189,20 @@ class Site:
             if found["target"]:
                 target = self._target(name, found["target"])
                 return f"{found['text']}({target})" if target else found["text"][1:-1]
-            if found["heading"] or found["span"] not in self.spans or found["span"] in used:
+            page = "" if found["heading"] else self._meant(found["span"])
+            if not page or page in used:
                 return found[0]
-            used.add(found["span"])
-            page = self.spans[found["span"]]
+            used.add(page)
             self.named(page.partition("#")[0], name)
             return found[0] if page.partition("#")[0] == name else f"[{found[0]}]({_relative(name, page)})"
 
         return outside(text, lambda part: INLINE.sub(led, part))
+
+    def _meant(self, span: str) -> str:
+        """Return the page that inline code leads to; of a command's line its first words count."""
+        words = span.split() if span.startswith("strongroom ") else []
+        shorter = (" ".join(words[:end]) for end in range(len(words) - 1, 1, -1))
+        return next((self.spans[text] for text in (span, *shorter) if text in self.spans), "")
 
     def _target(self, name: str, target: str) -> str:
         if target.startswith("page:"):

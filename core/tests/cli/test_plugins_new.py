@@ -212,6 +212,20 @@ def test_what_is_there_already_is_left_alone(desk: Any, place: Path) -> None:
     assert (target / "pyproject.toml").exists()
 
 
+def test_a_folder_that_may_not_be_looked_into_is_left_alone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    target = place / "strongroom-acme"
+    target.mkdir()
+    # Root may look into any folder, so the system's refusal is played here.
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(ConfigurationError, match="is there already, and nothing was changed"):
+        write_out({"README.md": "precious"}, str(target))
+    monkeypatch.undo()
+    assert list(place.rglob("*")) == [target]
+
+
 def test_a_folder_that_is_not_there_is_not_made(desk: Any, place: Path) -> None:
     done = desk("plugins", "new", "strongroom-acme", "--kind", "audit", "--directory", str(place / "gone"))
     assert (done.status, done.stderr.count("\n")) == (2, 1)

@@ -418,6 +418,7 @@ def test_other_methods_are_refused(client: Client, method: str, path: str) -> No
 
 # ---- headers ----------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize(
     ("method", "path", "headers", "status"),
     [

@@ -194,7 +194,7 @@ def write_out(files: dict[str, str], folder: str) -> None:
         ConfigurationError: Something is there, or it cannot be written.
     """
     folder = os.path.abspath(folder)
-    if os.path.islink(folder) or (os.path.lexists(folder) and not _is_empty(folder)):
+    if os.path.lexists(folder) and not _is_empty(folder):
         raise _taken(folder)
     draft = os.path.join(os.path.dirname(folder), f".{os.path.basename(folder)}.{secrets.token_hex(8)}.new")
     try:
@@ -213,7 +213,10 @@ def write_out(files: dict[str, str], folder: str) -> None:
 
 
 def _is_empty(path: str) -> bool:
-    return os.path.isdir(path) and not os.listdir(path)
+    try:
+        return not os.path.islink(path) and not os.listdir(path)
+    except OSError:
+        return False  # it is no folder, or nobody may see what is in it
 
 
 def _taken(folder: str) -> ConfigurationError:

@@ -73,8 +73,9 @@ class Loader:
         entry = self._entries.get(load.key) if leading and not load.refresh else None
         if entry is None or self._clock() >= entry.fresh_until:
             return flight, leading
-        # It has come between the caller's look at the cache and now.
-        self._cache.land(load.key, flight, secret=entry.secret, error=entry.error)
+        # It has come between the caller's look at the cache and now: another reader's load, which this one just missed.
+        secret = entry.secret.with_changes(freshness=Freshness.FRESH) if entry.secret is not None else None
+        self._cache.land(load.key, flight, secret=secret, error=entry.error)
         return flight, False
 
     def give_up(self, load: Load, flight: Flight[Secret], error: BaseException) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from strongroom.contracts import Backend, Capability, ReadResult
-from strongroom.errors import BackendError, StrongroomError
+from strongroom.contracts import Backend, Capability, HealthState, ReadResult
+from strongroom.errors import BackendError, BackendUnavailableError, StrongroomError
 from strongroom.model import ABSENT
 from strongroom.resilience.guarded import GuardedBackend
 from strongroom.telemetry import ATTRIBUTES, Telemetry
@@ -51,6 +51,37 @@ class BoundaryChecks(BackendKit):
         with pytest.raises(StrongroomError) as caught:
             read(self.guarded(failing), f"{folder}/a")
         assert caught.value.__cause__ is not None, "use `raise ... from error`"
+
+    @promised_by(Backend.read)
+    def test_an_outage_is_told_as_one(self, failing: Backend, folder: str) -> None:
+        """A read that gets no answer raises ``BackendUnavailableError``.
+
+        Only in an outage do the cache and the fallback store stand in. A missing secret is an answer, on which programs
+        act.
+        """
+        if isinstance(failing, FaultyBackend):
+            # What the core makes of an exception that no backend has translated is checked above.
+            pytest.skip("the test class does not override the fixture `failing`")
+        with pytest.raises(BackendUnavailableError):
+            read(self.guarded(failing), f"{folder}/a")
+
+    @promised_by(Backend.list)
+    def test_an_outage_is_no_empty_listing(self, failing: Backend, folder: str) -> None:
+        """Listing without getting an answer raises an error.
+
+        An empty listing says that there is no secret: a backup would keep nothing, and report success.
+        """
+        self.need(Capability.LIST)
+        with pytest.raises(StrongroomError):
+            names_below(self.guarded(failing), folder)
+
+    @promised_by(Backend.health)
+    def test_a_backend_that_cannot_answer_is_not_up(self, failing: Backend) -> None:
+        """The health of a backend that has lost its server is not up.
+
+        Health checks and ``strongroom doctor`` believe it, and would keep a host in service that cannot read.
+        """
+        assert self.guarded(failing).health().state is not HealthState.UP
 
     @promised_by(Backend)
     def test_an_unexpected_exception_becomes_a_backend_error(self, backend: Backend, folder: str) -> None:
@@ -131,9 +162,14 @@ class BoundaryChecks(BackendKit):
 
     @promised_by(Backend)
     def test_no_value_in_the_log(
-        self, backend: Backend, seed: Seed, folder: str, caplog: pytest.LogCaptureFixture
+        self,
+        backend: Backend,
+        seed: Seed,
+        folder: str,
+        caplog: pytest.LogCaptureFixture,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
-        """Nothing that is logged shows the value, not even at level DEBUG of all libraries.
+        """Nothing that is logged or printed shows the value, not even at level DEBUG of all libraries.
 
         Logs are read by more people than secrets may be, and are kept for years.
         """
@@ -145,6 +181,7 @@ class BoundaryChecks(BackendKit):
         self._use(self.guarded(backend), f"{folder}/used", marker)
         logged = [f"{record.getMessage()} {record.args!r} {record.exc_text}" for record in caplog.records]
         assert_hidden(marker, "\n".join(logged), "the log")
+        assert_hidden(marker, "".join(capsys.readouterr()), "what was printed")
 
     @promised_by(Backend)
     def test_one_span_around_each_call(self, backend: Backend, seed: Seed, folder: str) -> None:

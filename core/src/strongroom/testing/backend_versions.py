@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from strongroom.contracts import Backend, Capability, ReadRequest, VersionsResult, WriteRequest
+from strongroom.contracts import Backend, Capability, ReadRequest, Recoverable, VersionsResult, WriteRequest
 from strongroom.errors import SecretNotFoundError, UnsupportedOperationError, VersionConflictError
 from strongroom.model import ABSENT, Absent
 from strongroom.resilience.guarded import GuardedBackend
@@ -75,6 +75,22 @@ class VersionChecks(BackendKit):
         name = seed(f"{folder}/a", "content")
         with pytest.raises(SecretNotFoundError):
             read(backend, name, "no/such version")
+
+    @promised_by(Backend.read)
+    def test_no_version_of_a_deleted_secret_is_read(self, backend: Backend, folder: str) -> None:
+        """After a delete, a read of any version raises ``SecretNotFoundError`` or ``SecretDeletedError``.
+
+        Whoever deletes a value that has leaked relies on nobody getting it any more, by whatever version.
+        """
+        self.need(Capability.WRITE, Capability.VERSIONS)
+        if isinstance(backend, Recoverable):
+            # One that brings deleted versions back may know a delete of the current one only, and says so by `destroy`.
+            pytest.skip("the backend is Recoverable, and this is about backends that are not")
+        made = [write(backend, f"{folder}/a", content).version for content in ("one", "two")]
+        delete(backend, f"{folder}/a")
+        for version in made:
+            with pytest.raises(SecretNotFoundError):
+                read(backend, f"{folder}/a", version)
 
     @promised_by(Backend.versions)
     def test_versions_of_a_missing_secret_are_not_found(self, backend: Backend, folder: str) -> None:

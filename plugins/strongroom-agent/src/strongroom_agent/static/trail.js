@@ -2,7 +2,7 @@
 
 import { announce, at, cell, choices, element, head, rows, spelt } from "./elements.js";
 import { ago, duration, when, whole } from "./formats.js";
-import { NOTHING_KNOWN, lacking, stated } from "./states.js";
+import { NOTHING_KNOWN, stated } from "./states.js";
 
 let newestAlert = null; // the number of the newest alert that was shown
 
