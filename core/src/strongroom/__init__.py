@@ -14,8 +14,10 @@ from strongroom._lazy import importer
 
 if TYPE_CHECKING:
     from strongroom.acting import acting_as as acting_as
+    from strongroom.aio.journals import AsyncJournalDesk as AsyncJournalDesk
     from strongroom.aio.manager import AsyncSecretManager as AsyncSecretManager
     from strongroom.aio.manager import open_async as open_async
+    from strongroom.aio.rotation import AsyncRotationDesk as AsyncRotationDesk
     from strongroom.anomaly.stage import Alert as Alert
     from strongroom.cache.stats import CacheStats as CacheStats
     from strongroom.contracts.anomaly import Access as Access
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from strongroom.operations.journals import JournalDesk as JournalDesk
     from strongroom.operations.journals import QueuedWrite as QueuedWrite
     from strongroom.operations.journals import Replayed as Replayed
+    from strongroom.operations.maintenance import AuditedMaintenance as AuditedMaintenance
     from strongroom.operations.recovery import Description as Description
     from strongroom.operations.recovery import Destroyed as Destroyed
     from strongroom.operations.recovery import Undeleted as Undeleted
@@ -62,13 +65,17 @@ if TYPE_CHECKING:
     from strongroom.rotation.reports import RotationPlan as RotationPlan
     from strongroom.rotation.reports import RotationStatus as RotationStatus
     from strongroom.stages.browsing import Folder as Folder
+    from strongroom.trails import OpenTrail as OpenTrail
 
 __all__ = [
     "ABSENT",
     "Access",
     "Alert",
     "Announcement",
+    "AsyncJournalDesk",
+    "AsyncRotationDesk",
     "AsyncSecretManager",
+    "AuditedMaintenance",
     "Batch",
     "CacheStats",
     "ConditionChanged",
@@ -89,6 +96,7 @@ __all__ = [
     "KnownOutage",
     "LeaseStatus",
     "ManagerHealth",
+    "OpenTrail",
     "PartHealth",
     "Principal",
     "QueuedWrite",
@@ -119,7 +127,9 @@ __getattr__ = importer(
     __name__,
     {
         "acting": "acting_as",
+        "aio.journals": "AsyncJournalDesk",
         "aio.manager": "AsyncSecretManager open_async",
+        "aio.rotation": "AsyncRotationDesk",
         "anomaly.stage": "Alert",
         "cache.stats": "CacheStats",
         "contracts.anomaly": "Access",
@@ -134,6 +144,7 @@ __getattr__ = importer(
         "operations.checkup": "JournalHealth ManagerHealth PartHealth",
         "operations.encryption": "DataKey RotatedKey",
         "operations.journals": "JournalDesk QueuedWrite Replayed",
+        "operations.maintenance": "AuditedMaintenance",
         "operations.recovery": "Description Destroyed Undeleted",
         "outages.known": "KnownOutage",
         "outcomes": "Deleted Rotated Written",
@@ -142,5 +153,6 @@ __getattr__ = importer(
         "rotation.desk": "RotationDesk",
         "rotation.reports": "DueFailure DueRun RotationPlan RotationStatus",
         "stages.browsing": "Folder",
+        "trails": "OpenTrail",
     },
 )

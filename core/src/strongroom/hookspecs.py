@@ -21,6 +21,17 @@ if TYPE_CHECKING:
         SinkSpec,
     )
 
+__all__ = [
+    "hookimpl",
+    "strongroom_anomaly_detectors",
+    "strongroom_audit_sinks",
+    "strongroom_backends",
+    "strongroom_cache_policies",
+    "strongroom_commands",
+    "strongroom_rotators",
+    "strongroom_telemetry_exporters",
+]
+
 PROJECT: Final = "strongroom"
 MARKER: Final = "strongroom_hook"
 

@@ -15,6 +15,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Final
 
+__all__ = ["Bucket", "delay", "retry_after", "spread", "time_left", "within", "without_end"]
+
 # Not a thread's own: an operation may have several threads work for it, which get a copy of its context.
 _end: Final[ContextVar[float | None]] = ContextVar("strongroom_end", default=None)
 

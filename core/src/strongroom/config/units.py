@@ -23,7 +23,8 @@ def parse_seconds(value: object) -> float:
     Raises:
         ValueError: It is anything else; the message says what was expected.
     """
-    if value == 0 and not isinstance(value, bool):
+    # A variable of the environment can only hold a text.
+    if value in (0, "0") and not isinstance(value, bool):
         return 0.0
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", value) if isinstance(value, str) else None
     if match is None:

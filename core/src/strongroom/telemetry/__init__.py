@@ -15,8 +15,22 @@ from strongroom.telemetry.instruments import note_journal_length as note_journal
 from strongroom.telemetry.names import ATTRIBUTES as ATTRIBUTES
 from strongroom.telemetry.names import METRIC_ATTRIBUTES as METRIC_ATTRIBUTES
 from strongroom.telemetry.names import METRICS as METRICS
+from strongroom.telemetry.names import Metric as Metric
 from strongroom.telemetry.quiet import quiet as quiet
 from strongroom.telemetry.spans import CommandSpan as CommandSpan
 from strongroom.telemetry.spans import Telemetry as Telemetry
 from strongroom.telemetry.spans import error_type as error_type
 from strongroom.telemetry.spans import note_exchange as note_exchange
+
+# What plugins and tests may use; the rest is for the core alone.
+__all__ = [
+    "ATTRIBUTES",
+    "METRICS",
+    "METRIC_ATTRIBUTES",
+    "Metric",
+    "Telemetry",
+    "count_resend",
+    "error_type",
+    "note_exchange",
+    "quiet",
+]
