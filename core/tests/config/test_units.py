@@ -21,6 +21,7 @@ from strongroom.config.units import parse_seconds, parse_size
         ("1.5h", 5400.0),
         (0, 0.0),
         ("0s", 0.0),
+        ("0", 0.0),
         ("5 m", 300.0),
     ],
 )
