@@ -145,6 +145,8 @@ def test_classes_are_called_after_what_is_offered(name: str, kind: str, prefix: 
         ("class", "the package class is a word of Python's own: try strongroom-class"),
         ("json", "the package json would hide a module of that name: try strongroom-json"),
         ("tests", "would hide a module of that name"),
+        ("test-conformance", "would hide a module of that name: try strongroom-test-conformance"),
+        ("test.backend", "would hide a module of that name"),
         ("3scale", "the package 3scale begins with a digit: try strongroom-3scale"),
         ("pytest", "the package pytest would hide /"),
         ("Strongroom", "strongroom is a name of strongroom's own"),
@@ -267,6 +269,14 @@ def test_it_says_what_to_do_next(desk: Any, place: Path) -> None:
         "  python -m pip install -e '.[testing]'",
         "  python -m pytest",
     ]
+
+
+def test_a_folder_s_name_does_not_reach_the_terminal_as_it_is(desk: Any, place: Path) -> None:
+    folder = place / "red\x1b[31m"
+    folder.mkdir()
+    done = desk("plugins", "new", "strongroom-acme", "--kind", "cache", "--directory", str(folder))
+    assert done.status == 0
+    assert "\x1b" not in done.stderr
 
 
 @pytest.mark.parametrize("position", [1, 6], ids=["before new", "at the end"])

@@ -74,7 +74,7 @@ def _new(options: argparse.Namespace) -> int:
         note(printable(f"made {folder}, with {len(files)} files; a configuration says {names.offered!r}"))
         note("next:")
         for step in steps:
-            note(f"  {step}")
+            note(printable(f"  {step}"))
     return 0
 
 

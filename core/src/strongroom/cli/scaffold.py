@@ -113,7 +113,7 @@ def _refuse_unimportable(distribution: str, package: str) -> None:
         problem = "begins with a digit"
     elif keyword.iskeyword(package):
         problem = "is a word of Python's own"
-    elif package in sys.stdlib_module_names or package == "tests":
+    elif package in sys.stdlib_module_names or package in {"tests", "test_conformance", *map("test_{}".format, SORTS)}:
         problem = "would hide a module of that name"
     elif (spec := find_spec(package)) is not None and spec.origin is not None:
         problem = f"would hide {spec.origin}"
