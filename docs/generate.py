@@ -166,8 +166,19 @@ def errors_page() -> str:
         text = docstring(ast.get_docstring(node)).partition("\n\n")[0]
         rows.append((f"`{node.name}`", f"`{base}`", codes[node.name], statuses[node.name], cell(text)))
     made.append(table(("class", "derived from", "codes", "exit status", "meaning"), rows))
+    made += [textwrap.dedent(ERRORS_TAKEN), table(("class", "argument", "meaning"), list(_taken()))]
     made.append(textwrap.dedent(ERRORS_END))
     return "\n".join(made)
+
+
+def _taken() -> Iterator[tuple[str, str, str]]:
+    """Yield what each class of error takes beside what all of them do: the class, the argument, what it means."""
+    for node in parsed("errors").body:
+        if not isinstance(node, ast.ClassDef) or node.name == "StrongroomError":
+            continue
+        text = ast.get_docstring(node) or ""
+        for name, meaning in re.findall(r"^    (\w+): (.+(?:\n        .+)*)", text, re.MULTILINE):
+            yield f"`{node.name}`", f"`{name}`", cell(docstring(" ".join(meaning.split())))
 
 
 def _assigned(node: ast.ClassDef) -> list[ast.Assign | ast.AnnAssign]:
@@ -181,6 +192,13 @@ ERRORS_INTRODUCTION = """\
     standard error.
 
     What to do about the ones that come up most is in [troubleshooting](../troubleshooting.md).
+    """
+ERRORS_TAKEN = """\
+    ## Raising them in a plugin
+
+    `SecretNotFoundError("there is no file for db/password", hint="check the spelling", name=name)`: first what failed
+    and why, in one sentence without a stop, and then by name `hint`, `code` if it is not the class's first one, `name`
+    and `backend`. Some take more, or are given an attribute after they are made, such as `error.unsent = True`:
     """
 ERRORS_END = """\
     ## Statuses that are no error of ours
