@@ -12,6 +12,7 @@ CORE = ROOT / "core/src/strongroom"
 
 # Lower rows may import upper ones, never back; within a row they may not import each other.
 ROWS = (
+    {"_apart"},
     {"_record", "_lazy", "_ours", "_spoken", "_warner"},
     {"errors"},
     {"model"},

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from strongroom._apart import apart
+
 WARN_SECONDS: Final = 60.0
 
 
@@ -32,7 +34,7 @@ class Warner:
         import logging  # a process in which all goes well has no need of it
 
         try:
-            logging.getLogger("strongroom").warning(problem)
+            apart(logging.getLogger("strongroom").warning, problem)
         # Foreign code: a handler that fails is no reason to fail an access.
         except Exception:  # noqa: BLE001  # see above
             return

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
+from strongroom._apart import apart
 from strongroom.errors import StrongroomError
 
 
@@ -147,8 +148,8 @@ def _close_all() -> None:
         # There is nobody who could catch it any more, and the interpreter would show a traceback.
         import logging
 
-        # An error without its traceback, whose frames are nobody's business.
-        logging.getLogger("strongroom").log(logging.ERROR, "at the end of the process: %s", error)
+        # The error's text: it leads to its cause and to its frames, which are nobody's business.
+        apart(logging.getLogger("strongroom").log, logging.ERROR, f"at the end of the process: {error}")
 
 
 def _before_fork() -> None:

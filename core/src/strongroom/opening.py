@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from strongroom._apart import apart
 from strongroom.anomaly.stage import ConfiguredDetector
 from strongroom.audit.sinks import GuardedSink
 from strongroom.config.load import DetectorTable, PluginTable, SinkTable
@@ -134,7 +135,7 @@ def open_part(spec: Any, table: PluginTable, kind: Kind) -> Any:
     try:
         # Calls are traced from then on by whoever makes them; what is asked meanwhile is nobody else's to trace.
         with quiet():
-            return spec.open(settings)
+            return apart(spec.open, settings)
     except StrongroomError:
         raise
     # The plugin boundary: whatever else a plugin raises is its own failure. Its text may hold what was configured.

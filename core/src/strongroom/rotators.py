@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
+from strongroom._apart import apart
 from strongroom.config.rotation import RotationRule
 from strongroom.contracts.rotation import GenerateRequest, GenerateResult, Life, Rotator, RotatorSpec
 from strongroom.discovery import Catalogue, Kind
@@ -56,7 +57,7 @@ class GuardedRotator:
         function: Callable[[Any], Any] = getattr(self.wrapped, step)
         with self._telemetry.span(f"rotator.{step}", name=name, rotator_type=self.spec.name), within(seconds):
             try:
-                result = self._calls.call(function, request)
+                result = apart(self._calls.call, function, request)
             except StrongroomError as error:
                 error.name = error.name or name
                 raise

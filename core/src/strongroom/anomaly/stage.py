@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, Protocol, TypeVar
 
+from strongroom._apart import apart
 from strongroom._record import Record
 from strongroom.audit.buffer import host_name, program_name
 from strongroom.contracts.anomaly import Access, AnomalyDetector, Decision, Outcome, Verdict
@@ -243,7 +244,7 @@ class AnomalyStage:
         counters: list[tuple[Callable[[], int], int]] = []
         for entry in self.detectors:
             try:
-                wish = entry.detector.repeats(access)
+                wish = apart(entry.detector.repeats, access)
                 if wish is None:
                     return EACH_TIME
                 until = min(until, wish.until)
@@ -277,7 +278,7 @@ class AnomalyStage:
     def _verdict(self, judge: Callable[[Request], Verdict], request: Request) -> Verdict | Exception:
         """Return a detector's verdict, or what it failed with."""
         try:
-            verdict = judge(request)
+            verdict = apart(judge, request)
             self.verdicts[verdict.decision] += 1
             return verdict
         # The plugin boundary: a detector that fails must not stop the others.

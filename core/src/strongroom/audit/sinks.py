@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from strongroom._apart import apart
 from strongroom.contracts.audit import AuditSink, AuditWrite, Block, Hits, Trail, TrailHead
 from strongroom.contracts.health import Health, HealthState
 from strongroom.errors import AuditError, ClosedError
@@ -126,7 +127,7 @@ class GuardedSink(AuditSink):
         """Record events; see :meth:`AuditSink.write`."""
         with self._telemetry.span("audit_write", sink_type=self.type, count=len(request.events)):
             try:
-                self.wrapped.write(request)
+                apart(self.wrapped.write, request)
             except AuditError:
                 self.failing = True
                 raise
@@ -268,7 +269,8 @@ class GuardedSink(AuditSink):
         import logging
 
         try:
-            logging.getLogger("strongroom").warning("audit events lost so far: %d: %s", self.lost_in_all, error)
+            # The error's text, not itself: it leads to its cause, which is another's.
+            apart(logging.getLogger("strongroom").warning, f"audit events lost so far: {self.lost_in_all}: {error}")
         # Foreign code: a filter or handler that fails must not fail what goes on although it is not recorded.
         except Exception:  # noqa: BLE001  # see above
             return

@@ -11,6 +11,7 @@ import threading
 
 from collections.abc import Callable, Hashable
 
+from strongroom._apart import apart
 from strongroom.cache.counting import Cell, Counters, Tally
 from strongroom.cache.entries import Entry, PinnedEntry
 from strongroom.cache.eviction import Sieve
@@ -220,7 +221,7 @@ class Cache:
 
     def _lifetime(self, request: StoreRequest) -> Lifetime:
         try:
-            return self.policy.lifetime(request)
+            return apart(self.policy.lifetime, request)
         # The plugin boundary: a policy that fails gives no answer that could be used.
         except Exception as error:
             raise PluginError(

@@ -30,10 +30,11 @@ def load(name: str) -> Command | None:
 
 
 def _run(spec: CommandSpec, session: Session, options: argparse.Namespace) -> int:
-    call = CommandCall(
-        options=options, config=session.config, principal=session.principal, settings=partial(_settings, spec, session)
-    )
-    return spec.run(call)
+    # A function, not a partial one: the session leads to the telemetry exporter, and an attribute must not.
+    def settings() -> object:
+        return _settings(spec, session)
+
+    return spec.run(CommandCall(options=options, config=session.config, principal=session.principal, settings=settings))
 
 
 def _settings(spec: CommandSpec, session: Session) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from strongroom._apart import apart
 from strongroom.contracts.backend import (
     Backend,
     DeleteRequest,
@@ -368,17 +369,17 @@ class GuardedOptions:
     def _timed(self, operation: str, function: Callable[[Request], Result], request: Request) -> Result:
         """Call a function of the backend's, for as long as the operation may take."""
         if self._deadline is None or operation == "close":
-            return function(request)
+            return apart(function, request)
         with within(self._deadline(operation)):
             if self.wrapped.keeps_deadlines:
-                return function(request)
+                return apart(function, request)
             if self._timed_calls is None:
                 # Imported here: the backends that come with strongroom keep theirs.
                 from strongroom.resilience.deadlines import TimedCalls
 
                 # Two threads may make one at the same time: what either of them counts is little.
                 self._timed_calls = TimedCalls(self.name, self._too_late)
-            return self._timed_calls.call(function, request)
+            return apart(self._timed_calls.call, function, request)
 
     def _too_late(self, request: object, result: object) -> None:
         """Give a credential back that was made for somebody who has gone; any other answer is just thrown away."""

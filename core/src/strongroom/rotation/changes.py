@@ -357,6 +357,14 @@ class RotationChanger(Changer):
 
     def _read_for(self, rotated: SecretName, spelling: str) -> SecretValue:
         """Read another secret for a rotator, as this principal, and record that."""
+        try:
+            return self._read_other(rotated, spelling)
+        except StrongroomError as error:
+            # What has led to it is for the other secret's backend: a client's error may hold its credentials.
+            refusal = error.again()
+        raise refusal
+
+    def _read_other(self, rotated: SecretName, spelling: str) -> SecretValue:
         name = self._gate.check(Action.READ, spelling)
         self._gate.judge(Action.READ, name)
         with self._gate.recording_look("get", name, detail=f"to rotate {rotated}") as facts:

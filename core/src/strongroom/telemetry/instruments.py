@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from strongroom._apart import apart
 from strongroom.telemetry.names import (
     BACKEND,
     BACKEND_TYPE,
@@ -145,7 +146,7 @@ def _record(metric: Metric, method: str, value: float, attributes: Mapping[str, 
     if api is None:
         return
     try:
-        getattr(_MADE.get(metric.name) or _make(api, metric), method)(value, attributes)
+        apart(getattr(_MADE.get(metric.name) or _make(api, metric), method), value, attributes)
     # Foreign code: a measurement that fails must not fail what is measured; an older API knows no gauges.
     except Exception as error:  # noqa: BLE001  # see above
         note_problem(error)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from strongroom._apart import apart
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
@@ -73,7 +75,8 @@ def note_problem(problem: Exception) -> None:
     import logging
 
     try:
-        logging.getLogger("strongroom").debug("telemetry could not be recorded: %s", type(problem).__name__)
+        text = "telemetry could not be recorded: %s"
+        apart(logging.getLogger("strongroom").debug, text, type(problem).__name__)
     # Foreign code again: a filter or handler that fails.
     except Exception:  # noqa: BLE001  # see above
         return

@@ -18,6 +18,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from strongroom._apart import apart
 from strongroom.errors import StrongroomError
 from strongroom.telemetry import instruments
 from strongroom.telemetry.names import (
@@ -86,18 +87,18 @@ class Telemetry:
             yield
             return
         told = self._attributes(operation, name, attributes)
-        started = self._started(operation, told) if self.enabled else None
+        started = apart(self._started, operation, told) if self.enabled else None
         quieted, begun = hush(started), time.perf_counter()
         try:
             yield
         except BaseException as error:
             _measure(begun, told, error)
             unhush(quieted)
-            _end(started, error)
+            apart(_end, started, error)
             raise
         _measure(begun, told, None)
         unhush(quieted)
-        _end(started, None)
+        apart(_end, started, None)
 
     def current_trace_id(self) -> str | None:
         """Return the trace that the caller is in, in hexadecimal, if there is one."""

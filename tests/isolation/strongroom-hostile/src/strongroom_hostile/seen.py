@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextvars
 import enum
+import functools
 import json
 import os
 import sys
@@ -23,7 +24,7 @@ from typing import Any
 from strongroom.model import SecretValue
 
 MOST_OBJECTS = 20_000
-SKIPPED = (type, types.ModuleType, types.FunctionType, types.MethodType, types.BuiltinFunctionType, enum.Enum)
+SKIPPED = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, enum.Enum)
 
 _seen: dict[str, set[str]] = {}
 _busy = threading.local()
@@ -85,9 +86,15 @@ def _texts_in(thing: object) -> Iterator[str]:
             todo += [*one.keys(), *one.values()]
         elif isinstance(one, list | tuple | set | frozenset):
             todo += one
+        elif isinstance(one, types.MethodType):
+            todo.append(one.__self__)
+        elif isinstance(one, functools.partial):
+            todo += [one.func, one.args, one.keywords]
         elif not isinstance(one, int | float | None):
             yield _shown(one)
             todo += _attributes(one)
+            if isinstance(one, BaseException):
+                todo += [one.args, one.__cause__, one.__context__]
 
 
 def _shown(one: object) -> str:
