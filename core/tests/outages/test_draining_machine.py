@@ -252,6 +252,8 @@ class ReplayInAnyOrder(RuleBasedStateMachine):
         equal = [one for one in self.it.server.done if one.foreign and one.value == entry.value.reveal_text()]
         assert equal, "it is neither made nor there"
         assert entry.id in self.doubted or entry.place.name in self.troubled, "what others wrote is taken for ours"
+        # Judged by what was so as it was settled: the trouble may be over at the next look.
+        self.doubted.add(entry.id)
 
     def versions_over(self, entry: Entry) -> set[str | None]:
         """Return the versions over which an entry may be made: one, unless it follows one that was in doubt."""
