@@ -115,3 +115,10 @@ def test_the_time_of_a_hit_is_the_row_s_to_the_microsecond(when: float, offset: 
 
     [event] = Hits("run", offset, ORIGIN, [(1, when, plain, "7", None, HIT)])
     assert abs(datetime.fromisoformat(event.timestamp).timestamp() - (when + offset)) <= 2e-6
+
+
+def test_no_sink_can_change_who_has_read_what() -> None:
+    for change in (lambda: setattr(plain, "principal", TAKEN_ON), lambda: delattr(plain, "name")):
+        with pytest.raises(AttributeError, match="cannot be changed"):
+            change()
+    assert (plain.principal, plain.name) == (OWN, "db/password")

@@ -19,6 +19,8 @@ belongs to, and a pair of its source and result."""
 class Reading:
     """Who reads what from where: what all hits of one principal on one name have in common.
 
+    It cannot be changed: one sink must not alter what the next one records.
+
     Attributes:
         principal: Who reads.
         base: Who took on that principal, if somebody did.
@@ -27,12 +29,20 @@ class Reading:
     """
 
     __slots__ = ("base", "name", "origin", "principal")
+    principal: Principal
+    base: Principal | None
+    name: str
+    origin: str
 
     def __init__(self, principal: Principal, base: Principal | None, name: str, origin: str) -> None:
-        self.principal = principal
-        self.base = base
-        self.name = name
-        self.origin = origin
+        for attribute, value in (("principal", principal), ("base", base), ("name", name), ("origin", origin)):
+            object.__setattr__(self, attribute, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a {type(self).__name__} cannot be changed")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a {type(self).__name__} cannot be changed")
 
 
 class Hits(Sequence[AuditEvent]):
