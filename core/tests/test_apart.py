@@ -67,6 +67,15 @@ def all_of(error: BaseException | None) -> list[BaseException]:
     return found
 
 
+def kinds_of(error: BaseException) -> list[type[BaseException]]:
+    """Return what an error is and what has led to it, one by one.
+
+    Before 3.11.3 Python may go on handling what the trace function of another test has cut short: that is left out.
+    """
+    stuck = all_of(sys.exception())
+    return [type(one) for one in all_of(error) if one not in stuck]
+
+
 def while_handling_another(act: Callable[[], Any]) -> Any:
     """Do something while a program handles an exception of its own."""
     try:
@@ -217,7 +226,7 @@ def test_no_part_sees_what_anothers_client_has_raised(open_manager: Any, eyes: E
         with pytest.raises(BackendError) as caught:
             act("db/password")
         # Whoever asked is told all of it, and nothing that stood in between.
-        assert [type(one) for one in all_of(caught.value)] == [BackendError, ClientError]
+        assert kinds_of(caught.value) == [BackendError, ClientError]
     with pytest.raises(StrongroomError):
         manager.get("none/here")
     assert eyes.seen.keys() == {"sink", "span", "detector", "policy"}
@@ -313,7 +322,7 @@ def test_what_is_called_raises_what_it_raises_with_its_own_causes_only() -> None
 
     with pytest.raises(AuditError) as caught:
         while_handling_another(lambda: apart(fail))
-    assert [type(one) for one in all_of(caught.value)] == [AuditError, KeyError]
+    assert kinds_of(caught.value) == [AuditError, KeyError]
 
 
 def test_what_is_called_gets_its_arguments_and_its_result_is_returned() -> None:

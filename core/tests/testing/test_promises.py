@@ -236,7 +236,8 @@ def test_checks_that_an_author_overrides_or_adds_are_theirs(pytester: pytest.Pyt
 def test_a_check_that_an_overriding_one_calls_explains_itself_once(pytester: pytest.Pytester) -> None:
     printed = run(pytester, OVERRIDDEN, "-k", "threads")
     printed.stdout.fnmatch_lines(explained("test_eviction_spares_an_entry_up_to_three_times"))
-    assert printed.stdout.str().count("expected:") == 1
+    # On a machine that is said to be CI's, pytest repeats it in its summary.
+    assert printed.stdout.str().count("E       expected:") == 1
 
 
 def test_an_error_that_is_raised_in_several_checks_has_the_last_ones_explanation() -> None:
