@@ -40,7 +40,15 @@ from _markdown import (
 API = (
     ("Opening", (("manager", "open"), ("manager", "SecretManager"), ("acting", "acting_as"))),
     ("", (("model", "Principal"),)),
-    ("asyncio", (("aio/manager", "open_async"), ("aio/manager", "AsyncSecretManager"))),
+    (
+        "asyncio",
+        (
+            ("aio/manager", "open_async"),
+            ("aio/manager", "AsyncSecretManager"),
+            ("aio/rotation", "AsyncRotationDesk"),
+            ("aio/journals", "AsyncJournalDesk"),
+        ),
+    ),
     ("What a read gives", (("model", "Secret"), ("model", "SecretValue"), ("model", "ValueType"))),
     ("", (("model", "SecretName"), ("model", "Freshness"), ("operations/batch", "Batch"), ("model", "SecretVersion"))),
     ("What a change gives", (("outcomes", "Written"), ("outcomes", "Deleted"), ("events/updates", "SecretUpdated"))),
@@ -74,6 +82,7 @@ API = (
             ("operations/journals", "Replayed"),
         ),
     ),
+    ("Upkeep and trails", (("operations/maintenance", "AuditedMaintenance"), ("trails", "OpenTrail"))),
     ("Errors", (("errors", "StrongroomError"),)),
 )
 CONTRACTS = (

@@ -17,7 +17,10 @@ from strongroom import (
     Access,
     Alert,
     Announcement,
+    AsyncJournalDesk,
+    AsyncRotationDesk,
     AsyncSecretManager,
+    AuditedMaintenance,
     Batch,
     CacheStats,
     ConditionChanged,
@@ -38,6 +41,7 @@ from strongroom import (
     KnownOutage,
     LeaseStatus,
     ManagerHealth,
+    OpenTrail,
     PartHealth,
     Principal,
     QueuedWrite,
@@ -241,12 +245,14 @@ def rotate(manager: SecretManager) -> None:
 
 def look_after_the_store(manager: SecretManager, folder: str) -> None:
     store = manager.maintenance("main")
+    assert isinstance(store, AuditedMaintenance)
     checked = store.verify(VerifyRequest(at_least=1))
     assert checked.problems == () and checked.secrets >= 5
     assert store.backup(BackupRequest(path=os.path.join(folder, "backup"))).counter == checked.counter
     assert store.rekey(RekeyRequest(new_key=None, reencrypt=True)).key_epoch == 2
     manager.flush()
     (trail,) = manager.trails()
+    assert isinstance(trail, OpenTrail)
     events = list(trail.read(TrailQuery(key="db/password", last=3)))
     assert events and all(isinstance(event, AuditEvent) and event.key == "db/password" for event in events)
     assert trail.verify(trail.head()).state == "sealed" and trail.type == "frozen"
@@ -322,7 +328,8 @@ def live_through_an_outage(folder: str) -> None:
 
 async def use_a_loop(folder: str) -> None:
     async with strongroom.open_async(os.path.join(folder, "strongroom.toml"), max_threads=4) as manager:
-        assert isinstance(manager, AsyncSecretManager)
+        assert isinstance(manager, AsyncSecretManager) and isinstance(manager.journal, AsyncJournalDesk)
+        assert isinstance(manager.rotation, AsyncRotationDesk)
         await manager.set("loop/a", "1", expect_version=ABSENT)
         assert (await manager.get("loop/a")).reveal_text() == "1"
         assert (await manager.get_many(["loop/a"])).found["loop/a"].version == "1"

@@ -21,7 +21,7 @@ from sites import install, wheel_of
 FROZEN = ROOT / "tests/frozen"
 PLUGIN = FROZEN / "strongroom-frozen-1.0"
 PROGRAM = FROZEN / "program_1_0.py"
-DIGEST = "4f6aefbf31d985d7ed545671b1b05445358b134197e0d85d79dc5ec15025c33f"
+DIGEST = "8d692db3baff9b55acfaecd7cf0fcc1c7ffbb959d4bf98ff5d695094c6ba8ddb"
 """Of all files of the folder: what is changed together with the code does not show that the code breaks others."""
 
 MADE_BY_THE_CORE = ("strongroom.contracts.Reading", "strongroom.contracts.EntryState.")

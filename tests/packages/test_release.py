@@ -71,6 +71,7 @@ def repository(tmp_path: Path) -> Repository:
         file.unlink()
     (fragments / "12.fixed.md").write_text("A fault was\nmended.\n")
     (fragments / "+more.added.md").write_text("More was added.\n")
+    (copy / "core/changelog.d/+more.added.md").write_text("More was added.\n")
     made = Repository(copy)
     made.git("init", "--quiet")
     made.git("add", "--all")
