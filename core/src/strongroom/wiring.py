@@ -106,24 +106,8 @@ class Parts:
         self.anomaly = self._open_detectors()
         self.memory = self._open_memory()
         self.heralds = Heralds(configuration, wall_clock)
-        self.audit = AuditStage(
-            self._open_sinks(sinks),
-            telemetry=self.telemetry,
-            clock=clock,
-            wall_clock=wall_clock,
-            number=self.cache.hits.step,
-        )
-        self.continuity = Continuity(
-            configuration.resilience,
-            self.backend,
-            lambda: list(self._backends.values()),
-            cache=self.cache,
-            audit=self.audit,
-            background=self.background,
-            tell=self.tell,
-            clock=clock,
-            wall_clock=wall_clock,
-        )
+        self.audit = self._open_audit(sinks)
+        self.continuity = self._open_continuity()
         OBSERVED.watch(self, _sources)
         lifecycle.watch(self)
         # By itself, too: what waits there must be written even if nobody holds the manager any more.
@@ -162,6 +146,28 @@ class Parts:
         )
         self.anomaly.memory = memory
         return memory
+
+    def _open_audit(self, ready: tuple[AuditSink, ...]) -> AuditStage:
+        return AuditStage(
+            self._open_sinks(ready),
+            telemetry=self.telemetry,
+            clock=self.clock,
+            wall_clock=self.wall_clock,
+            number=self.cache.hits.step,
+        )
+
+    def _open_continuity(self) -> Continuity:
+        return Continuity(
+            self.configuration.resilience,
+            self.backend,
+            lambda: list(self._backends.values()),
+            cache=self.cache,
+            audit=self.audit,
+            background=self.background,
+            tell=self.tell,
+            clock=self.clock,
+            wall_clock=self.wall_clock,
+        )
 
     def _open_sinks(self, ready: tuple[AuditSink, ...]) -> tuple[GuardedSink, ...]:
         opened = [GuardedSink(sink, type=type(sink).__name__, telemetry=self.telemetry) for sink in ready]
