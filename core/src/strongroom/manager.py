@@ -27,12 +27,8 @@ from strongroom.model import (
     SecretName,
     SecretValue,
 )
-from strongroom.operations.batch import Batch as Batch
 from strongroom.operations.batch import BatchReader
-from strongroom.operations.checkup import Checkup
-from strongroom.operations.checkup import JournalHealth as JournalHealth
-from strongroom.operations.checkup import ManagerHealth as ManagerHealth
-from strongroom.operations.checkup import PartHealth as PartHealth
+from strongroom.operations.checkup import Checkup, ManagerHealth
 from strongroom.operations.keys import KeyUser
 from strongroom.policy import Action
 from strongroom.resilience.conditions import ConditionChanged

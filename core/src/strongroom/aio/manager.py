@@ -23,9 +23,10 @@ from strongroom.contracts.audit import AuditSink
 from strongroom.contracts.backend import Backend
 from strongroom.events.updates import Announcement, SecretUpdated
 from strongroom.generators import Encoding
-from strongroom.manager import ManagerHealth, SecretManager
+from strongroom.manager import SecretManager
 from strongroom.model import Absent, Secret, SecretName, SecretValue, SecretVersion
 from strongroom.operations.batch import CONCURRENCY, Batch, Progress
+from strongroom.operations.checkup import ManagerHealth
 from strongroom.resilience.conditions import ConditionChanged
 from strongroom.rotation import WAIT_SECONDS
 
