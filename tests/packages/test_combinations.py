@@ -14,7 +14,7 @@ from _workspace import ROOT, distributions, metadata
 from wheels import UV, Built, build, copied, project_name, run
 
 CORE = metadata(ROOT / "core")["project"]
-EXTRAS = sorted(set(CORE["optional-dependencies"]) - {"all", "testing"})
+EXTRAS = sorted(set(CORE["optional-dependencies"]) - {"all", "render", "testing", "yaml"})
 
 COMBINATIONS = ("", "vault,otel", "local,audit-jsonl", "aws,cache-refresh", "agent,local,audit-jsonl", "all")
 

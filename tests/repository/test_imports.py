@@ -22,7 +22,7 @@ ROWS = (
     # What the core offers itself: to the core it is a plugin like any other.
     {"builtin"},
     {"discovery"},
-    {"policy", "dotenv"},
+    {"policy", "dotenv", "references", "masking"},
     {"config", "rendering"},
     {"joining"},
     {"telemetry", "lifecycle", "acting", "background", "credentials", "crew", "memory"},

@@ -37,6 +37,6 @@ OURS: Final = {
         "vault-pki": "strongroom-vault",
     },
     "strongroom.telemetry_exporters": {"otel": "strongroom-otel"},
-    "strongroom.commands": {"agent": "strongroom-agent"},
+    "strongroom.commands": {"agent": "strongroom-agent", "mcp": "strongroom-mcp"},
 }
 """The distribution of each name that is offered, by its entry-point group; what the core offers itself is left out."""

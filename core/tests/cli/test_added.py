@@ -94,10 +94,10 @@ def test_what_it_reads_its_settings_with_leads_to_nothing_of_others(desk: Any) -
     assert "leads to: () None\n" in desk("greet").stdout
 
 
-def test_only_the_agent_has_a_table(desk: Any) -> None:
+def test_a_command_that_nobody_has_foreseen_has_no_table(desk: Any) -> None:
     done = desk("wrong")
     assert done.status == 2
-    assert "only `agent` has a table" in done.stderr
+    assert "there is no table for them" in done.stderr
 
 
 def test_what_is_wrong_in_the_table_is_an_error_of_the_configuration(desk: Any) -> None:

@@ -40,10 +40,10 @@ def _run(spec: CommandSpec, session: Session, options: argparse.Namespace) -> in
 def _settings(spec: CommandSpec, session: Session) -> object:
     if spec.settings is Record:
         return Record()
-    table = session.load().agent
-    if table.type != spec.name:
+    table = session.load().commands.get(spec.name)
+    if table is None:
         raise ConfigurationError(
-            f"the command {spec.name!r} has settings, and only `{table.type}` has a table for them",
+            f"the command {spec.name!r} has settings, and there is no table for them",
             hint="upgrade or uninstall the distribution that offers it; `strongroom plugins` names it",
         )
     return table.settings(spec.settings)

@@ -20,6 +20,7 @@ from strongroom.cli.text import printable
 from strongroom.config import files
 from strongroom.config.convert import fields
 from strongroom.config.load import Configuration, Origin, PluginTable, load
+from strongroom.config.merge import COMMAND_TABLES
 from strongroom.config.references import is_reference
 from strongroom.config.shown import HIDDEN, is_secret, shown
 from strongroom.contracts import KeySource, Seconds
@@ -35,7 +36,7 @@ KINDS: Final = {
     "cache": Kind.CACHE_POLICY,
     "rotation": Kind.ROTATOR,
     "telemetry": Kind.TELEMETRY_EXPORTER,
-    "agent": Kind.COMMAND,
+    **dict.fromkeys(COMMAND_TABLES, Kind.COMMAND),
 }
 """Which kind of plugin each section configures."""
 
@@ -107,7 +108,7 @@ def plugin_tables(configuration: Configuration) -> list[tuple[Kind, PluginTable]
         *((Kind.ANOMALY_DETECTOR, table) for table in configuration.detectors),
         *((Kind.ROTATOR, rule.table) for rule in configuration.rotation.by_pattern.values()),
         *([(Kind.TELEMETRY_EXPORTER, configuration.telemetry.table)] if configuration.telemetry.is_named else []),
-        *([(Kind.COMMAND, configuration.agent)] if configuration.agent.table else []),
+        *((Kind.COMMAND, table) for table in configuration.commands.values() if table.table),
     ]
 
 

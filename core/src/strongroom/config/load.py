@@ -11,7 +11,7 @@ from strongroom._record import Record
 from strongroom.config import files
 from strongroom.config.convert import Place, convert, suggestion
 from strongroom.config.layers import Layer
-from strongroom.config.merge import ENVIRONMENT, Item, Merged, environment_layer, merge
+from strongroom.config.merge import COMMAND_TABLES, ENVIRONMENT, Item, Merged, environment_layer, merge
 from strongroom.config.policies import checked_names, checked_pattern, policy_of
 from strongroom.config.resilience import Resilience, ResilienceKeys
 from strongroom.config.rotation import RotationKeys, RotationRule, RotationRules
@@ -100,8 +100,8 @@ class Configuration(Record):
     principal: Principal
     immediate: tuple[str, ...]
     telemetry: TelemetrySettings
-    agent: PluginTable
-    """The settings of ``strongroom agent``, empty if nothing is said of it."""
+    commands: dict[str, PluginTable]
+    """The settings of each command that has a table, such as ``agent``; empty where nothing is said of it."""
     origins: tuple[Origin, ...]
     layers: tuple[Layer, ...]
     """All that was read, also what another layer overrides."""
@@ -221,7 +221,7 @@ def _build(source: str, layers: list[Layer], locking: list[Layer], ready: Iterab
         principal=_principal(merged),
         immediate=_immediate(merged),
         telemetry=telemetry_settings(_table(merged, "telemetry")),
-        agent=_table(merged, "agent"),
+        commands={name: _table(merged, name) for name in COMMAND_TABLES},
         origins=_origins(merged),
         layers=tuple(part for layer in (*locking, *layers) for part in (layer, *layer.included)),
         alerts=_alerts(merged, detectors),
@@ -447,8 +447,8 @@ def _single_origin(merged: Merged, path: tuple[str, ...], value: Any) -> Origin:
         kind = str(merged.settings.get(("cache", "policy"), CacheKeys.policy))
     elif path[0] == "telemetry":
         kind = str(merged.settings.get(("telemetry", "exporter"), ""))
-    elif path[0] == "agent":
-        kind = "agent"
+    elif path[0] in COMMAND_TABLES:
+        kind = path[0]
     elif path[0] == "rotation" and len(path) > 2:
         kind = str(merged.settings.get((*path[:2], "rotator"), RotationKeys.rotator))
     return Origin(

@@ -21,7 +21,11 @@ from strongroom.errors import ConfigurationError, InvalidNameError
 from strongroom.model import SecretName
 
 LISTS: Final = frozenset({"audit", "anomaly", "alerts", "announcements", "policies"})
-TABLES: Final = frozenset({"backends", "routes", "cache", "telemetry", "resilience", "rotation", "watch", "agent"})
+COMMAND_TABLES: Final = ("agent", "mcp")
+"""Commands of other distributions that have a table of settings, which is called like the command."""
+TABLES: Final = frozenset(
+    {"backends", "routes", "cache", "telemetry", "resilience", "rotation", "watch", *COMMAND_TABLES}
+)
 SCALARS: Final = frozenset(
     {"backend", "fallback", "principal", "locked", "state", "state_every", "lock_memory", "rotate_every"}
 )

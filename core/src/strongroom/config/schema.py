@@ -15,7 +15,7 @@ from strongroom.config.announcements import EVENTS, AnnouncementKeys
 from strongroom.config.convert import fields
 from strongroom.config.layers import INCLUDE
 from strongroom.config.load import CacheKeys, DetectorKeys, SinkKeys
-from strongroom.config.merge import SECTIONS
+from strongroom.config.merge import COMMAND_TABLES, SECTIONS
 from strongroom.config.policies import PolicyKeys
 from strongroom.config.references import KINDS
 from strongroom.config.resilience import ResilienceKeys
@@ -61,7 +61,10 @@ def schema(specs: dict[Kind, list[Spec]]) -> dict[str, Any]:
         "anomaly": {"type": "array", "items": detectors},
         "policies": {"type": "array", "items": _policy()},
         "telemetry": _either([_object(TelemetryKeys), *map(_telemetry_table, specs[Kind.TELEMETRY_EXPORTER])]),
-        "agent": _either(_object(spec.settings) for spec in specs[Kind.COMMAND] if spec.name == "agent"),
+        **{
+            name: _either(_object(spec.settings) for spec in specs[Kind.COMMAND] if spec.name == name)
+            for name in COMMAND_TABLES
+        },
         "resilience": _object(ResilienceKeys),
         "rotation": {
             "type": "object",

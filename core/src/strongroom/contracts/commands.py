@@ -38,7 +38,7 @@ class CommandSpec(Record):
     run: Callable[[CommandCall], int]
     """Does it, and returns the exit status. An error of strongroom's family is shown as any command's is."""
     settings: type[Any] = Record
-    """The class of the table ``[agent]``, for the command of that name; no other one has a table."""
+    """The class of the table ``[agent]`` or ``[mcp]``, for the command of that name; no other one has a table."""
     examples: str = ""
     """Lines for the end of ``--help``, each a command that works as it stands."""
 

@@ -1,0 +1,1 @@
+"""A keyring backend: programs that use keyring find their passwords in strongroom."""

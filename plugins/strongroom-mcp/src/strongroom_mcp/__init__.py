@@ -1,0 +1,1 @@
+"""A Model Context Protocol server: language models use secrets without seeing them."""

@@ -1,0 +1,1 @@
+"""A source for pydantic-settings whose settings follow the secret."""

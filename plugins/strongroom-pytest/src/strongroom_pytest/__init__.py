@@ -1,0 +1,1 @@
+"""A throw-away manager for tests, and a check that no test prints a value."""
