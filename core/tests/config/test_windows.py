@@ -123,7 +123,8 @@ def test_the_next_opening_is_inside_and_nothing_before_it_is(
     assert opening >= moment
     assert is_inside(span, opening)
     between = moment + (opening - moment) * part
-    assert between >= opening or not is_inside(span, between)
+    # Just before it, the sum in `is_inside` may be rounded up to it.
+    assert opening - between < 1e-5 or not is_inside(span, between)
 
 
 @given(spans(), st.floats(0, 4e9))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from collections.abc import Iterable
 from typing import Final
 
 from strongroom.cli.command import Command, Session, add_json, note, print_json
@@ -39,6 +40,7 @@ required = true                # nothing happens that cannot be recorded
 # names = ["api/**"]
 """
 KEY_FILE: Final = "master.key"
+STORE_FILE: Final = "secrets.db"
 # The last but one are the drafts that a killed command can leave of any of these, or of what it exports.
 IGNORED: Final = ("secrets.db*", "*.key", "*.key.new", "*.key.old*", "audit.jsonl*", ".*.new*", "strongroom.local.toml")
 
@@ -56,16 +58,16 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(_session: Session, options: argparse.Namespace) -> int:
     folder = os.path.abspath(options.folder)
     config, key = os.path.join(folder, FILE), os.path.join(folder, KEY_FILE)
-    store = os.path.join(folder, "secrets.db")
+    store = os.path.join(folder, STORE_FILE)
     with_key = options.passphrase_env is None
-    _refuse_to_overwrite([config, store, *([key] if with_key else [])])
+    refuse_to_overwrite([config, store, *([key] if with_key else [])])
     content = CONFIGURATION.format(key=KEY_FILE)
     if not with_key:
         reference = f'passphrase = {{ env = "{options.passphrase_env}" }}'
         content = (
             "\n".join(reference if line.startswith("master_key") else line for line in content.splitlines()) + "\n"
         )
-    made = _make(folder, config, content, key if with_key else None)
+    made = make(folder, content, key=with_key, store=True)
     if options.json:
         print_json({"config": config, "key_file": key if with_key else None, "store": store, "made": made})
     else:
@@ -75,7 +77,15 @@ def _run(_session: Session, options: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_to_overwrite(paths: list[str]) -> None:
+def refuse_to_overwrite(paths: Iterable[str]) -> None:
+    """Refuse to go on where something is already.
+
+    Args:
+        paths: What is going to be made.
+
+    Raises:
+        ConfigurationError: One of them is there.
+    """
     for path in paths:
         if os.path.lexists(path):
             raise ConfigurationError(
@@ -83,18 +93,34 @@ def _refuse_to_overwrite(paths: list[str]) -> None:
             )
 
 
-def _make(folder: str, config: str, content: str, key: str | None) -> list[str]:
-    """Make everything, or take back what was made."""
+def make(folder: str, content: str, *, key: bool, store: bool) -> list[str]:
+    """Make a configuration and what it needs, or take back what was made.
+
+    Args:
+        folder: Where; it is made if it is not there.
+        content: The text of the configuration.
+        key: Whether a key file is made.
+        store: Whether the store of its backend ``local`` is made.
+
+    Returns:
+        The paths of what was made.
+
+    Raises:
+        ConfigurationError: Something is there already, or the folder cannot be written to.
+        PluginError: The distribution that makes the store is missing or broken.
+    """
     made: list[str] = []
+    config = os.path.join(folder, FILE)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        if key is not None:
-            write_private(key, new_key(), replace=False)
-            made.append(key)
+        if key:
+            write_private(os.path.join(folder, KEY_FILE), new_key(), replace=False)
+            made.append(os.path.join(folder, KEY_FILE))
         write_private(config, content.encode(), replace=False)
         made.append(config)
-        _create_store(config)
-        made.append(os.path.join(folder, "secrets.db"))
+        if store:
+            _create_store(config)
+            made.append(os.path.join(folder, STORE_FILE))
         _ignore(os.path.join(folder, ".gitignore"))
     except BaseException as error:
         for path in made:
