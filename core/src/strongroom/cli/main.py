@@ -15,6 +15,7 @@ from strongroom.errors import StrongroomError
 
 COMMANDS: Final = {
     "init": ("init", "make a store, a key file and a commented configuration"),
+    "choose": ("choose", "ask what fits here, and write the configuration for it"),
     "get": ("values", "print a secret"),
     "set": ("values", "create or update a secret"),
     "list": ("values", "list names"),
