@@ -82,6 +82,18 @@ API = (
             ("operations/journals", "Replayed"),
         ),
     ),
+    (
+        "References in text: `strongroom.references`",
+        (
+            ("references", "Reference"),
+            ("references", "is_reference"),
+            ("references", "find"),
+            ("references", "fill"),
+            ("references", "segment"),
+            ("references", "unsegment"),
+        ),
+    ),
+    ("Masking: `strongroom.masking`", (("masking", "Masker"), ("masking", "MaskingStream"))),
     ("Upkeep and trails", (("operations/maintenance", "AuditedMaintenance"), ("trails", "OpenTrail"))),
     ("Errors", (("errors", "StrongroomError"),)),
 )
@@ -119,8 +131,8 @@ def api_page() -> str:
 
 
 API_INTRODUCTION = """\
-    `import strongroom` gives all that stands on this page, such as `strongroom.open` and `strongroom.Written`. The
-    errors are in `strongroom.errors`, all that names and values are made of in `strongroom.model`. What plugins are
+    `import strongroom` gives all that stands on this page, such as `strongroom.open` and `strongroom.Written`, but for
+    the two modules that are named where their parts stand. The errors are in `strongroom.errors`, all that names and values are made of in `strongroom.model`. What plugins are
     made of is in [contracts](contracts.md). Names that begin with an underscore, and modules that no page names, may
     change at any time.
 
