@@ -9,8 +9,11 @@ import sys
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from importers import PLUGIN, Importer
 
 SCRIPT = Path(sys.executable).with_name("strongroom")
 
@@ -76,3 +79,13 @@ def shelf(tmp_path: Path) -> Shelf:
     folder = tmp_path / "shelf"
     folder.mkdir(mode=0o700)
     return Shelf(folder)
+
+
+@pytest.fixture
+def importer(tmp_path: Path, distributions: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Importer:
+    """The command, in a folder whose configuration has one backend; see the class."""
+    distributions.add("drawer", {"strongroom.backends": {"drawer": "drawer", "plain-drawer": "drawer"}}, PLUGIN)
+    for variable in [name for name in os.environ if name.startswith("STRONGROOM")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.chdir(tmp_path)
+    return Importer(tmp_path, capsys)
