@@ -41,7 +41,10 @@ def test_each_key_of_the_core_has_a_row(module: str, name: str) -> None:
 
 def test_each_settings_class_of_a_plugin_has_a_table() -> None:
     page = CONFIGURATION.read_text()
-    sources = [*ROOT.glob("plugins/*/src/*/*.py"), ROOT / "core/src/strongroom/builtin/settings.py"]
+    # What is called so elsewhere is for programs, and not for strongroom.toml.
+    sources = [*ROOT.glob("plugins/*/src/*/settings.py"), ROOT / "core/src/strongroom/builtin/settings.py"]
+    # Those of pydantic-settings are a program's own, and stand in no strongroom.toml.
+    sources = [source for source in sources if source.parent.name != "strongroom_pydantic"]
     declared = {name for source in sources for name in re.findall(r"^class (\w+Settings)\b", source.read_text(), re.M)}
     assert declared
     assert declared <= set(re.findall(r"<!-- settings: \S+ (\w+) -->", page))

@@ -40,7 +40,8 @@ ROWS = (
     {"rotation"},
     {"operations"},
     {"manager"},
-    {"aio"},
+    {"aio", "templates"},
+    {"moving"},
     {"cli"},
 )
 RANK = {module: rank for rank, row in enumerate(ROWS) for module in row}

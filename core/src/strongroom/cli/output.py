@@ -7,13 +7,25 @@ import os
 import re
 import stat
 
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
+from strongroom._record import Record
 from strongroom.errors import ConfigurationError
 
 AS_IT_STANDS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 """How to open what somebody else may have put there: links are not followed, pipes not waited for."""
+
+
+class Access(Record):
+    """Who may do what with a file that is written."""
+
+    mode: int = 0o600
+    owner: int | None = None
+    """A user's number; whoever writes it unless given."""
+    group: int | None = None
+    """A group's number; the one that new files in the folder have unless given."""
 
 
 def write_private(path: str, content: bytes, *, replace: bool) -> None:
@@ -47,7 +59,44 @@ def _taken(path: str) -> ConfigurationError:
     return ConfigurationError(f"there is already something at {path}", hint="choose another path, or add --force")
 
 
+@contextmanager
+def drafted(path: str, content: bytes, access: Access) -> Iterator[Callable[[], None]]:
+    """Have a file ready beside its place, durably; it is gone at the end of the block unless it was put there.
+
+    Drafts that earlier, killed runs have left of the same file are removed. Nobody has more rights at the draft
+    than at the file itself, at any time.
+
+    Args:
+        path: The file's absolute path.
+        content: Its bytes.
+        access: Its owner, group and mode.
+
+    Yields:
+        A function that gives it its name, in the place of what is there. It raises ``OSError`` if it cannot.
+
+    Raises:
+        OSError: The folder cannot be written to, or the file cannot have such an owner or group.
+    """
+    remove_drafts(path, owner=access.owner)
+    with _unnamed(path, content, access) as (descriptor, draft, is_nameless):
+        if is_nameless:
+            _name(descriptor, draft)
+        yield lambda: os.replace(draft, path)
+
+
 def _write(path: str, content: bytes, *, replace: bool) -> None:
+    with _unnamed(path, content, Access()) as (descriptor, draft, is_nameless):
+        if is_nameless:
+            _name(descriptor, draft if replace else path)
+        if replace:
+            os.replace(draft, path)
+        elif not is_nameless:
+            _publish(draft, path)
+
+
+@contextmanager
+def _unnamed(path: str, content: bytes, access: Access) -> Iterator[tuple[int, str, bool]]:
+    """Lend a complete file's descriptor, the path of its draft, and whether it has not got that name either yet."""
     folder, name = os.path.split(path)
     draft = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.new")
     nameless = _open_nameless(folder)
@@ -57,15 +106,22 @@ def _write(path: str, content: bytes, *, replace: bool) -> None:
                 try_lock(file.fileno())
             file.write(content)
             file.flush()
+            _hand_over(file.fileno(), access)
             os.fsync(file.fileno())
-            if nameless is not None:
-                _name(nameless, draft if replace else path)
-            if replace:
-                os.replace(draft, path)
-            elif nameless is None:
-                _publish(draft, path)
+            yield file.fileno(), draft, nameless is not None
     finally:
         _remove(draft)
+
+
+def _hand_over(descriptor: int, access: Access) -> None:
+    """Give a private file to whom it is for, in an order in which nobody else may read it meanwhile."""
+    status = os.fstat(descriptor)
+    if access.group not in {None, status.st_gid}:
+        os.fchown(descriptor, -1, -1 if access.group is None else access.group)
+    if access.mode != stat.S_IMODE(status.st_mode):
+        os.fchmod(descriptor, access.mode)
+    if access.owner not in {None, status.st_uid}:
+        os.fchown(descriptor, -1 if access.owner is None else access.owner, -1)
 
 
 def _open_nameless(folder: str) -> int | None:
@@ -110,11 +166,12 @@ def _remove(draft: str) -> None:
         os.unlink(draft)
 
 
-def remove_drafts(path: str) -> None:
+def remove_drafts(path: str, *, owner: int | None = None) -> None:
     """Remove what runs that were killed have left of a file; the draft of one that goes on is locked.
 
     Args:
         path: The file's absolute path.
+        owner: Another user's number whose drafts are ours, too: those of a file that is written for him.
 
     Raises:
         OSError: The folder cannot be read.
@@ -124,14 +181,14 @@ def remove_drafts(path: str) -> None:
     for entry in filter(ours.fullmatch, os.listdir(folder)):
         # What is a link, somebody else's or in use is left alone; so is what has gone meanwhile.
         with suppress(OSError):
-            _remove_abandoned(os.path.join(folder, entry))
+            _remove_abandoned(os.path.join(folder, entry), {os.geteuid(), owner})
 
 
-def _remove_abandoned(draft: str) -> None:
+def _remove_abandoned(draft: str, owners: set[int | None]) -> None:
     descriptor = os.open(draft, AS_IT_STANDS)
     try:
         status = os.fstat(descriptor)
-        if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and try_lock(descriptor):
+        if stat.S_ISREG(status.st_mode) and status.st_uid in owners and try_lock(descriptor):
             os.unlink(draft)
     finally:
         os.close(descriptor)
