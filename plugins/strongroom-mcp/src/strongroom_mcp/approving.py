@@ -1,0 +1,203 @@
+"""Approval: a person, or a program of the operator's, says yes to one call before anything is read for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import signal
+import tempfile
+
+from asyncio.subprocess import DEVNULL
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import anyio
+import mcp_types as types
+
+from mcp.server import ServerRequestContext
+from mcp.shared.exceptions import MCPError
+
+from strongroom.contracts import Record
+from strongroom_mcp.declared import used
+from strongroom_mcp.errors import RefusedError
+from strongroom_mcp.parameters import Value
+from strongroom_mcp.programs import PATH
+from strongroom_mcp.settings import ActionSettings, McpSettings
+from strongroom_mcp.targets import address, arguments, body
+
+Context = ServerRequestContext[Any, Any]
+
+KEY: Final = "approval"
+"""What the question is called among those that a client is asked."""
+_MOST_OPEN: Final = 64
+_FORM: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {"approve": {"type": "boolean", "title": "Run it", "description": "Yes, run exactly this once."}},
+    "required": ["approve"],
+}
+_DESKTOP: Final = ("HOME", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
+"""Variables that a program needs in order to ask a person on a screen."""
+_DENIED: Final = "the call is not approved"
+
+
+class Question(Record):
+    """One call that is to be approved."""
+
+    action: str
+    principal: str
+    values: dict[str, Value]
+    target: str
+    """The program with its arguments, or the address with its body, as JSON: exactly what will be used."""
+    secrets: tuple[str, ...]
+    """References to what will be filled in."""
+    description: str
+
+    @classmethod
+    def of(cls, name: str, principal: str, settings: ActionSettings, values: Mapping[str, Value]) -> Question:
+        """Return the question whether an action may run.
+
+        Args:
+            name: The action's name.
+            principal: As whom it reads secrets.
+            settings: The action.
+            values: The parameters.
+
+        Raises:
+            RefusedError: The parameters cannot be used.
+        """
+        if settings.command:
+            target = json.dumps(arguments(settings, values))
+        else:
+            sent = body(settings, values, str)
+            target = json.dumps([settings.method, address(settings, values), *([sent.decode()] if sent else [])])
+        return cls(
+            action=name,
+            principal=principal,
+            values=dict(values),
+            target=target,
+            secrets=tuple(str(one) for one in used(settings)),
+            description=settings.description,
+        )
+
+    def text(self) -> str:
+        """Return it for a person. All that the model has chosen is escaped, so that it is read as it is."""
+        lines = [f"May the model run {self.action}, once? {self.description}", f"runs: {self.target}"]
+        lines += [f"{name} = {json.dumps(value)}" for name, value in self.values.items()]
+        return "\n".join([*lines, f"secrets: {', '.join(self.secrets) or 'none'}"])
+
+    def document(self) -> str:
+        """Return it as JSON, for a program and for comparison."""
+        return json.dumps(
+            {
+                "action": self.action,
+                "principal": self.principal,
+                "parameters": self.values,
+                "target": json.loads(self.target),
+                "secrets": list(self.secrets),
+                "text": self.text(),
+            }
+        )
+
+
+class Approver:
+    """Has calls approved.
+
+    Args:
+        settings: Which program approves, and how long an approval may take.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, settings: McpSettings, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._open: dict[str, tuple[str, float]] = {}
+
+    async def by_program(self, question: Question) -> None:
+        """Have the operator's program approve a call.
+
+        Raises:
+            RefusedError: It does not, or not in time.
+        """
+        approved = False
+        with anyio.move_on_after(self._settings.approval_timeout):
+            approved = await _ask_program(self._settings.approve, question.document())
+        if not approved:
+            raise RefusedError(_DENIED)
+
+    async def by_person(self, question: Question, context: Context) -> types.InputRequiredResult | None:
+        """Have the person at the client approve a call.
+
+        Returns:
+            ``None`` if it is approved; for clients of the protocol of 2026 the question, which they answer by calling
+            again.
+
+        Raises:
+            RefusedError: It is not approved, not in time, or the client can ask nobody.
+        """
+        capability = context.session.client_capabilities
+        asks = capability.elicitation if capability is not None else None
+        if asks is None or (asks.form is None and asks.url is not None):
+            raise RefusedError("the action needs a person's approval, and this client cannot ask anybody")
+        if not context.session.can_send_request:
+            return self._put(question)
+        answer = None
+        with anyio.move_on_after(self._settings.approval_timeout), contextlib.suppress(MCPError, ValueError):
+            answer = await context.session.elicit_form(question.text(), _FORM, context.request_id)
+        _check(answer)
+        return None
+
+    def redeem(self, state: str, question: Question, answers: Mapping[str, Any] | None) -> None:
+        """Take the answer to a question that a client was given; it counts once, and for that call only.
+
+        Args:
+            state: What the client was given with the question.
+            question: What is called now.
+            answers: The client's answers.
+
+        Raises:
+            RefusedError: It is not approved, or something else is called than was asked about.
+        """
+        document, until = self._open.pop(state, ("", 0.0))
+        if document != question.document() or self._clock() > until:
+            raise RefusedError(_DENIED)
+        _check((answers or {}).get(KEY))
+
+    def _put(self, question: Question) -> types.InputRequiredResult:
+        state = secrets.token_urlsafe(32)
+        self._open[state] = question.document(), self._clock() + self._settings.approval_timeout
+        while len(self._open) > _MOST_OPEN:
+            del self._open[next(iter(self._open))]
+        form = types.ElicitRequestFormParams(message=question.text(), requested_schema=_FORM)
+        return types.InputRequiredResult(input_requests={KEY: types.ElicitRequest(params=form)}, request_state=state)
+
+
+def _check(answer: object) -> None:
+    approved = isinstance(answer, types.ElicitResult) and answer.action == "accept"
+    if not approved or (answer.content or {}).get("approve") is not True:  # type: ignore[attr-defined]  # see above
+        raise RefusedError(_DENIED)
+
+
+async def _ask_program(command: tuple[str, ...], document: str) -> bool:
+    environment = {"PATH": PATH, "LANG": "C.UTF-8"}
+    environment |= {name: os.environ[name] for name in _DESKTOP if name in os.environ}
+    # A file that no folder leads to, rather than a pipe: nobody has to wait for who does not read.
+    with tempfile.TemporaryFile() as file:
+        file.write(document.encode())
+        file.seek(0)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=file, stdout=DEVNULL, stderr=DEVNULL, env=environment, cwd="/", start_new_session=True
+            )
+        except (OSError, ValueError):
+            return False
+    try:
+        await process.wait()
+    finally:
+        with anyio.CancelScope(shield=True):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    return process.returncode == 0

@@ -1,0 +1,216 @@
+"""One call of a tool, from the arguments to the answer."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+import mcp_types as types
+
+from strongroom.contracts import Record
+from strongroom.errors import AccessDeniedError, StrongroomError, SuspiciousActivityError
+from strongroom_mcp import outputs, programs, requests
+from strongroom_mcp.approving import Approver, Context, Question
+from strongroom_mcp.collecting import harmless
+from strongroom_mcp.declared import LIST, principal_of, used
+from strongroom_mcp.errors import RefusedError
+from strongroom_mcp.held import Held
+from strongroom_mcp.limits import Limits
+from strongroom_mcp.log import LOG
+from strongroom_mcp.parameters import Value, accept
+from strongroom_mcp.settings import ActionSettings, McpSettings
+from strongroom_mcp.switch import Switch
+
+MOST_JSON: Final = 2**20
+"""How many bytes of JSON are taken in where the form of the output is declared."""
+_LISTINGS: Final = 30
+"""How often names may be listed in a minute: each time, backends are asked."""
+_STOPPED: Final = "everything is stopped by the operator: do not try again"
+
+Answer = types.CallToolResult | types.InputRequiredResult
+
+
+class Action(Record):
+    """One declared action with what it needs to run."""
+
+    name: str
+    principal: str
+    settings: ActionSettings
+    limits: Limits
+
+
+class Calls:
+    """Runs what a model calls.
+
+    Args:
+        settings: The server's settings.
+        held: Reads secrets, and masks them.
+        switch: Stops everything.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self, settings: McpSettings, held: Held, switch: Switch, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.actions = {
+            name: Action(
+                name=name,
+                principal=principal_of(settings, name),
+                settings=one,
+                limits=Limits(one.calls_per_minute, one.concurrency, clock),
+            )
+            for name, one in settings.actions.items()
+        }
+        self._held = held
+        self._switch = switch
+        self._approver = Approver(settings, clock)
+        self._listing = Limits(_LISTINGS, 1, clock)
+        self._running: set[anyio.CancelScope] = set()
+
+    def end(self) -> None:
+        """End all calls that are under way."""
+        for scope in list(self._running):
+            scope.cancel()
+
+    async def call(self, context: Context, params: types.CallToolRequestParams) -> Answer:
+        """Answer a call; whatever goes wrong is told in words that hold no value."""
+        scope = anyio.CancelScope()
+        self._running.add(scope)
+        try:
+            with scope:
+                return await self._answer(context, params)
+            return _refused(_STOPPED)
+        finally:
+            self._running.discard(scope)
+
+    async def _answer(self, context: Context, params: types.CallToolRequestParams) -> Answer:
+        name = params.name if params.name in self.actions or params.name == LIST else "an unknown tool"
+        try:
+            self._check_switch()
+            answer = await self._run(context, params)
+        except RefusedError as error:
+            LOG.info("%s: %s", name, error)
+            return _refused(self._held.masker.mask_text(str(error)))
+        except StrongroomError as error:
+            # The operator reads why; the model only what kind of failure it is.
+            LOG.warning("%s: %s", name, self._held.masker.mask_text(str(error)))
+            return _refused(_failure(error))
+        # The border to the client: what a library raises may hold a request, and so a value.
+        except Exception as error:  # noqa: BLE001  # see above
+            LOG.error("%s: %s", name, type(error).__name__)
+            return _refused("the action failed inside the server")
+        return answer
+
+    async def _run(self, context: Context, params: types.CallToolRequestParams) -> Answer:
+        if params.name == LIST:
+            return await self._list(params.arguments)
+        action = self.actions.get(params.name)
+        if action is None:
+            raise RefusedError("there is no tool of that name")
+        values = accept(action.settings.parameters, params.arguments)
+        question = Question.of(action.name, action.principal, action.settings, values)
+        asked = await self._approve(action, question, context, params)
+        if asked is not None:
+            return asked
+        with action.limits.running():
+            return await self._perform(action, values)
+
+    async def _approve(
+        self, action: Action, question: Question, context: Context, params: types.CallToolRequestParams
+    ) -> types.InputRequiredResult | None:
+        asks = action.settings.approval
+        if asks == "ask" and params.request_state is not None:
+            self._approver.redeem(params.request_state, question, params.input_responses)
+        else:
+            action.limits.count()
+            if asks == "ask" and (asked := await self._approver.by_person(question, context)) is not None:
+                return asked
+            if asks == "command":
+                await self._approver.by_program(question)
+        if asks != "none":
+            LOG.info("%s: approved", action.name)
+        return None
+
+    async def _perform(self, action: Action, values: Mapping[str, Value]) -> types.CallToolResult:
+        settings = action.settings
+        # An approval may have taken its time.
+        self._check_switch()
+        with anyio.move_on_after(settings.timeout):
+            filling = await anyio.to_thread.run_sync(
+                self._held.read, action.principal, used(settings), abandon_on_cancel=True
+            )
+            self._check_switch()
+            limit = MOST_JSON if settings.output else settings.max_output
+            perform = programs.run if settings.command else requests.call
+            finished = await perform(settings, values, filling, self._held.masker, limit)
+            LOG.info("%s: %s", action.name, finished.said)
+            return self._result(settings, finished)
+        # What it had said by then may end within a value, and is dropped.
+        raise RefusedError("the action took too long, and was ended; what it had done by then is done")
+
+    def _result(self, settings: ActionSettings, finished: programs.Finished) -> types.CallToolResult:
+        if not settings.output:
+            parts = [finished.said, finished.output]
+            parts += [f"standard error:\n{finished.error}"] if finished.error else []
+            # Once more as a whole: other calls may have used other secrets meanwhile.
+            text = self._held.masker.mask_text("\n".join(part for part in parts if part))
+            return _told(text, is_error=not finished.ok)
+        if not finished.ok:
+            raise RefusedError(f"the action failed: {finished.said}")
+        masker = self._held.masker
+        picked = _each_text(
+            outputs.pick(settings.output, finished.output), lambda text: masker.mask_text(harmless(text))
+        )
+        if len(_compact(picked).encode()) > settings.max_output:
+            raise RefusedError("the answer is larger than max_output, and was dropped")
+        return _told(_compact(picked), structured=picked)
+
+    async def _list(self, given: Mapping[str, Any] | None) -> types.CallToolResult:
+        accept({}, given)
+        self._listing.count()
+        found = {}
+        for name, action in self.actions.items():
+            wanted = used(action.settings)
+            found[name] = await anyio.to_thread.run_sync(
+                self._held.listed, action.principal, wanted, abandon_on_cancel=True
+            )
+        return _told(_compact({"secrets": found}), structured={"secrets": found})
+
+    def _check_switch(self) -> None:
+        if self._switch.stopped:
+            raise RefusedError(_STOPPED)
+
+
+def _failure(error: StrongroomError) -> str:
+    if isinstance(error, SuspiciousActivityError):
+        return "the action was stopped: a detector finds the access suspicious. Do not try again"
+    if isinstance(error, AccessDeniedError):
+        return "the action was stopped: a secret that it needs is not for this assistant"
+    return f"the action was stopped: a secret that it needs cannot be read ({error.code})"
+
+
+def _each_text(content: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(content, dict):
+        return {key: _each_text(value, change) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_each_text(value, change) for value in content]
+    return change(content) if isinstance(content, str) else content
+
+
+def _compact(content: Any) -> str:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
+def _told(text: str, *, structured: Any = None, is_error: bool = False) -> types.CallToolResult:
+    return types.CallToolResult(
+        content=[types.TextContent(type="text", text=text)], structured_content=structured, is_error=is_error
+    )
+
+
+def _refused(text: str) -> types.CallToolResult:
+    return _told(text, is_error=True)
