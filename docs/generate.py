@@ -93,7 +93,7 @@ API = (
             ("references", "unsegment"),
         ),
     ),
-    ("Masking: `strongroom.masking`", (("masking", "Masker"), ("masking", "MaskingStream"))),
+    ("Masking: `strongroom.masking`", (("masking/masker", "Masker"), ("masking/stream", "MaskingStream"))),
     ("Upkeep and trails", (("operations/maintenance", "AuditedMaintenance"), ("trails", "OpenTrail"))),
     ("Errors", (("errors", "StrongroomError"),)),
 )
@@ -132,9 +132,9 @@ def api_page() -> str:
 
 API_INTRODUCTION = """\
     `import strongroom` gives all that stands on this page, such as `strongroom.open` and `strongroom.Written`, but for
-    the two modules that are named where their parts stand. The errors are in `strongroom.errors`, all that names and values are made of in `strongroom.model`. What plugins are
-    made of is in [contracts](contracts.md). Names that begin with an underscore, and modules that no page names, may
-    change at any time.
+    the two modules that are named where their parts stand. The errors are in `strongroom.errors`, all that names and
+    values are made of in `strongroom.model`. What plugins are made of is in [contracts](contracts.md). Names that begin
+    with an underscore, and modules that no page names, may change at any time.
 
     `strongroom.ABSENT`, given as `expect_version`, means: write only if there is no such secret.
     """

@@ -1,0 +1,1 @@
+"""Carries secrets from one backend to another, and compares two of them."""

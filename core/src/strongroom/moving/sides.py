@@ -1,0 +1,278 @@
+"""One side of a move: a manager, and a place in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from strongroom._record import Record
+from strongroom.crew import run_all
+from strongroom.errors import (
+    AuditError,
+    BackendUnavailableError,
+    SecretNotFoundError,
+    StrongroomError,
+    UnsupportedOperationError,
+)
+from strongroom.model import ABSENT, Absent, Secret, SecretName, SecretValue, SecretVersion
+from strongroom.moving.histories import READABLE, Seen
+from strongroom.moving.marks import Marker
+from strongroom.moving.places import Place
+
+if TYPE_CHECKING:
+    from strongroom.manager import SecretManager
+    from strongroom.operations.writing import Written
+
+Made = TypeVar("Made")
+
+OUTAGES: Final = 10
+"""How many calls in a row may meet an outage until the move stops."""
+_PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_-.")
+_PLAIN_LENGTH: Final = 128
+
+
+class Look(Record):
+    """What one side holds of a secret, with its values as long as they are needed."""
+
+    seen: Seen
+    values: tuple[SecretValue, ...]
+    """As ``seen.marks``."""
+
+
+class Leased(Record):
+    """What was read is a credential that has been made for this reader; it is given back at the end."""
+
+
+Looked = Look | Leased | StrongroomError | None
+"""What is there, why that is not known, or nothing if there is no such secret."""
+
+
+class Outages:
+    """Counts calls in a row that met an outage."""
+
+    def __init__(self) -> None:
+        self._met = 0
+
+    def note(self, error: StrongroomError | None) -> None:
+        """Note how a call has ended.
+
+        Raises:
+            BackendUnavailableError: Too many have met an outage, one after the other.
+        """
+        if not isinstance(error, BackendUnavailableError):
+            self._met = 0
+            return
+        self._met += 1
+        if self._met < OUTAGES:
+            return
+        raise BackendUnavailableError(
+            f"stopped after {OUTAGES} calls in a row without an answer, the last of which said: {error.what}",
+            code=error.code,
+            backend=error.backend,
+            hint="run the same command again when it answers; what has been copied is not copied again",
+        ) from error
+
+
+class Side:
+    """One side of a move: a manager all of whose names are in one backend, and the folder that is concerned.
+
+    Args:
+        manager: See :func:`strongroom.moving.places.configuration_at`.
+        place: The backend and the folder.
+        marker: Marks values; the same one for both sides.
+        workers: How many calls to make at the same time.
+        versions: Whether histories are concerned, and not only current versions.
+
+    Attributes:
+        outages: Counts the calls that meet none but outages.
+    """
+
+    def __init__(
+        self, manager: SecretManager, place: Place, marker: Marker, *, workers: int = 8, versions: bool = False
+    ) -> None:
+        self.manager = manager
+        self.place = place
+        self.outages = Outages()
+        self._marker = marker
+        self.workers = workers
+        self.versions = versions
+        self._compares: bool | None = None
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether writes are made to depend on the version that is there; known once one has been checked."""
+        return self._compares is not False
+
+    def names(self) -> set[str]:
+        """Return what is below the folder, each name without the folder.
+
+        Raises:
+            StrongroomError: The backend cannot list, or this principal may not.
+        """
+        return {self.place.rest_of(name) for name in self.manager.list(self.place.folder)}
+
+    def has_plain_name(self, rest: str) -> bool:
+        """Tell whether any backend can spell a name."""
+        return len(self.place.folder) + len(rest) < _PLAIN_LENGTH and _PLAIN.issuperset(f"{self.place.folder}{rest}")
+
+    def look(self, names: Sequence[str]) -> dict[str, Looked]:
+        """Read some secrets, and all their versions if these are concerned.
+
+        Args:
+            names: Without the folder.
+
+        Returns:
+            For each what is there, or why that is not known.
+
+        Raises:
+            BackendUnavailableError: The backend is out of reach; it need not be asked further.
+            UnsupportedOperationError: It keeps no versions, and these are concerned.
+            AuditError: What is read cannot be recorded.
+        """
+        return self._look_at_versions(names) if self.versions else self.look_at_current(names)
+
+    def look_at_current(self, names: Sequence[str]) -> dict[str, Looked]:
+        """Read the current versions of some secrets; otherwise as :meth:`look`."""
+        found: dict[str, Looked] = {}
+        whole: dict[str, SecretName] = {}
+        for rest in names:
+            named = self._attempt(partial(self.place.name_of, rest))
+            if isinstance(named, StrongroomError):
+                found[rest] = named
+            else:
+                whole[rest] = named
+        batch = self.manager.get_many(whole.values(), concurrency=self.workers)
+        leased = self._leased()
+        for rest, name in whole.items():
+            error = batch.errors.get(name)
+            self._settle(error)
+            if error is None:
+                found[rest] = self._whole(batch.found[name], leased)
+            else:
+                found[rest] = None if isinstance(error, SecretNotFoundError) else error
+        return found
+
+    def _whole(self, secret: Secret, leased: set[SecretName]) -> Looked:
+        if secret.name in leased:
+            return Leased()
+        if secret.place is not None:
+            return _elsewhere(secret)
+        marks = (self._marker.mark(secret.value),)
+        return Look(
+            seen=Seen(marks=marks, version=secret.version, created=secret.created),
+            values=(secret.value,),
+        )
+
+    def _leased(self) -> set[SecretName]:
+        return {status.name for status in self.manager.leases()}
+
+    def _look_at_versions(self, names: Sequence[str]) -> dict[str, Looked]:
+        found: dict[str, Looked] = {}
+
+        def one(rest: str) -> None:
+            found[rest] = self._look_at_history(rest)
+
+        run_all([partial(one, rest) for rest in names], threads=self.workers)
+        return found
+
+    def _look_at_history(self, rest: str) -> Looked:
+        result = self._attempt(partial(self._history, rest))
+        if isinstance(result, UnsupportedOperationError):
+            raise result
+        self._settle(result if isinstance(result, StrongroomError) else None)
+        return None if isinstance(result, SecretNotFoundError) else result
+
+    def _history(self, rest: str) -> Look:
+        name = self.place.name_of(rest)
+        listed = self.manager.versions(name)
+        readable = [one for one in listed if one.state in READABLE]
+        current = [one for one in readable if one.state == "current"]
+        if not current:
+            raise SecretNotFoundError(f"{name} is deleted", name=name)
+        # Where an older version has been made the current one again, it is what the history has come to.
+        ordered = [one for one in readable if one is not current[-1]] + current[-1:]
+        values = tuple(self.manager.get(name, version=one.version).value for one in ordered)
+        seen = Seen(
+            marks=tuple(map(self._marker.mark, values)),
+            version=current[-1].version,
+            created=current[-1].created,
+            whole=_has_first(listed),
+        )
+        return Look(seen=seen, values=values)
+
+    def check(self, rest: str, value: SecretValue, expected: str | Absent) -> None:
+        """Refuse what could not be written, and write nothing.
+
+        Args:
+            rest: The name without the folder.
+            value: What is to be written.
+            expected: Over which version.
+
+        Raises:
+            StrongroomError: It could not be written.
+        """
+        name = self.place.name_of(rest)
+        # What is written is read back, so it takes the right to read. That is what this asks for; nothing is cached.
+        self.manager.invalidate(name)
+        if self._compares is not False:
+            try:
+                self.manager.check_set(name, value, expect_version=expected)
+            except UnsupportedOperationError:
+                pass  # it may be that the backend cannot compare versions, and else the next check says what
+            else:
+                self._compares = True
+                return
+        self.manager.check_set(name, value)
+        self._compares = False
+
+    def write(self, rest: str, value: SecretValue, expected: str | Absent) -> Written:
+        """Write a secret, over the version that is expected if the backend can compare them.
+
+        Raises:
+            StrongroomError: It was not written, or that is not known.
+        """
+        return self.manager.set(
+            self.place.name_of(rest), value, expect_version=expected if self._compares is not False else None
+        )
+
+    def version(self, rest: str, version: str) -> Look:
+        """Return one version of a secret.
+
+        Raises:
+            StrongroomError: It cannot be read.
+        """
+        secret = self.manager.get(self.place.name_of(rest), version=version)
+        marks = (self._marker.mark(secret.value),)
+        return Look(seen=Seen(marks=marks, version=secret.version), values=(secret.value,))
+
+    def expected(self, seen: Seen | None) -> str | Absent:
+        """Return over which version to write what was seen so."""
+        return seen.version if seen is not None else ABSENT
+
+    def _attempt(self, make: Callable[[], Made]) -> Made | StrongroomError:
+        try:
+            return make()
+        except StrongroomError as error:
+            return error
+
+    def _settle(self, error: StrongroomError | None) -> None:
+        if isinstance(error, AuditError):
+            raise error
+        self.outages.note(error)
+
+
+def _has_first(listed: Iterable[SecretVersion]) -> bool:
+    # Where versions are counted, the first one says that none has been dropped; where they have other names, the
+    # backend keeps so many that none is.
+    first = next(iter(listed)).version
+    return not first.isdecimal() or int(first) == 1
+
+
+def _elsewhere(secret: Secret) -> BackendUnavailableError:
+    return BackendUnavailableError(
+        f"{secret.name} was answered by {secret.place}, which may lag behind",
+        name=secret.name,
+        backend=secret.backend,
+        hint="wait until the usual place answers",
+    )
