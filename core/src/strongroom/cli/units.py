@@ -64,7 +64,7 @@ def write_units(session: Session, folder: str | None, every: float) -> int:
         if folder is None:
             sys.stdout.write(f"# {name}\n{content}\n")
             continue
-        _write(os.path.join(folder, name), content)
+        write_new(os.path.join(folder, name), content)
         note(f"wrote {os.path.join(folder, name)}")
     if folder is not None:
         note(
@@ -88,18 +88,23 @@ def units(config: str | None, every: float) -> dict[str, str]:
     path = os.path.abspath(find(config))
     command = os.path.abspath(sys.argv[0])
     return {
-        SERVICE: _SERVICE.format(command=_quoted(command), config=f"--config {_quoted(path)} "),
+        SERVICE: _SERVICE.format(command=quoted(command), config=f"--config {quoted(path)} "),
         TIMER: _TIMER.format(minutes=every / 60, seconds=every, delay=every / 4),
     }
 
 
-def _quoted(path: str) -> str:
+def quoted(path: str) -> str:
     """Return a path as a word of a command line of systemd's, see systemd.service(5)."""
     text = path.replace("%", "%%").replace("$", "$$").replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"' if any(character.isspace() or character in "\"'\\;" for character in path) else text
 
 
-def _write(path: str, content: str) -> None:
+def write_new(path: str, content: str) -> None:
+    """Write a unit's file that is not there yet, and its folder if need be.
+
+    Raises:
+        ConfigurationError: There is such a file, or it cannot be written.
+    """
     try:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         with open(path, "x", encoding="utf-8") as file:
