@@ -89,21 +89,7 @@ class UserManager:
         manager = [find("/usr/lib/systemd/systemd", "systemd"), "--user", "--unit=basic.target"]
         run = ["sh", "-c", START, "sh", *manager]
         self._process = subprocess.Popen(
-            [
-                "sh",
-                "-c",
-                ENTER,
-                "sh",
-                *map(str, self._groups),
-                "--",
-                unshare,
-                *APART,
-                "sh",
-                "-c",
-                START,
-                "sh",
-                *manager,
-            ],
+            ["sh", "-c", ENTER, "sh", *map(str, self._groups), "--", unshare, *APART, *run],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=self._log,

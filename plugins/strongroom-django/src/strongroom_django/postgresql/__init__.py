@@ -1,0 +1,1 @@
+"""Django's engine for PostgreSQL, which logs in with what a secret says at each connect."""
