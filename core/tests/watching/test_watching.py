@@ -14,10 +14,10 @@ import strongroom
 
 from strongroom import SecretManager
 from strongroom.contracts import WriteRequest
-from strongroom.errors import SecretNotFoundError, StrongroomError
+from strongroom.errors import InvalidNameError, SecretNotFoundError, StrongroomError
 from strongroom.model import SecretName, SecretValue
 from strongroom.testing import MemorySink, in_forked_child
-from watched import Heard, Plain, Server, look, settle
+from watched import EVERY, Heard, Plain, Server, look, settle
 
 
 class TestSeeing:
@@ -76,6 +76,25 @@ class TestSeeing:
         others.set("db/new", "here")
         look(manager)
         assert manager.get("db/new").reveal_text() == "here"
+
+    def test_a_change_since_a_version_that_is_in_use_elsewhere_is_told(
+        self, manager: SecretManager, others: SecretManager, server: Server
+    ) -> None:
+        heard = Heard()
+        others.set("db/password", "second")
+        reads = server.reads
+        for name in ("db/password", "db/user", "db/new", "db/none"):
+            manager.on_update(name, heard)
+        others.set("db/new", "here")
+        manager.watch(EVERY, known={"db/password": "1", "db/user": "1", "db/new": None, "db/none": None})
+        look(manager)
+        settle(manager)
+        assert sorted(heard.told()) == [("db/new", "seen", "1"), ("db/password", "seen", "2")]
+        assert server.reads == reads
+
+    def test_a_name_in_use_elsewhere_that_cannot_be_one_is_refused(self, manager: SecretManager) -> None:
+        with pytest.raises(InvalidNameError):
+            manager.watch(EVERY, known={"../x": "1"})
 
     def test_each_change_is_told_once(self, manager: SecretManager, others: SecretManager) -> None:
         heard = Heard()

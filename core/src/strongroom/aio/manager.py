@@ -301,14 +301,17 @@ class AsyncSecretManager(AsyncKeyUser):
         """Replace what users have noted about a secret; see :meth:`SecretManager.annotate`."""
         await self._in_a_thread(partial(self._manager.annotate, name, metadata), lane=CHANGES)
 
-    def watch(self, every: float = 30.0, *, names: Iterable[str] = ()) -> Callable[[], None]:
+    def watch(
+        self, every: float = 30.0, *, names: Iterable[str] = (), known: Mapping[str, str | None] | None = None
+    ) -> Callable[[], None]:
         """Look again and again whether others have changed what is held, in a thread; see :meth:`SecretManager.watch`.
 
         Args:
             every: Seconds between two looks, at most.
             names: Patterns of the names to look at; all unless given.
+            known: The version of each name that is in use elsewhere, such as in another process.
         """
-        return self._manager.watch(every, names=names)
+        return self._manager.watch(every, names=names, known=known)
 
     def on_update(self, name: str, callback: Callable[[SecretUpdated], object]) -> Callable[[], None]:
         """Have a function called on the running loop after a secret changes; see :meth:`SecretManager.on_update`.

@@ -59,6 +59,7 @@ class Session:
     """What all commands of one call share: the global options.
 
     Attributes:
+        arguments: What followed the command's name.
         fallback: The configured name of the backend that keeps copies and the journal, once a manager is open.
         exporting: Sends what the command traces and measures.
     """
@@ -66,6 +67,7 @@ class Session:
     def __init__(self, options: argparse.Namespace) -> None:
         self.config: str | None = options.config
         self.principal: str | None = options.principal
+        self.arguments: list[str] = getattr(options, "arguments", [])
         self.fallback: str | None = None
         self.exporting = Exporting(options.command or "")
 

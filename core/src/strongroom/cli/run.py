@@ -7,13 +7,21 @@ import errno
 import os
 import sys
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from strongroom.cli import selection
+from strongroom._record import Record
+from strongroom.cli import referring, selection
 from strongroom.cli.command import Command, Session, UsageError, note
 from strongroom.cli.environment import Environment, inherited, native, own_credentials, pristine, with_secrets, without
+from strongroom.cli.referring import Variable
+from strongroom.cli.selection import Choice
 from strongroom.cli.substitutes import note_substitutes
 from strongroom.config.load import Configuration
+from strongroom.errors import SecretNotFoundError
+
+if TYPE_CHECKING:
+    from strongroom.cli.supervising.handover import Handover
+    from strongroom.manager import SecretManager
 
 OWN_FAILURE: Final = 125
 NOT_EXECUTABLE: Final = 126
@@ -33,6 +41,15 @@ environment:
   were not chosen are inherited like all others: add --pristine to hand over no more
   than was chosen.
 
+on change:
+  With --on-change, strongroom stays as the parent of the program. It looks whether
+  other versions of the secrets are current, and has no value itself. `restart` reads
+  all of them anew, sends the program SIGTERM, after --stop-timeout SIGKILL, and starts
+  it with the new values; while they cannot be read, the program goes on with what it
+  has. `hup` sends SIGHUP: the environment stays what it was. Signals are passed on,
+  the program's status is passed back, 128 and more if a signal has ended it. On Linux
+  the program is killed if strongroom is; elsewhere it lives on.
+
 core dumps:
   Neither strongroom nor the program leaves one, not even to a program that collects
   them: the limit is set so low that there is none, and the program cannot raise it.
@@ -40,12 +57,12 @@ core dumps:
 exit status:
   The program takes the place of strongroom, so its status and its signals are its
   own. 125: strongroom itself failed; 126: the program cannot be executed; 127: it
-  was not found. No shell is started: to have one, run it, as in the last example."""
+  was not found. No shell is started: to have one, run it, as in the fourth example."""
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = "strongroom run [options] -- PROGRAM [ARGUMENT ...]"
-    parser.epilog = "\n\n".join([parser.epilog or "", selection.MAPPING_HELP, _EPILOG])
+    parser.epilog = "\n\n".join([parser.epilog or "", selection.MAPPING_HELP, referring.REFERENCES_HELP, _EPILOG])
     parser.add_argument(
         "--secret",
         action="append",
@@ -54,6 +71,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="a secret for the program; repeatable",
     )
     selection.configure(parser)
+    referring.configure(parser)
     parser.add_argument("--pristine", action="store_true", help="hand over little else; see below")
     parser.add_argument(
         "--keep",
@@ -65,40 +83,131 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pass-credentials", action="store_true", help="hand over what opens the stores themselves, too"
     )
+    _configure_changes(parser)
     parser.add_argument("program", nargs=argparse.REMAINDER, metavar="PROGRAM", help="what to run, with its arguments")
+
+
+def _configure_changes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--on-change",
+        choices=("restart", "hup"),
+        help="what to do when a secret changes: start the program anew, or send it SIGHUP; see below",
+    )
+    for option, meaning in (
+        ("--every", "how much time lies between two looks for changes at most (30s)"),
+        ("--stop-timeout", "how long the program has to end before it is killed (10s)"),
+        ("--splay", "start it anew up to this much later, at random (0)"),
+    ):
+        parser.add_argument(option, metavar="TIME", help=f"with --on-change: {meaning}")
+    # How a process knows that it was started by another one that watches.
+    parser.add_argument("--handover", help=argparse.SUPPRESS)
 
 
 def _run(session: Session, options: argparse.Namespace) -> int:
     program = options.program[1:] if options.program[:1] == ["--"] else options.program
     if not any(program[:1]):
         raise UsageError("there is no program to run", hint="name it after the options: strongroom run ... -- PROGRAM")
+    if not options.on_change:
+        _refuse_without_watch(options)
+    elif options.handover is None:
+        return _supervise(session, options)
+    handover = _handover(options)
     configuration = session.load()
-    base = _base(configuration, options)
-    with session.open(configuration) as manager:
-        chosen = selection.variables(selection.choose(manager, options.secret, options), options)
-        found = selection.fetch(manager, chosen.values())
-        secrets = {variable: found[choice] for variable, choice in chosen.items()}
-        environment = with_secrets(base, secrets, chosen)
-    # Closed: everything is recorded before the program can use any of it.
-    note_substitutes(found.values())
-    for variable, choice in chosen.items():
-        if variable.encode() in base:
-            note(f"strongroom: note: {variable} is replaced by the secret {choice.label}")
+    handed = _handed_over(session, configuration, options)
     # The program is part of the same trace, if there is one; what was traced so far is sent before it begins.
-    environment |= {name.encode(): text.encode() for name, text in session.exporting.environment().items()}
+    environment = handed.environment | {
+        name.encode(): text.encode() for name, text in session.exporting.environment().items()
+    }
     session.exporting.close(None)
+    if handover is not None and not handover.agreed(handed.names, handed.known):
+        return OWN_FAILURE
     return _start(program, environment)
 
 
-def _base(configuration: Configuration, options: argparse.Namespace) -> Environment:
-    """Return what the program gets besides the secrets."""
+def _handover(options: argparse.Namespace) -> Handover | None:
+    """Return how to ask whoever watches; ``None`` if nobody does."""
+    if options.handover is None:
+        return None
+    from strongroom.cli.supervising.handover import Handover
+
+    return Handover(options.handover)
+
+
+def _supervise(session: Session, options: argparse.Namespace) -> int:
+    if sys.platform == "win32":
+        raise UsageError("--on-change needs signals, which Windows does not have", hint="start the program without it")
+    from strongroom.cli.supervising.command import supervise
+
+    return supervise(session, options)
+
+
+def _refuse_without_watch(options: argparse.Namespace) -> None:
+    given = [option for option in ("every", "stop_timeout", "splay") if getattr(options, option) is not None]
+    if given:
+        shown = ", ".join(f"--{option.replace('_', '-')}" for option in given)
+        raise UsageError(f"{shown} is of no use without --on-change", hint="add --on-change restart or hup")
+
+
+class _Handed(Record):
+    """What the program gets."""
+
+    environment: Environment
+    names: tuple[str, ...]
+    """The secrets that it was to get."""
+    known: dict[str, str | None]
+    """The version of each, where that is known; ``None`` of one that is not there."""
+
+    def __repr__(self) -> str:
+        return f"<_Handed {', '.join(self.names)}>"
+
+
+def _handed_over(session: Session, configuration: Configuration, options: argparse.Namespace) -> _Handed:
+    """Return what the program gets, with all secrets in it; everything is recorded by then."""
+    passed = _passed(configuration, options)
+    referred = referring.collect(passed, options)
+    base = pristine(passed, options.keep) if options.pristine else passed
+    missing: dict[Choice, SecretNotFoundError] = {}
+    with session.open(configuration) as manager:
+        chosen = selection.variables(_choices(manager, referred, options), options)
+        variables = referring.overruled(referred, chosen, base)
+        wanted = [*chosen.values(), *(choice for variable in variables for choice in variable.choices)]
+        found = selection.fetch(manager, wanted, missing if options.if_missing != "error" else None)
+        secrets = {variable: found[choice] for variable, choice in chosen.items() if choice in found}
+        # Left out altogether is what cannot be filled in: neither the reference stays, nor what was inherited.
+        replaced = {*(name.encode() for name in chosen), *(one.name for one in referred)}
+        environment = {name: value for name, value in base.items() if name not in replaced}
+        environment = with_secrets(environment, secrets, chosen) | referring.resolved(variables, found, missing)
+    # Closed: everything is recorded before the program can use any of it.
+    note_substitutes(found.values())
+    if options.if_missing == "warn":
+        referring.note_missing(variables, chosen, missing)
+    for variable, choice in chosen.items():
+        if variable.encode() in base and choice in found:
+            note(f"strongroom: note: {variable} is replaced by the secret {choice.label}")
+    known: dict[str, str | None] = {
+        # The secret is there, and which version was read is not known, if it is only the field that is not.
+        choice.name: None
+        for choice, error in missing.items()
+        if error.code != "field_not_found"
+    }
+    known |= {choice.name: secret.version for choice, secret in found.items()}
+    return _Handed(environment=environment, names=tuple(choice.name for choice in wanted), known=known)
+
+
+def _passed(configuration: Configuration, options: argparse.Namespace) -> Environment:
+    """Return what is inherited, without what opens the stores themselves."""
     # A variable without a name can be inherited but not handed on: the system refuses the whole environment.
     environment = {name: value for name, value in inherited().items() if name}
-    if options.pristine:
-        environment = pristine(environment, options.keep)
     if options.pass_credentials:
         return environment
     return without(environment, own_credentials(configuration), options.keep)
+
+
+def _choices(manager: SecretManager, referred: list[Variable], options: argparse.Namespace) -> list[Choice]:
+    """Return what the command line names; nothing is an error only where nothing else refers to secrets."""
+    if (referred or options.env_file) and not options.secret and not options.prefix:
+        return []
+    return selection.choose(manager, options.secret, options)
 
 
 def _start(program: list[str], environment: Environment) -> int:
@@ -161,6 +270,8 @@ COMMANDS: Final = {
             strongroom run --secret PGPASSWORD=db/config#password -- psql
             strongroom run --prefix app/ --strip-prefix -- ./server --port 80
             strongroom run --secret db/password -- sh -c 'echo "${#DB_PASSWORD} characters"'
+            strongroom run --env-file .env -- ./server
+            strongroom run --on-change restart --prefix app/ -- ./server
         """,
     ),
 }

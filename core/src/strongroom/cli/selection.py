@@ -16,6 +16,7 @@ from strongroom.model import Secret, SecretName
 
 if TYPE_CHECKING:
     from strongroom.manager import SecretManager
+    from strongroom.operations.batch import Batch
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SEPARATORS: Final = re.compile(r"[/.-]")
@@ -210,8 +211,15 @@ def is_special(variable: str) -> bool:
     return capitals in SPECIAL or capitals.startswith(SPECIAL_PREFIXES)
 
 
-def fetch(manager: SecretManager, choices: Iterable[Choice]) -> dict[Choice, Secret]:
+def fetch(
+    manager: SecretManager, choices: Iterable[Choice], missing: dict[Choice, SecretNotFoundError] | None = None
+) -> dict[Choice, Secret]:
     """Read what was chosen; all or nothing.
+
+    Args:
+        manager: Reads.
+        choices: What was chosen.
+        missing: Takes those that the backend says are not there, where that is no failure.
 
     Raises:
         StrongroomError: At least one cannot be read; the notes name the others that cannot.
@@ -221,10 +229,28 @@ def fetch(manager: SecretManager, choices: Iterable[Choice]) -> dict[Choice, Sec
     chosen = list(choices)
     with Progress("reading") as progress:
         batch = manager.get_many([choice.name for choice in chosen], progress=progress)
-    raise_all(list(batch.errors.values()))
+    found: dict[Choice, Secret] = {}
+    problems: dict[str, StrongroomError] = {}
+    for choice in chosen:
+        answer = _answer(batch, choice)
+        if isinstance(answer, Secret):
+            found[choice] = answer
+        elif missing is not None and isinstance(answer, SecretNotFoundError):
+            missing[choice] = answer
+        else:
+            # By its text: two fields of one secret that is not there are one problem.
+            problems.setdefault(str(answer), answer)
+    raise_all(list(problems.values()))
     # They are for somebody else, who is to have them when this command has ended.
     manager.release_leases()
-    return {
-        choice: batch.found[choice.name].field(choice.field) if choice.field else batch.found[choice.name]
-        for choice in chosen
-    }
+    return found
+
+
+def _answer(batch: Batch, choice: Choice) -> Secret | StrongroomError:
+    error = batch.errors.get(choice.name)
+    if error is not None:
+        return error
+    try:
+        return batch.found[choice.name].field(choice.field) if choice.field else batch.found[choice.name]
+    except StrongroomError as problem:
+        return problem

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from strongroom import acting
@@ -304,7 +304,9 @@ class Reader:
             if self._gate.permits(Action.READ, known):
                 self._cache.drop(known)
 
-    def watch(self, every: float = 30.0, *, names: Iterable[str] = ()) -> Callable[[], None]:
+    def watch(
+        self, every: float = 30.0, *, names: Iterable[str] = (), known: Mapping[str, str | None] | None = None
+    ) -> Callable[[], None]:
         """Look again and again whether others have changed what this process holds, so that it gets the new values.
 
         Looked at are the secrets that are cached, without the older versions and the leased credentials among them,
@@ -319,19 +321,21 @@ class Reader:
         Args:
             every: Seconds between two looks, at most, and at least 1; it is a random part of it, down to half.
             names: Patterns of the names to look at; all unless given.
+            known: The version of each name that is in use elsewhere, such as in another process; ``None`` where
+                there was none. The first look tells subscribers of whatever has changed since.
 
         Returns:
             A function that ends it; calling it twice is no error. Calling this method again replaces what was before.
 
         Raises:
             ConfigurationError: ``every`` is not such a number.
-            InvalidNameError: A pattern is malformed.
+            InvalidNameError: A pattern or a name is malformed.
             ClosedError: The manager is closed.
         """
         # Imported here: most programs rely on how long answers are cached.
         from strongroom.stages.standing import watch
 
-        return watch(self._parts, every, tuple(names))
+        return watch(self._parts, every, tuple(names), known)
 
     @recorded_at_once
     def list(self, prefix: str = "") -> list[SecretName]:

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import time
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from strongroom.config.watch import SHORTEST_EVERY
 from strongroom.contracts.patterns import name_pattern
 from strongroom.errors import ConfigurationError
+from strongroom.events.updates import SecretUpdated
+from strongroom.model import SecretName
 from strongroom.watching.looking import Looks
 from strongroom.watching.watcher import Watcher
 from strongroom.wiring import Parts
 
 
-def watch(parts: Parts, every: float, names: tuple[str, ...]) -> Callable[[], None]:
+def watch(
+    parts: Parts, every: float, names: tuple[str, ...], known: Mapping[str, str | None] | None = None
+) -> Callable[[], None]:
     """Have a manager watch for what others change, and no longer as before; see :meth:`SecretManager.watch`.
 
     Args:
         parts: The stages of the manager.
         every: Seconds between two looks, at most.
         names: Patterns of the names to look at; all if there are none.
+        known: The versions that somebody has by whom a change is to be told; ``None`` for one who has none.
 
     Returns:
         A function that ends it.
 
     Raises:
         ConfigurationError: ``every`` is no number of at least 1.
-        InvalidNameError: A pattern is malformed.
+        InvalidNameError: A pattern or a name is malformed.
         ClosedError: The manager is closed.
     """
     parts.ensure_open()
@@ -37,6 +42,9 @@ def watch(parts: Parts, every: float, names: tuple[str, ...]) -> Callable[[], No
     for pattern in names:
         name_pattern(pattern)
     before, made = parts.subscriptions.watch, _watcher(parts, float(every), names)
+    for name, version in (known or {}).items():
+        # As one that this process has set itself: a look that finds another one has found a change.
+        made.heard(SecretUpdated(name=SecretName(name), change="set", version=version))
 
     def end() -> None:
         made.close()

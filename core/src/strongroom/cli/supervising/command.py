@@ -1,0 +1,85 @@
+"""The options of ``run --on-change``, and what it does."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import time
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from strongroom.cli.command import Session, UsageError
+from strongroom.cli.supervising.arrivals import arriving, wake
+from strongroom.cli.supervising.changes import Changes
+from strongroom.cli.supervising.child import Child
+from strongroom.cli.supervising.loop import Rules, Supervisor
+from strongroom.cli.supervising.timetable import Timetable
+from strongroom.config.units import parse_seconds
+from strongroom.config.watch import SHORTEST_EVERY
+from strongroom.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from strongroom.cli.supervising.arrivals import Arrivals
+
+_DEFAULTS: Final = {"every": 30.0, "stop_timeout": 10.0, "splay": 0.0}
+
+
+def supervise(session: Session, options: argparse.Namespace) -> int:
+    """Run a program, and start it anew or signal it when its secrets change; return its status.
+
+    Args:
+        session: The global options.
+        options: Those of ``run``.
+
+    Raises:
+        UsageError: An option is not usable here.
+        StrongroomError: The configuration is not usable.
+    """
+    seconds = _seconds(options)
+    _check_files(options.env_file)
+    rules = Rules(restart=options.on_change == "restart", stop_timeout=seconds["stop_timeout"])
+    timetable = Timetable(seconds["every"], seconds["splay"], lambda most: random.uniform(0.0, most))  # noqa: S311  # no secret
+    with arriving() as arrivals:
+        # Before the first thread: none of them is to take a signal.
+        configuration = session.load()
+        supervisor = Supervisor(partial(_child, session, arrivals), arrivals, rules, timetable, time.monotonic)
+        try:
+            status = supervisor.prepare()
+            if status is not None:
+                return status
+            with session.open(configuration) as manager:
+                return supervisor.run(Changes(manager, seconds["every"], wake))
+        finally:
+            supervisor.close()
+
+
+def _child(session: Session, arrivals: Arrivals) -> Child:
+    common = [f"--config={session.config}"] if session.config is not None else []
+    common += [f"--as={session.principal}"] if session.principal is not None else []
+    return Child(common, ["run", *session.arguments], arrivals.mask)
+
+
+def _seconds(options: argparse.Namespace) -> dict[str, float]:
+    found = dict(_DEFAULTS)
+    for name in _DEFAULTS:
+        text = getattr(options, name)
+        option = f"--{name.replace('_', '-')}"
+        try:
+            found[name] = parse_seconds(text) if text is not None else found[name]
+        except ValueError as error:
+            raise UsageError(f"{option} takes {error}, not {text!r}") from error
+    if found["every"] < SHORTEST_EVERY:
+        raise UsageError("--every is below 1s", hint="look less often")
+    return found
+
+
+def _check_files(paths: list[str]) -> None:
+    """Refuse what can be read once only: the program would be started anew without what stood there."""
+    for path in paths:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ConfigurationError(
+                f"{path} is no plain file, so it cannot be read again when the program is started anew",
+                hint="write it to a file for --on-change",
+            )

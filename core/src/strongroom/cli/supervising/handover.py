@@ -1,0 +1,93 @@
+"""How a process that has read the secrets waits until it may become the program.
+
+The parent starts one for each start of the program. It reads everything as ``run`` always does, says which versions
+it has got, and waits; so the values never pass through the parent, and a program whose new values cannot be read
+goes on with the old ones. Told to go, it becomes the program; if the parent gives up or is gone, it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from strongroom._record import Record
+from strongroom.cli.command import UsageError
+
+_PARENT_DEATH: Final = 1
+"""``PR_SET_PDEATHSIG`` of <linux/prctl.h>."""
+_CHUNK: Final = 4096
+"""Bytes: what a pipe takes at least. Each part is announced, so that a parent that waits for signals reads it."""
+
+
+class Report(Record):
+    """Which secrets somebody is ready to hand over."""
+
+    names: tuple[str, ...]
+    known: dict[str, str | None]
+    """The version of each, as far as that is known; ``None`` of one that is not there."""
+
+    def to_json(self) -> bytes:
+        """Return it in one line."""
+        return json.dumps([self.names, self.known]).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, line: bytes) -> Report:
+        """Return what ``to_json`` has written."""
+        names, known = json.loads(line)
+        return cls(names=tuple(names), known=known)
+
+
+class Handover:
+    """The child's side of it.
+
+    Args:
+        text: What the parent has said: two open files and its own process id, with colons between them.
+
+    Raises:
+        UsageError: It is no such text.
+    """
+
+    def __init__(self, text: str) -> None:
+        try:
+            self._report, self._go, self._parent = map(int, text.split(":"))
+            # They end where the program begins.
+            os.set_inheritable(self._report, False)
+            os.set_inheritable(self._go, False)
+        except (ValueError, OSError) as error:
+            raise UsageError("--handover is for strongroom's own use", hint="use --on-change") from error
+        _end_with_parent()
+
+    def agreed(self, names: Sequence[str], known: Mapping[str, str | None]) -> bool:
+        """Say what is ready, and wait; return whether to become the program.
+
+        Args:
+            names: The secrets that it is to get.
+            known: The version of each, where that is known.
+        """
+        # If the parent has died before it was said that this process is to die with it, that does not happen.
+        if os.getppid() != self._parent:
+            return False
+        line = Report(names=tuple(sorted(set(names))), known=dict(known)).to_json()
+        try:
+            for start in range(0, len(line), _CHUNK):
+                os.write(self._report, line[start : start + _CHUNK])
+                os.kill(self._parent, signal.SIGCHLD)
+            return os.read(self._go, 1) == b"g"
+        except OSError:
+            return False
+
+
+def _end_with_parent() -> None:
+    """Have the system kill this process, and the program that it becomes, when the parent dies; only Linux can."""
+    if sys.platform != "linux":
+        return
+    try:
+        import ctypes
+    except ImportError:
+        return
+    ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL, 0, 0, 0)
