@@ -34,7 +34,11 @@ MODULES: Final = (
 )
 """Where names are public; of two that have one class, the first is its place."""
 
-MADE_BY_US: Final = ("strongroom.telemetry.Telemetry", "strongroom.telemetry.CommandSpan")
+MADE_BY_US: Final = (
+    "strongroom.masking.MaskingStream",
+    "strongroom.telemetry.CommandSpan",
+    "strongroom.telemetry.Telemetry",
+)
 """Beside what ``strongroom`` itself names: classes that others get, and do not make. Their constructors may change."""
 
 SPECIAL: Final = frozenset(
