@@ -94,7 +94,8 @@ def _changed(key: str, old: str, new: str) -> str:
 
 def _choice(old: str, new: str) -> str:
     """Judge a setting, an option or an argument: what was accepted is, and what is left out stands for the same."""
-    if old.removeprefix("required ") == new or old.removesuffix(" required") == new.partition(" = ")[0]:
+    freely = old.removeprefix("required ")
+    if new in {freely, f"{freely} ?"} or old.removesuffix(" required") == new.partition(" = ")[0]:
         return ""  # it may now be left out
     before, after = (text.partition(" = ") for text in (old, new))
     if before[2] != after[2]:

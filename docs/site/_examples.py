@@ -101,5 +101,5 @@ def _value(wanted: Wanted, known: dict[str, Any]) -> str:
         return f'["{choices[0]}"]' if wanted.kind.startswith("list") else f'"{other[0]}"'
     default = wanted.default.strip("`")
     if wanted.default.startswith("`"):
-        return f'"{default}"' if wanted.kind == "text" and not default.startswith('"') else default
+        return f'"{default}"' if wanted.kind in {"text", "path"} and not default.startswith('"') else default
     return BY_TYPE.get(wanted.kind.partition(", or")[0], '"example"')

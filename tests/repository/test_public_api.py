@@ -139,6 +139,7 @@ OVERRIDDEN = "strongroom.contracts.Backend.read"
         ("setting cache ttl", "Seconds required", "Seconds = 300.0"),
         ("setting cache ttl", "str = 'a'", "str | int = 'a'"),
         ("command strongroom get NAME", "required argument", "argument"),
+        ("command strongroom get NAME", "required argument", "argument ?"),
         ("command strongroom get --as", "option of a | b = 'a'", "option of a | b | c = 'a'"),
     ],
 )

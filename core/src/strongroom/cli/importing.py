@@ -79,7 +79,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keyring-backend", metavar="MODULE.CLASS", help="which keyring; the one that is configured unless given"
     )
-    parser.add_argument("--prefix", metavar="FOLDER", help="put all names below this folder; keyring/ with --keyring")
+    parser.add_argument(
+        "--prefix", default="", metavar="FOLDER", help="put all names below this folder; keyring/ with --keyring"
+    )
     parser.add_argument("--dry-run", action="store_true", help="check everything and write nothing")
     parser.add_argument(
         "--if-exists",
@@ -96,10 +98,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _import(session: Session, options: argparse.Namespace) -> int:
     _check_usage(options)
-    if options.prefix is None:
+    if options.keyring and not options.prefix:
         from strongroom.cli.keyringsource import FOLDER
 
-        options.prefix = FOLDER if options.keyring else ""
+        options.prefix = FOLDER
     values = _named(options)
     with session.open() as manager:
         plan = _plan(manager, values, options)
