@@ -9,6 +9,7 @@ from typing import Final
 
 from strongroom._record import Record
 from strongroom.cli.command import UsageError
+from strongroom.cli.init import HEADING, LOCAL, REST
 
 YES: Final = "yes"
 NO: Final = "no"
@@ -138,32 +139,10 @@ secret_id = { env = "VAULT_SECRET_ID" }""",
 method = "kubernetes"
 role = "strongroom"            # the role that the server has for the pod's service account""",
 }
-_LOCAL: Final = """\
-[backends.local]
-type = "local"
-path = "secrets.db"
-master_key = { file = "master.key" }   # keep a copy elsewhere: without it nothing can be read"""
 _RESILIENCE: Final = """\
 [resilience]
 keep_copy = true               # what is read is copied, encrypted, for an outage
 queue_writes = true            # what is written in an outage waits in an encrypted journal"""
-_REST: Final = """\
-[cache]
-ttl = "300s"
-
-# Every access is recorded. Verify the trail with `strongroom audit verify`.
-[[audit]]
-type = "jsonl"
-path = "audit.jsonl"
-required = true                # nothing happens that cannot be recorded
-
-# As soon as there is a policy, what no policy allows is denied.
-# [[policies]]
-# principal = "api-server"
-# effect = "allow"
-# actions = ["read"]
-# names = ["api/**"]
-"""
 
 
 class Recommendation(Record):
@@ -210,12 +189,12 @@ def recommend(answers: Answers) -> Recommendation:
     ]
     top = [f'backend = "{default}"', *(['fallback = "local"             # answers in an outage'] if offline else [])]
     parts = [
-        "# strongroom: see `strongroom config` for what is in force and where it came from.",
+        HEADING,
         "\n".join(top),
         *(_backend(name, answers) for name in backends),
         *(["[routes]\n" + "\n".join(routes)] if routes else []),
         *([_RESILIENCE] if offline else []),
-        _REST,
+        REST,
     ]
     content = "\n\n".join(parts)
     return Recommendation(
@@ -225,7 +204,7 @@ def recommend(answers: Answers) -> Recommendation:
 
 def _backend(name: str, answers: Answers) -> str:
     if name == "local":
-        return _LOCAL
+        return LOCAL
     if name == "aws":
         return f'[backends.aws]\ntype = "aws"\nregion = "{answers["region"]}"'
     if name == "env":

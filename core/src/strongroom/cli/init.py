@@ -14,15 +14,13 @@ from strongroom.cli.output import write_private
 from strongroom.config.files import FILE
 from strongroom.errors import ConfigurationError
 
-CONFIGURATION: Final = """\
-# strongroom: see `strongroom config` for what is in force and where it came from.
-backend = "local"
-
+HEADING: Final = "# strongroom: see `strongroom config` for what is in force and where it came from."
+LOCAL: Final = """\
 [backends.local]
 type = "local"
 path = "secrets.db"
-master_key = {{ file = "{key}" }}   # keep a copy elsewhere: without it nothing can be read
-
+master_key = { file = "master.key" }   # keep a copy elsewhere: without it nothing can be read"""
+REST: Final = """\
 [cache]
 ttl = "300s"
 
@@ -39,6 +37,7 @@ required = true                # nothing happens that cannot be recorded
 # actions = ["read"]
 # names = ["api/**"]
 """
+CONFIGURATION: Final = f'{HEADING}\nbackend = "local"\n\n{LOCAL}\n\n{REST}'
 KEY_FILE: Final = "master.key"
 STORE_FILE: Final = "secrets.db"
 # The last but one are the drafts that a killed command can leave of any of these, or of what it exports.
@@ -61,7 +60,7 @@ def _run(_session: Session, options: argparse.Namespace) -> int:
     store = os.path.join(folder, STORE_FILE)
     with_key = options.passphrase_env is None
     refuse_to_overwrite([config, store, *([key] if with_key else [])])
-    content = CONFIGURATION.format(key=KEY_FILE)
+    content = CONFIGURATION
     if not with_key:
         reference = f'passphrase = {{ env = "{options.passphrase_env}" }}'
         content = (
