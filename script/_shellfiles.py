@@ -11,10 +11,11 @@ import shtab
 
 from _manpage import manual
 from _workspace import ROOT
+from strongroom._ours import OURS
 from strongroom.cli import main as command
 from strongroom.cli.command import Parser
 
-ADDED = ("agent",)
+ADDED = tuple(OURS["strongroom.commands"])
 """The commands that our other distributions add: whoever has not installed them is told where they come from."""
 
 SCRIPTS = {"bash": "strongroom.bash", "zsh": "_strongroom", "fish": "strongroom.fish"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -230,47 +231,76 @@ def test_stop_works_with_a_configuration_that_does_not(desk: Path, cli: Cli) -> 
     assert (cli.home / ".local/state/strongroom/mcp.stopped").exists()
 
 
-def started(cli: Cli) -> subprocess.Popen[bytes]:
-    """Start a server without a client."""
+def started(cli: Cli, log: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    """Start a server without a client, with a descriptor to write its log to."""
     return subprocess.Popen(
         [str(Path(sys.executable).with_name("strongroom")), "mcp"],
         cwd=cli.folder,
         env=clean_environment(cli.home),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=log,
     )
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Leave a server alone, and wait until it has ended."""
+def send(process: subprocess.Popen[bytes], *tools: str) -> None:
+    """Open a session with a server, and call tools."""
+    assert process.stdin is not None
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    messages = [
+        {"id": 1, "method": "initialize", "params": hello},
+        {"method": "notifications/initialized"},
+        *({"id": name, "method": "tools/call", "params": {"name": name, "arguments": {}}} for name in tools),
+    ]
+    for message in messages:
+        process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+    process.stdin.flush()
+
+
+def end(process: subprocess.Popen[bytes], status: int = 0) -> None:
+    """Leave a server alone, and wait until it has ended with a status."""
     for stream in (process.stdin, process.stdout):
         if stream is not None:
             stream.close()
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=30) == status
 
 
-@pytest.mark.parametrize("how", ["the client goes", "a signal"])
+@pytest.mark.parametrize("how", ["the client goes", "nobody reads", "a signal", "it is killed"])
 def test_nothing_is_left_running_when_the_server_ends(desk: Path, cli: Cli, how: str) -> None:
     process = started(cli)
+    send(process, "slow")
     assert process.stdin is not None
-    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
-    for message in (
-        {"id": 1, "method": "initialize", "params": hello},
-        {"method": "notifications/initialized"},
-        {"id": 2, "method": "tools/call", "params": {"name": "slow", "arguments": {}}},
-    ):
-        process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
-    process.stdin.flush()
     wait_until((desk / "running").exists)
     number = int((desk / "running").read_text())
-    if how == "a signal":
-        os.kill(process.pid, signal.SIGTERM)
-    else:
+    if how == "the client goes":
         process.stdin.close()
-    assert process.wait(timeout=30) == 0
+    elif how == "nobody reads":
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdin.write(b'{"jsonrpc": "2.0", "id": 3, "method": "ping"}\n')
+        process.stdin.flush()
+    else:
+        os.kill(process.pid, signal.SIGKILL if how == "it is killed" else signal.SIGTERM)
+    wait_until(lambda: not is_running(number))
+    end(process, -signal.SIGKILL if how == "it is killed" else 0)
+
+
+def test_a_client_that_does_not_read_the_log_holds_up_nothing(desk: Path, cli: Cli) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(4096))
+    os.set_blocking(writer, True)
+    process = started(cli, writer)
+    os.close(writer)
+    send(process, "unknown", "slow")  # the first is refused, which is logged
+    wait_until((desk / "running").exists)
+    assert cli("mcp", "stop").status == 0
+    number = int((desk / "running").read_text())
     wait_until(lambda: not is_running(number))
     end(process)
+    os.close(reader)
 
 
 def test_malformed_messages_end_nothing_and_standard_output_holds_the_protocol_alone(desk: Path, cli: Cli) -> None:

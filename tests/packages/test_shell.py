@@ -1,5 +1,6 @@
 """Shells complete the command and `man` shows its page: both made from the parsers, and where they are looked for."""
 
+import argparse
 import os
 import pty
 import re
@@ -26,7 +27,7 @@ COMPLETED = [
     ("strongroom audit ", {"tail", "verify", "head", "report"}),
     ("strongroom audit verify --h", {"--help", "--head"}),
     ("strongroom --config some.toml journal re", {"replay", "resolve"}),
-    ("strongroom import --format ", {"dotenv", "json"}),
+    ("strongroom import --format ", {"dotenv", "json", "yaml"}),
     ("strongroom agent t", {"token"}),
     ("strongroom set a/name --file pass", {"passwords.txt"}),
     ("strongroom init keep", {"keepsakes"}),
@@ -160,7 +161,8 @@ def test_what_is_committed_is_what_the_parsers_say() -> None:
 
 
 def test_every_command_and_option_of_ours_is_in_every_script_and_on_the_page() -> None:
-    options = {option for action in each_argument(parser()) for option in action.option_strings if len(option) > 2}
+    shown = [action for action in each_argument(parser()) if action.help != argparse.SUPPRESS]
+    options = {option for action in shown for option in action.option_strings if len(option) > 2}
     scripts = [(SCRIPT / name).read_text() for name in SCRIPTS.values()]
     for word in [*COMMANDS, *ADDED]:
         assert all(re.search(rf"\b{word}\b", text) for text in scripts)

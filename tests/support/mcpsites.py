@@ -36,6 +36,8 @@ SECRETS = {
     "db/plain": "plain-Token-0123456789",
     "db/json": '{"keys": ["key-0123456789"], "port": 5432, "user": "app"}',
     "db/raw": b"\xff\x00\x01\x02",
+    "db/pin": "12345678",
+    "db/many": json.dumps([f"member-{number:05}" for number in range(2000)]),
 }
 TOKEN = "strongroom://db/token"
 PLAIN = "strongroom://db/plain"

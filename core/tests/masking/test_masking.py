@@ -144,6 +144,18 @@ def test_halves_of_surrogate_pairs_do_not_hide_a_value() -> None:
     assert Masker(["\udcff\udcfe\udcfd\udcfc"]).finds(b"\xff\xfe\xfd\xfc")
 
 
+@pytest.mark.parametrize("charset", ["utf-16-le", "utf-16-be", "utf-16", "latin-1"])
+def test_a_value_is_found_in_other_character_sets(charset: str) -> None:
+    for value in ("pass-w\xf6rd", "hunter2"):
+        masked = Masker([value]).mask(f"before {value} after".encode(charset))
+        left, right = masked.split(b"[masked]")
+        # Of a blank beside it, half may belong to the other byte order.
+        assert "before ".encode(charset).startswith(left)
+        assert " after".encode(charset).removeprefix(b"\xff\xfe").endswith(right)
+        assert len(left + right) >= len("before  after".encode(charset)) - 1
+    assert Masker(["pass-w\xf6rd"]).finds(repr("pass-w\xf6rd".encode(charset)))
+
+
 def test_lines_of_a_long_value_are_found_one_by_one() -> None:
     body = ["MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcw", "ggSjAgEAAoIBAQC7VJTUt9Us8cKj"]
     value = "\n".join(["-----BEGIN PRIVATE KEY-----", *body, "-----END PRIVATE KEY-----", ""])

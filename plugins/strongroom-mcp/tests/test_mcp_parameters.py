@@ -71,6 +71,13 @@ def test_lines_are_let_through_where_the_operator_says_so() -> None:
     assert accept({"text": ParameterSettings(lines=True)}, {"text": "a\n\tb"}) == {"text": "a\n\tb"}
 
 
+def test_a_pattern_that_would_take_years_matches_nothing() -> None:
+    nested = {"word": ParameterSettings(pattern="(a+)+b")}
+    assert accept(nested, {"word": "a" * 60 + "b"}) == {"word": "a" * 60 + "b"}
+    with pytest.raises(RefusedError, match="does not match"):
+        accept(nested, {"word": "a" * 60})
+
+
 def test_the_schema_says_what_is_let_through() -> None:
     assert schema(PARAMETERS) == {
         "type": "object",

@@ -108,6 +108,14 @@ def test_values_of_earlier_calls_stay_masked(tmp_path: Path) -> None:
         assert one.text("echo", {"word": VALUE}) == "exit status 0\n[masked]\n"
 
 
+def test_a_value_is_masked_however_many_others_a_call_uses_or_have_been_used(tmp_path: Path) -> None:
+    every = shell("true", environment={"TOKEN": TOKEN, "MANY": "strongroom://db/many"})
+    with site(tmp_path, every=every, echo=shell('echo "$1"', "word", environment={})) as one:
+        one.call("every")
+        for word in (VALUE, "member-00000", "member-01999"):
+            assert one.text("echo", {"word": word}) == "exit status 0\n[masked]\n"
+
+
 def test_members_of_a_value_that_is_json_are_masked_by_themselves(tmp_path: Path) -> None:
     script = (
         "import json, os\nfound = json.loads(os.environ['ALL'])\nprint(found['keys'][0], found['port'], found['user'])"

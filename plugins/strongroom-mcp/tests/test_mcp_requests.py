@@ -110,6 +110,16 @@ def test_only_declared_members_come_back(tmp_path: Path, seen: Seen) -> None:
     assert json.loads(text_of(result)) == result.structured_content
 
 
+@pytest.mark.parametrize(("written", "shown"), [("1234567.8e1", False), ("12345678", False), ("2345678", True)])
+def test_a_number_is_no_way_around_masking(tmp_path: Path, seen: Seen, written: str, *, shown: bool) -> None:
+    seen.body = f'{{"id": {written}}}'.encode()
+    headers = {"X-Pin": "${strongroom://db/pin}"}
+    with site(tmp_path, look=web_action(seen, "/", headers=headers, output={"id": "number"})) as one:
+        result = one.call("look")
+    assert result.is_error != shown
+    assert "1234567" not in text_of(result)
+
+
 @pytest.mark.parametrize("content", [b'{"id": "7"}', b'{"id": true}', b"[]", b"no", b'{"id": [7]}', b"[" * 100_000])
 def test_an_answer_of_another_form_is_dropped(tmp_path: Path, seen: Seen, content: bytes) -> None:
     seen.body = content

@@ -86,12 +86,15 @@ def test_a_switch_that_cannot_be_looked_at_counts_as_stopped(tmp_path: Path) -> 
 
 
 def test_the_switch_is_made_with_its_folder_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path))
     switch = Switch(default_path())
+    # Clients start servers without this variable, and those have to be stopped, too.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert Switch(default_path()).path == switch.path
     switch.stop()
     switch.stop()
     assert switch.stopped
-    assert os.stat(tmp_path / "state/strongroom").st_mode & 0o777 == 0o700
+    assert os.stat(tmp_path / ".local/state/strongroom").st_mode & 0o777 == 0o700
     assert os.stat(switch.path).st_mode & 0o777 == 0o600
     switch.resume()
     switch.resume()

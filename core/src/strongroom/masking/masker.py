@@ -29,7 +29,7 @@ class Masker:
 
     It knows these forms of a value, also within other text and side by side:
 
-    - as it is, without the line breaks around it, with other line breaks (``\n``, ``\r\n``);
+    - as it is, without the line breaks around it, with other line breaks (``\n``, ``\r\n``), in UTF-16 or Latin-1;
     - base64, standard or URL-safe, with or without padding, at each of the three alignments that
       other bytes before the value give it, and wrapped into lines;
     - hexadecimal in either case, also with colons, dashes or blanks between the bytes;
@@ -42,10 +42,10 @@ class Masker:
     - each line of at least 8 bytes of a value that has several, apart from the first and the last line of PEM.
 
     What it cannot find, since anything can be computed from a value: a part of a value (its first half, one member of
-    a JSON object), reversed or re-ordered text, other encodings (UTF-16, base32, base64 of a form that was escaped
-    before, several rounds of base64), compressed or encrypted data, digests, a value that other text interrupts or that
-    comes in two outputs, and forms that are more than 12 times as long as the value. Values under 4 bytes are left
-    alone; ``unmaskable`` counts them. Who must not learn a value must not choose how it is printed.
+    a JSON object), reversed or re-ordered text, other encodings (base32, base64 of UTF-16 or of a form that was
+    escaped before, several rounds of base64), compressed or encrypted data, digests, a value that other text
+    interrupts or that comes in two outputs, and forms that are more than 12 times as long as the value. Values under
+    4 bytes are left alone; ``unmaskable`` counts them. Who must not learn a value must not choose how it is printed.
 
     The time it takes grows with the length of the text and with the number of values, whatever the two contain.
     A masker does not change, and can be used by several threads.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import sys
 
@@ -111,7 +112,7 @@ def needles_of(value: bytes) -> dict[str, list[Needle]]:
     """Return the forms of a value: of which kind, or in which view, and what to look for there."""
     value = _stripped(value)
     limit = _GROWTH * len(value) + _ALLOWANCE
-    texts = [value, *_shell(value), *_lines(value)]
+    texts = [value, *_shell(value), *_lines(value), *_charsets(value)]
     found: dict[str, set[bytes]] = {
         "exact": set(texts),
         "plus": {text.translate(PLUS) for text in texts},
@@ -145,6 +146,14 @@ def _lines(value: bytes) -> Iterator[bytes]:
         yield from (
             line for line in map(bytes.strip, lines) if len(line) >= _MIN_LINE and not line.startswith(b"-----")
         )
+
+
+def _charsets(value: bytes) -> Iterator[bytes]:
+    """Yield a text as UTF-16 of both byte orders, and as Latin-1, if it can be: elsewhere than in UTF-8."""
+    if _is_text(value):
+        yield from (value.decode().encode(charset) for charset in ("utf-16-le", "utf-16-be"))
+        with contextlib.suppress(UnicodeEncodeError):
+            yield value.decode().encode("latin-1")
 
 
 def _is_text(value: bytes) -> bool:

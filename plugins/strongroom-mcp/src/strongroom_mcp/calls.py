@@ -14,6 +14,7 @@ import mcp_types as types
 
 from strongroom.contracts import Record
 from strongroom.errors import AccessDeniedError, StrongroomError, SuspiciousActivityError
+from strongroom.masking import Masker
 from strongroom_mcp import outputs, programs, requests
 from strongroom_mcp.approving import Approver, Context, Question
 from strongroom_mcp.collecting import harmless
@@ -162,10 +163,7 @@ class Calls:
             return _told(text, is_error=not finished.ok)
         if not finished.ok:
             raise RefusedError(f"the action failed: {finished.said}")
-        masker = self._held.masker
-        picked = _each_text(
-            outputs.pick(settings.output, finished.output), lambda text: masker.mask_text(harmless(text))
-        )
+        picked = _shown(outputs.pick(settings.output, finished.output), self._held.masker)
         if len(_compact(picked).encode()) > settings.max_output:
             raise RefusedError("the answer is larger than max_output, and was dropped")
         return _told(_compact(picked), structured=picked)
@@ -194,12 +192,17 @@ def _failure(error: StrongroomError) -> str:
     return f"the action was stopped: a secret that it needs cannot be read ({error.code})"
 
 
-def _each_text(content: Any, change: Callable[[str], str]) -> Any:
+def _shown(content: Any, masker: Masker) -> Any:
+    """Return what JSON holds without values. What was masked before it was read may have been written otherwise."""
     if isinstance(content, dict):
-        return {key: _each_text(value, change) for key, value in content.items()}
+        return {key: _shown(value, masker) for key, value in content.items()}
     if isinstance(content, list):
-        return [_each_text(value, change) for value in content]
-    return change(content) if isinstance(content, str) else content
+        return [_shown(value, masker) for value in content]
+    if isinstance(content, str):
+        return masker.mask_text(harmless(masker.mask_text(content)))
+    if masker.finds(json.dumps(content)):
+        raise RefusedError("the answer has a number in it that would have to be masked, and was dropped")
+    return content
 
 
 def _compact(content: Any) -> str:

@@ -63,6 +63,10 @@ def _steers(character: str) -> bool:
         or 0x202A <= code <= 0x202E
         or 0x2066 <= code <= 0x2069
         or code in {0x200E, 0x200F, 0x061C, 0x2028, 0x2029}
-        # Tags: invisible letters that a model reads, and a person does not see.
-        or 0xE0000 <= code <= 0xE007F
+        # What a model reads, and a person does not see: tags, selectors of variants, and what has no width. Left are
+        # those that Persian and emoji are written with.
+        or 0xE0000 <= code <= 0xE0FFF
+        or 0xFE00 <= code <= 0xFE0E
+        or 0x2060 <= code <= 0x2064
+        or code in {0x00AD, 0x180E, 0x200B, 0xFEFF}
     )

@@ -52,10 +52,9 @@ def _serve(call: CommandCall) -> int:
 
     from strongroom_mcp import log
 
-    log.start()
     _forbid_core_dumps()
     settings = _settings(call)
-    with strongroom.open(call.config) as manager:
+    with log.opened(), strongroom.open(call.config) as manager:
         acting = manager.as_principal(call.principal) if call.principal is not None else manager
         anyio.run(_session, settings, acting)
     return 0
@@ -83,10 +82,11 @@ async def _session(settings: McpSettings, manager: SecretManager) -> None:
     server = serve(settings, calls)
     if switch.stopped:
         LOG.warning("everything is stopped by %s: `strongroom mcp resume` lets actions run again", switch.path)
-    async with anyio.create_task_group() as group, stdio.opened() as (reading, writing):
+    async with anyio.create_task_group() as group:
         group.start_soon(switch.watch, calls.end)
         group.start_soon(_until_told, group)
-        await server.run(reading, writing, server.create_initialization_options())
+        async with stdio.opened() as (reading, writing):
+            await server.run(reading, writing, server.create_initialization_options())
         group.cancel_scope.cancel()
 
 

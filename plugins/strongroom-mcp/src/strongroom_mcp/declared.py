@@ -31,8 +31,8 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _INTERPRETER: Final = re.compile(
     r"(?:ba|da|z|k|a|fi)?sh|python[\d.]*|perl[\d.]*|ruby[\d.]*|node|nodejs|deno|bun|php[\d.]*|lua[\d.]*|pwsh|psql|mysql|sqlite3"
 )
-_CODE: Final = frozenset({"-c", "-e", "-E", "-r", "-p", "--eval", "--command", "--execute", "-Command"})
-"""Options of interpreters whose argument is run."""
+_CODE: Final = re.compile(r"-[A-Za-z]{0,3}[ceErp]|--eval|--print|--command|--execute|-Command")
+"""Options of interpreters whose argument is run, also as the last of several (``bash -lc``)."""
 _OURS: Final = frozenset({"host", "content-length", "content-type", "transfer-encoding", "connection"})
 _OF_COMMANDS: Final = ("environment", "files", "pass_environment")
 _OF_CALLS: Final = ("query", "headers", "body", "ca_file", "http_on_loopback")
@@ -111,8 +111,10 @@ def _command_problems(action: ActionSettings) -> list[str]:
         found.append("command holds a secret, which every user of the machine could read: use environment or files")
     if any(place(text) is None and set(places_within(text)) & set(action.parameters) for text in rest):
         found.append("command has a parameter within an argument: a parameter is a whole argument")
-    if any(_runs(one) and option in _CODE and place(text) for one, option, text in _triples(action.command)):
+    if any(_runs(one) and _CODE.fullmatch(option) and place(text) for one, option, text in _triples(action.command)):
         found.append("command has an interpreter run what the model writes")
+    if rest and place(rest[0]) and (_runs(program) or os.path.basename(program) == "env"):
+        found.append("command runs a program that the model chooses")
     if any("\0" in text for text in action.command):
         found.append("command has a NUL in it")
     names = [*action.environment, *action.files, *action.pass_environment]
@@ -169,6 +171,8 @@ def _address_problems(action: ActionSettings) -> list[str]:
     if not host or not _HOST.fullmatch(netloc):
         return ["url names no host, or more than a host: what logs in belongs into headers"]
     found = []
+    if SCHEME in action.url:
+        found.append("url holds a secret, which servers write into their logs: use headers or body")
     if parts.query or parts.fragment or "?" in action.url or "#" in action.url:
         found.append("url has a query or a fragment: say query")
     segments = parts.path.split("/")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from strongroom import SecretManager
 
 MOST_VALUES: Final = 1000
-"""How many values a session masks; the ones that were used longest ago are forgotten beyond that."""
+"""How many values a session masks at least; the ones that were used longest ago are forgotten beyond that."""
 
 _SHORTEST_MEMBER: Final = 8
 """How many characters a text within JSON needs to be masked by itself: shorter ones are ports, users and the like."""
@@ -106,9 +106,11 @@ class Held:
     def _remember(self, values: Iterable[SecretValue]) -> None:
         parts = [part for value in values for part in (value, *_members(value))]
         with self._lock:
-            new = [one for one in parts if one not in self._values]
-            if new:
-                self._values = [*self._values, *new][-MOST_VALUES:]
+            is_new = any(one not in self._values for one in parts)
+            others = [one for one in self._values if one not in parts]
+            # None of this call's is forgotten, however many they are.
+            self._values = [*others, *parts][-max(MOST_VALUES, len(parts)) :]
+            if is_new:
                 self._masker = Masker(self._values)
 
 

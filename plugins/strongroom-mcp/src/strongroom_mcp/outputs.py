@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 
 from collections.abc import Mapping
@@ -84,6 +85,8 @@ def _picked(node: Any, content: Any) -> Any:
     if isinstance(node, str):
         if not isinstance(content, _KINDS[node]) or (isinstance(content, bool) and node != "boolean"):
             raise ValueError("another type")
+        if isinstance(content, float) and not math.isfinite(content):
+            raise ValueError("a number that JSON cannot express")
         return content
     if isinstance(node, list):
         if not isinstance(content, list):

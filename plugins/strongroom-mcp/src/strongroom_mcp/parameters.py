@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import signal
+import threading
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from strongroom_mcp.errors import RefusedError
@@ -17,6 +20,8 @@ NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _PLACE: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _MOST: Final = 2**63 - 1
 """The largest number, and the smallest one is its negative: beyond, programs read JSON differently."""
+_MATCH_SECONDS: Final = 0.2
+"""How much processor time matching a pattern may take."""
 _KINDS: Final = {"string": str, "integer": int, "boolean": bool}
 
 
@@ -37,7 +42,7 @@ def problems(settings: ParameterSettings) -> list[str]:
     if settings.pattern is not None:
         try:
             re.compile(settings.pattern)
-        except re.error:
+        except (re.error, OverflowError, RecursionError):
             found.append("pattern is not a regular expression")
     if settings.max_length < 1:
         found.append("max_length must be at least 1")
@@ -131,9 +136,41 @@ def _text(name: str, settings: ParameterSettings, value: str) -> str:
         raise RefusedError(f"{name} has a character in it that it may not have")
     if settings.choices and value not in settings.choices:
         raise RefusedError(f"{name} is not one of its choices")
-    if settings.pattern is not None and not re.fullmatch(settings.pattern, value):
+    if settings.pattern is not None and not _matches(settings.pattern, value):
         raise RefusedError(f"{name} does not match its pattern")
     return value
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Tell whether a pattern matches; it does not if that takes too long."""
+    try:
+        with _hurried():
+            return re.fullmatch(pattern, text) is not None
+    except TimeoutError:
+        return False
+
+
+@contextlib.contextmanager
+def _hurried() -> Iterator[None]:
+    """Raise ``TimeoutError`` when the block has taken too long, if this is the thread that signals are handled in.
+
+    A pattern with nested repetitions may take years, in which nothing else could happen, the kill switch included.
+    Only a signal gets at :mod:`re` while it is searching.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGVTALRM, _give_up)
+    try:
+        signal.setitimer(signal.ITIMER_VIRTUAL, _MATCH_SECONDS)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def _give_up(*_: object) -> None:
+    raise TimeoutError
 
 
 def _is_allowed(character: str, *, lines: bool) -> bool:

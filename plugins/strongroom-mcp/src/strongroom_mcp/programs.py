@@ -7,8 +7,8 @@ import contextlib
 import os
 import signal
 
-from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Iterator, Mapping
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Final, Self
 
 import anyio
@@ -24,6 +24,8 @@ from strongroom_mcp.settings import ActionSettings
 from strongroom_mcp.targets import arguments, filled
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_GUARD: Final = ("/bin/sh", "-c", 'read -r _; kill -s KILL -- "-$1"', "sh")
+"""Waits for the end of its input, which is that of the process that holds the other end, and kills a group."""
 _CHUNK: Final = 65536
 _LINGER_SECONDS: Final = 1.0
 """How long an output may stay open once the program and its group have ended."""
@@ -99,9 +101,12 @@ async def run(
     outputs = Collected(masker, limit), Collected(masker, limit)
     with _files(settings, filling) as (paths, descriptors), Pipe() as out, Pipe() as err:
         pipes = out, err
-        process = await _start(command, environment | paths, settings.folder, descriptors, pipes)
+        # Shielded: once it runs, there is somebody to end it.
+        with anyio.CancelScope(shield=True):
+            process = await _start(command, environment | paths, settings.folder, descriptors, pipes)
         try:
-            await _follow(process, pipes, outputs)
+            async with _guarded(process):
+                await _follow(process, pipes, outputs)
         finally:
             with anyio.CancelScope(shield=True):
                 await _end(process)
@@ -153,6 +158,22 @@ async def _start(
         pass
     # Raised outside the handler: a cause would lead to the environment.
     raise RefusedError("the program of the action cannot be started")
+
+
+@contextlib.asynccontextmanager
+async def _guarded(process: Process) -> AsyncIterator[None]:
+    """Have the program's group killed if this process is killed meanwhile, which no ``finally`` gets to see."""
+    with anyio.CancelScope(shield=True):
+        guard = await asyncio.create_subprocess_exec(
+            *_GUARD, str(process.pid), stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, env={}, start_new_session=True
+        )
+    try:
+        yield
+    finally:
+        with anyio.CancelScope(shield=True):
+            with contextlib.suppress(ProcessLookupError):
+                guard.kill()
+            await guard.wait()
 
 
 async def _follow(process: Process, pipes: Pipes, outputs: tuple[Collected, Collected]) -> None:

@@ -107,7 +107,7 @@ class McpSettings(Record):
     approval_timeout: Seconds = 120.0
     """How long an approval may take; after that the call is refused."""
     kill_switch: FilePath | None = None
-    """A file that stops everything as long as it exists; one in the user's state folder unless given."""
+    """A file that stops everything as long as it exists; `~/.local/state/strongroom/mcp.stopped` unless given."""
 
     def problems(self) -> list[str]:
         """Return what is wrong with the settings."""

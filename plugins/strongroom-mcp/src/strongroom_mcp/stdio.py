@@ -30,7 +30,7 @@ Writing = MemoryObjectSendStream[SessionMessage]
 
 @contextlib.asynccontextmanager
 async def opened() -> AsyncIterator[tuple[Reading, Writing]]:
-    """Take standard input and output over, and yield the streams of messages."""
+    """Take standard input and output over, and yield the streams of messages; the block ends with the client."""
     with _taken(0, os.O_RDONLY) as source, _taken(1, os.O_WRONLY) as target:
         incoming, reading = anyio.create_memory_object_stream[SessionMessage | Exception](0)
         writing, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
@@ -38,7 +38,7 @@ async def opened() -> AsyncIterator[tuple[Reading, Writing]]:
         # A thread that keeps nothing from ending: a read of standard input cannot be called off.
         threading.Thread(target=_read, args=(source, incoming, loop), name="strongroom-mcp-input", daemon=True).start()
         async with anyio.create_task_group() as group:
-            group.start_soon(_write, target, outgoing)
+            group.start_soon(_write, target, outgoing, group.cancel_scope)
             yield reading, writing
             group.cancel_scope.cancel()
 
@@ -79,11 +79,17 @@ def _parsed(line: bytes) -> SessionMessage | Exception:
         return error
 
 
-async def _write(target: int, outgoing: MemoryObjectReceiveStream[SessionMessage]) -> None:
+async def _write(target: int, outgoing: MemoryObjectReceiveStream[SessionMessage], session: anyio.CancelScope) -> None:
+    # A thread of its own: backends that hang may have taken all others.
+    limiter = anyio.CapacityLimiter(1)
     async with outgoing:
         async for one in outgoing:
             line = one.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
-            await anyio.to_thread.run_sync(_write_all, target, line, abandon_on_cancel=True)
+            try:
+                await anyio.to_thread.run_sync(_write_all, target, line, abandon_on_cancel=True, limiter=limiter)
+            except BrokenPipeError:
+                # The client is gone.
+                session.cancel()
 
 
 def _write_all(target: int, data: bytes) -> None:

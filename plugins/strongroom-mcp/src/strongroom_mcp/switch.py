@@ -17,9 +17,8 @@ LOOK_SECONDS: Final = 0.2
 
 def default_path() -> str:
     """Return where the file is if the settings do not say."""
-    state = os.environ.get("XDG_STATE_HOME", "")
-    folder = state if os.path.isabs(state) else os.path.expanduser("~/.local/state")
-    return os.path.join(folder, "strongroom", "mcp.stopped")
+    # XDG_STATE_HOME does not count: clients start servers without it, and what stops them may have been told of it.
+    return os.path.expanduser("~/.local/state/strongroom/mcp.stopped")
 
 
 class Switch:

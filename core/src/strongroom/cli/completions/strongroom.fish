@@ -50,7 +50,7 @@ function _shtab_strongroom_using
   test "$_shtab_strongroom_cmdpath" = "$argv"
 end
 
-set -g _shtab_strongroom_commands init choose get set list versions delete undelete destroy metadata rotate rotation 'rotation status' 'rotation units' schedule encrypt decrypt run render git systemd 'systemd credential' 'systemd units' import export copy diff rekey local 'local verify' 'local backup' journal 'journal list' 'journal show' 'journal replay' 'journal drop' 'journal resolve' policy 'policy check' 'policy test' 'policy render' audit 'audit tail' 'audit verify' 'audit head' 'audit report' anomaly 'anomaly explain' 'anomaly replay' health stats plugins 'plugins new' config doctor completion agent 'agent serve' 'agent token' 'agent check' 'agent units'
+set -g _shtab_strongroom_commands init choose get set list versions delete undelete destroy metadata rotate rotation 'rotation status' 'rotation units' schedule encrypt decrypt run render git systemd 'systemd credential' 'systemd units' import export copy diff rekey local 'local verify' 'local backup' journal 'journal list' 'journal show' 'journal replay' 'journal drop' 'journal resolve' policy 'policy check' 'policy test' 'policy render' audit 'audit tail' 'audit verify' 'audit head' 'audit report' anomaly 'anomaly explain' 'anomaly replay' health stats plugins 'plugins new' config doctor completion agent 'agent serve' 'agent token' 'agent check' 'agent units' mcp 'mcp serve' 'mcp check' 'mcp stop' 'mcp resume'
 set -g _shtab_strongroom_opts_with_value --account --allow-special --answers --as --associated-data --at --at-least --backend --bytes --check --config --detector --directory --encoding --env-file --every --expect-version --field --file --for --format --give --group --head --if-exists --if-missing --keep --keyring --keyring-backend --kind --kv-version --last --learn-until --mode --mount --name --new-key-env --new-key-file --new-passphrase-env --on-change --output --owner --partition --passphrase-env --prefix --principal --region --result --secret --set --since --sink --splay --stop-timeout --transit --unset --until --user --username --version --wait --workers
 
 complete -c strongroom -e
@@ -377,3 +377,14 @@ complete -c strongroom -n '_shtab_strongroom_using agent; and test $_shtab_stron
 complete -c strongroom -n '_shtab_strongroom_using agent units' -s h -l help -d 'show this help message and exit'
 complete -c strongroom -n '_shtab_strongroom_using agent units' -l user -x -d 'the user to run as; one that systemd makes up unless given'
 complete -c strongroom -n '_shtab_strongroom_using agent units; and test $_shtab_strongroom_npos -eq 0' -ka "(__fish_complete_directories)" -d 'where to write them; they are printed unless given'
+complete -c strongroom -n '_shtab_strongroom_using; and test $_shtab_strongroom_npos -eq 0' -a mcp -d 'Let a language model run declared actions with secrets that it never sees.'
+complete -c strongroom -n '_shtab_strongroom_using mcp' -s h -l help -d 'show this help message and exit'
+complete -c strongroom -n '_shtab_strongroom_using mcp; and test $_shtab_strongroom_npos -eq 0' -a serve -d 'serve one client on standard input and output; the same as no action'
+complete -c strongroom -n '_shtab_strongroom_using mcp serve' -s h -l help -d 'show this help message and exit'
+complete -c strongroom -n '_shtab_strongroom_using mcp; and test $_shtab_strongroom_npos -eq 0' -a check -d 'validate the settings, and print the actions as the model will see them'
+complete -c strongroom -n '_shtab_strongroom_using mcp check' -s h -l help -d 'show this help message and exit'
+complete -c strongroom -n '_shtab_strongroom_using mcp check' -l json -d 'print what clients are told, as JSON'
+complete -c strongroom -n '_shtab_strongroom_using mcp; and test $_shtab_strongroom_npos -eq 0' -a stop -d 'end all that runs, in every server with this kill switch, and refuse what comes'
+complete -c strongroom -n '_shtab_strongroom_using mcp stop' -s h -l help -d 'show this help message and exit'
+complete -c strongroom -n '_shtab_strongroom_using mcp; and test $_shtab_strongroom_npos -eq 0' -a resume -d 'let actions run again'
+complete -c strongroom -n '_shtab_strongroom_using mcp resume' -s h -l help -d 'show this help message and exit'
