@@ -180,6 +180,21 @@ def test_histories_and_notes_go_to_a_server_and_back(site: Site) -> None:
     )
 
 
+def test_what_was_set_back_on_a_server_stays_and_what_was_deleted_there_is_copied_anew(site: Site) -> None:
+    for number in range(1, 4):
+        site.fill({"app/x": f"value {number}"})
+    copy = ("copy", "local:app/", "vault:app/", "--versions")
+    on_server = {"STRONGROOM_BACKEND": "vault"}
+    assert site(*copy).status == 0
+    assert site("set", "app/x", stdin="value 1", **on_server).status == 0
+    assert site(*copy).status == 7
+    assert site("delete", "app/x", **on_server).status == 0
+    # As if a copy had been stopped after its first write.
+    assert site("set", "app/x", stdin="value 1", **on_server).status == 0
+    assert [one["versions"] for one in site.json(*copy)["copied"]] == [2]
+    assert site("get", "app/x", **on_server).stdout == "value 3"
+
+
 def test_an_engine_that_neither_keeps_nor_compares_versions_takes_secrets_too(site: Site, server: Server) -> None:
     mount = f"kv1-{os.getpid()}"
     server.mount(mount, "kv", options={"version": "1"})
@@ -193,6 +208,17 @@ def test_an_engine_that_neither_keeps_nor_compares_versions_takes_secrets_too(si
     assert site("copy", "local", "old").status == 7
     assert site("copy", "local", "old", "--if-exists", "overwrite").status == 0
     assert site("diff", "local", "old").stderr == "2 same\n"
+
+
+def test_json_that_becomes_fields_of_a_server_is_a_good_copy_in_another_spelling(site: Site) -> None:
+    with (site.folder / "strongroom.toml").open("a") as file:
+        file.write('[backends.fields]\ntype = "vault"\nprefix = "fields"\nfields = ["**"]\n')
+    site.fill({"app/login": '{"username":"shop","password":"1","port":5432}'})
+    copied = site("copy", "local", "fields")
+    assert (copied.status, copied.stderr.splitlines()[-1]) == (0, "copied 1 secret from local to fields")
+    assert site.json("copy", "local", "fields")["equal"] == ["app/login"]
+    compared = site("diff", "local", "fields")
+    assert (compared.status, compared.stderr) == (1, "1 same JSON, other spelling\n")
 
 
 def test_a_copy_that_is_killed_goes_on_where_it_was(site: Site) -> None:
@@ -269,6 +295,13 @@ def test_secrets_go_to_aws_and_back_and_what_it_cannot_hold_is_found_first(site:
         assert site("diff", "local:app/", "aws:app/", "--versions", **keys).stderr == "2 same\n"
         assert site("copy", "aws:app/", "second", "--versions", **keys).status == 0
         assert site("diff", "local:app/", "second", "--versions").stderr == "2 same\n"
+        # As if a copy had been killed between putting a value there and making it the current one.
+        waiting = {"SecretId": "app/text", "SecretString": "value 3", "VersionStages": ["STRONGROOM_CANDIDATE"]}
+        service.client().put_secret_value(**waiting)
+        for number in (3, 4):
+            site.fill({"app/text": f"value {number}"})
+        assert site.json("copy", "local:app/", "aws:app/", "--versions", **keys)["copied"][0]["versions"] == 2
+        assert site.json("copy", "local:app/", "aws:app/", "--versions", **keys)["copied"] == []
         site.fill({"app/empty": "", "app/caf\u00e9": "1", "app/more": "1"})
         refused = site("copy", "local:app/", "aws:app/", **keys)
         assert (refused.status, refused.stderr.splitlines()[-1]) == (2, "strongroom: nothing was copied")

@@ -112,6 +112,7 @@ def test_every_way_through_the_tree_ends_in_a_configuration_that_can_be_read() -
         ("vault=yes", "no usable answer to 'address': give something like https://vault.example.com:8200"),
         ("vault=yes,address=vault.example.com", "no usable answer to 'address'"),
         ('vault=yes,address=https://x"\nlocked=[]', "no usable answer to 'address'"),
+        ("vault=yes,address=https://x\x7f", "no usable answer to 'address'"),
         ("aws=yes,region=EU", "no usable answer to 'region'"),
         ("keep=aws", "'keep' does not matter"),
         (f"{ADDRESS}", "'address' does not matter"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from functools import partial
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 from moves import Kept, Killed, Move, silent
 from strongroom.builtin.settings import MemorySettings
-from strongroom.contracts import Capability, DeleteRequest, ReadRequest, ReadResult, WriteRequest
+from strongroom.contracts import Capability, DeleteRequest, ReadRequest, ReadResult, WriteRequest, WriteResult
 from strongroom.contracts.leasing import Lease
 from strongroom.contracts.recovery import AnnotateRequest, DescribeRequest
 from strongroom.errors import (
@@ -155,6 +157,32 @@ def test_a_history_is_continued(here: Kept, there: Kept, move: Move) -> None:
     here.put("a", "3", "4")
     move.copy(versions=True)
     assert there.holds("a") == ["1", "2", "3", "4"]
+
+
+def test_a_target_that_was_set_back_stays_unless_it_is_to_be_overwritten(here: Kept, there: Kept, move: Move) -> None:
+    here.put("a", "1", "2")
+    move.copy(versions=True)
+    there.put("a", "1")
+    with pytest.raises(VersionConflictError, match="a is there already with another value"):
+        move.copy(versions=True)
+    assert there.holds("a") == ["1", "2", "1"]
+    move.copy(versions=True, rule="overwrite")
+    assert there.holds("a") == ["1", "2", "1", "1", "2"]
+
+
+def test_a_target_that_spells_json_its_own_way_is_a_good_copy(here: Kept, move: Move) -> None:
+    class Respelling(Kept):
+        def write(self, request: WriteRequest) -> WriteResult:
+            content = json.loads(request.value.reveal())
+            return super().write(request.replace(value=SecretValue(json.dumps(content, sort_keys=True))))
+
+    there = move.there = Respelling()
+    here.put("a", '{"user":"shop","password":"1"}')
+    _, copier = move.copy()
+    assert copier.outcome.problems == {}
+    assert move.states() == {"a": State.OTHER_SPELLING}
+    plan, _ = move.copy()
+    assert (plan.equal, len(there.writes)) == (["a"], 1)
 
 
 def test_another_history_is_a_conflict(here: Kept, there: Kept, move: Move) -> None:
@@ -374,39 +402,6 @@ def test_what_another_place_answers_is_not_relied_upon(here: Kept, there: Kept, 
     assert there.writes == []
 
 
-def test_notes_go_over_and_those_of_the_target_stay(here: Kept, there: Kept, move: Move) -> None:
-    here.put("a", "1")
-    there.put("a", "1")
-    here.annotate(AnnotateRequest(name=SecretName("a"), metadata={"owner": "shop", "ticket": "7"}))
-    there.annotate(AnnotateRequest(name=SecretName("a"), metadata={"ticket": "6", "tier": "gold"}))
-    move.copy()
-    assert there.describe(DescribeRequest(name=SecretName("a"))).metadata == {
-        "owner": "shop",
-        "ticket": "7",
-        "tier": "gold",
-    }
-    before = there.calls["annotate"]
-    move.copy()
-    assert there.calls["annotate"] == before
-
-
-def test_notes_that_the_target_cannot_keep_are_told(here: Kept, there: Kept, move: Move) -> None:
-    here.put("a", "1")
-    here.put("b", "1")
-    for name in ("a", "b"):
-        here.annotate(AnnotateRequest(name=SecretName(name), metadata={"owner": "shop"}))
-
-    def refuse(operation: str, name: str) -> None:
-        if (operation, name) == ("annotate", "a"):
-            raise InvalidValueError("no such notes")
-
-    there.before = refuse
-    _, copier = move.copy()
-    assert list(copier.notes.failed) == ["a"]
-    assert copier.outcome.problems == {}
-    assert there.describe(DescribeRequest(name=SecretName("b"))).metadata == {"owner": "shop"}
-
-
 def test_an_outage_stops_a_copy_and_the_next_one_goes_on(here: Kept, there: Kept, move: Move) -> None:
     for number in range(60):
         here.put(f"n{number:02}", "1")
@@ -486,3 +481,19 @@ def test_few_values_are_held_and_few_calls_made(here: Kept, there: Kept, move: M
     assert (here.calls["list"], here.calls["read_many"]) == (1, 20)
     assert (there.calls["list"], there.calls["write"], there.calls["read_many"]) == (1, 1000, 10)
     assert (here.calls["read"], there.calls["read"]) == (0, 0)
+
+
+def test_fewer_names_are_looked_at_together_where_all_versions_are(here: Kept, there: Kept, move: Move) -> None:
+    """Their values are held at the same time."""
+    for number in range(25):
+        here.put(f"n{number:02}", *map(str, range(20)))
+    read: list[int] = []
+
+    def step(operation: str, name: str) -> None:
+        if operation == "write" and not read:
+            # The first half of the work has compared all of them.
+            read.append(here.calls["read"] - 25 * 20)
+
+    there.before = step
+    move.copy(versions=True)
+    assert read == [10 * 20]

@@ -44,6 +44,58 @@ def test_a_target_that_has_dropped_versions_is_not_taken_for_one_that_has_just_b
     assert missing_from(seen("aa", whole=False), seen("aaaa")) == 0
 
 
+@pytest.mark.parametrize(
+    ("target", "source"),
+    [("aba", "ab"), ("ba", "ab"), ("aba", "abc"), ("xaba", "ab")],
+)
+def test_a_target_that_was_set_back_is_not_taken_for_one_that_has_yet_to_come_there(target: str, source: str) -> None:
+    assert missing_from(seen(target), seen(source)) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "lacking"),
+    [("abb", "abcd", 2), ("abbcc", "abcd", 1), ("aabb", "aab", 0), ("bcc", "abcd", 1), ("aabb", "aabbb", 1)],
+)
+def test_a_version_that_was_left_behind_by_a_stopped_write_does_not_make_another_history(
+    target: str, source: str, lacking: int
+) -> None:
+    assert missing_from(seen(target), seen(source)) == lacking
+
+
+@pytest.mark.parametrize(
+    ("target", "unbroken", "lacking"), [("abca", 1, 2), ("xa", 0, 2), ("xa", 2, 2), ("abca", 0, None)]
+)
+def test_what_is_older_than_a_deletion_does_not_keep_a_copy_from_going_on(
+    target: str, unbroken: int, lacking: int | None
+) -> None:
+    assert missing_from(seen(target).replace(unbroken=unbroken), seen("abc")) == lacking
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ('{"a": "1", "b": [2]}', '{"b":[2],"a":"1"}', True),
+        ('{"a": "\\u00e9"}', '{"a": "é"}', True),
+        ('{"a": 1}', '{"a": "1"}', False),
+        ('{"a": 1}', '{"a": true}', False),
+        # What two readers may read in two ways is the same only as it stands.
+        ('{"a": 1.0}', '{"a": 1}', False),
+        ('{"a": 0.1}', '{"a": 0.10}', False),
+        ('{"a": 1, "a": 2}', '{"a": 2}', False),
+        ('{"a": NaN}', '{"a":NaN}', False),
+        ("[1, 2]", "[1,2]", False),
+        ('{"a": 1', '{"a":1', False),
+        ("{" * 100_000, "{" * 100_001, False),
+    ],
+)
+def test_a_json_object_may_be_spelled_otherwise_in_a_copy(one: str, other: str, expected: bool) -> None:
+    mine, theirs = (MARKER.mark(SecretValue(text)) for text in (one, other))
+    assert (mine.matches(theirs), theirs.matches(mine)) == (expected, expected)
+    assert mine.matches(mine)
+    assert not mine.is_equal_to(theirs)
+    assert not mine.matches(MARKER.mark(SecretValue(other.encode())))
+
+
 def test_text_and_bytes_are_two_values() -> None:
     text, binary = (
         Seen(marks=(MARKER.mark(SecretValue(value)),), version="1", whole=True) for value in ("same", b"same")

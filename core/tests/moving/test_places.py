@@ -11,6 +11,19 @@ from strongroom.errors import ConfigurationError, InvalidNameError
 from strongroom.moving.places import Place, configuration_at, parse_place, refuse_overlap
 
 KNOWN = ("local", "vault", "odd:name")
+CONFIGURED = load(
+    {
+        "backend": "local",
+        "audit": "none",
+        "backends": {
+            "local": {"type": "memory"},
+            "vault": {"type": "memory"},
+            "one": {"type": "memory", "keep_versions": 7},
+            "same": {"type": "memory", "keep_versions": 7},
+            "other": {"type": "memory", "keep_versions": 8},
+        },
+    }
+).backends
 
 
 @pytest.mark.parametrize(
@@ -54,14 +67,27 @@ def test_what_is_no_name_in_the_folder_is_refused(rest: str, folder: str) -> Non
 @pytest.mark.parametrize(("one", "other"), [("", ""), ("app", "app"), ("", "app"), ("app", ""), ("app", "app/old")])
 def test_folders_of_one_backend_must_not_overlap(one: str, other: str) -> None:
     with pytest.raises(ConfigurationError, match="overlap"):
-        refuse_overlap(Place(backend="local", folder=one), Place(backend="local", folder=other))
+        refuse_overlap(Place(backend="local", folder=one), Place(backend="local", folder=other), CONFIGURED)
+
+
+@pytest.mark.parametrize(("source", "target"), [("one", "same"), ("one:app/", "same:app/old/"), ("same:a/", "one")])
+def test_two_names_of_one_backend_must_not_overlap_either(source: str, target: str) -> None:
+    with pytest.raises(ConfigurationError, match="overlap"):
+        refuse_overlap(parse_place(source, CONFIGURED), parse_place(target, CONFIGURED), CONFIGURED)
 
 
 @pytest.mark.parametrize(
-    ("source", "target"), [("local:app/", "local:apple/"), ("local:app/", "vault:app/"), ("local:a/b", "local:a/c")]
+    ("source", "target"),
+    [
+        ("local:app/", "local:apple/"),
+        ("local:app/", "vault:app/"),
+        ("local:a/b", "local:a/c"),
+        ("one:a/", "same:b/"),
+        ("one", "other"),
+    ],
 )
 def test_folders_beside_each_other_do_not_overlap(source: str, target: str) -> None:
-    refuse_overlap(parse_place(source, KNOWN), parse_place(target, KNOWN))
+    refuse_overlap(parse_place(source, CONFIGURED), parse_place(target, CONFIGURED), CONFIGURED)
 
 
 def test_each_side_is_its_backend_alone() -> None:

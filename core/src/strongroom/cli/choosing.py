@@ -48,7 +48,8 @@ class Question(Record):
         if self.choices:
             answer = answer.lower()
             answer = answer if answer in self.choices else _SPELLINGS.get(answer, answer)
-        if answer in self.choices or (not self.choices and re.fullmatch(self.form, answer)):
+        # What cannot be printed cannot stand in the configuration either.
+        if answer in self.choices or (not self.choices and answer.isprintable() and re.fullmatch(self.form, answer)):
             return answer
         wanted = f"one of {', '.join(self.choices)}" if self.choices else f"something like {self.example}"
         raise UsageError(f"there is no usable answer to {self.key!r}", hint=f"give {wanted}: {self.text}")

@@ -28,7 +28,7 @@ class Members:
     """A mapping with every member, those that come twice included; it shows none of them.
 
     Args:
-        members: Key and value: text, bytes, ``None``, :class:`Word`, ``Members``, a list, or ``REFUSED``.
+        members: Key and value: text, bytes, ``None``, :class:`Word`, ``Members``, a list, ``REFUSED`` or ``TWICE``.
         lines: The line of each, counted from 1; empty where nobody knows.
         kind: What such a mapping is called where the file comes from.
     """
@@ -52,6 +52,8 @@ class Word:
 
 REFUSED: Final = object()
 """Stands for a member about which a problem has been reported already."""
+TWICE: Final = object()
+"""Stands for a member whose key the same mapping has had before."""
 
 
 class Reader:
@@ -81,7 +83,7 @@ class Reader:
             name = folder + key
             if isinstance(member, Members) and not member.is_bytes() and self._shapes.flatten:
                 self._enter(member, name)
-            elif name in self.found:
+            elif member is TWICE or name in self.found:
                 self._refuse(name, "stands there twice", "keep one of them")
             elif member is not REFUSED:
                 self._keep(name, member)

@@ -70,7 +70,7 @@ def _sides(session: Session, options: argparse.Namespace) -> Iterator[Survey]:
         raise UsageError(f"--workers is not from 1 to {_MOST_WORKERS}", hint="leave it out for 8")
     configuration = session.load()
     places = [parse_place(text, configuration.backends) for text in (options.source, options.target)]
-    refuse_overlap(*places)
+    refuse_overlap(places[0], places[1], configuration.backends)
     marker = Marker()
     with ExitStack() as stack:
         managers = {
@@ -164,6 +164,7 @@ def _report(options: argparse.Namespace, survey: Survey, plan: Plan, copier: Cop
         content |= {"leased": list(map(name_of, sorted(plan.leased)))}
         content |= {"fewer_versions": {name_of(name): count for name, count in sorted(shortened.items())}}
         failed = [{"name": name_of(name), "error": error.code} for name, error in sorted(outcome.problems.items())]
+        content |= {"notes_kept": sorted(map(name_of, copier.notes.kept))}
         print_json(content | {"failed": failed, "notes_failed": sorted(map(name_of, copier.notes.failed))})
         return
     if options.dry_run:
@@ -180,13 +181,15 @@ def _report(options: argparse.Namespace, survey: Survey, plan: Plan, copier: Cop
 
 def _report_losses(survey: Survey, copier: Copier, shortened: dict[str, int]) -> None:
     """Say what the target has not got of secrets that are there."""
-    target = survey.target.place.backend
+    target, name_of = survey.target.place.backend, survey.target.place.name_of
     if shortened:
         note(f"{target} has not all older versions of {_secrets(len(shortened))}, and takes them no more")
     if copier.notes.refusal is not None:
         note(f"notes about secrets, if there are any, were not copied: {copier.notes.refusal.what}")
+    for name in sorted(copier.notes.kept):
+        note(f"what is noted about {name_of(name)} has stayed where it differs; --if-exists overwrite replaces it")
     for name, error in sorted(copier.notes.failed.items()):
-        note(f"what is noted about {name} was not copied: {error.what}")
+        note(f"what is noted about {name_of(name)} was not copied: {error.what}")
 
 
 def _summary(survey: Survey, copied: int, equal: int) -> str:

@@ -12,7 +12,7 @@ import re
 
 from typing import TYPE_CHECKING, Any, Final
 
-from strongroom.cli.documents import REFUSED, Members, Word
+from strongroom.cli.documents import REFUSED, TWICE, Members, Word
 from strongroom.errors import ConfigurationError, StrongroomError
 from strongroom.model import SecretValue
 
@@ -142,10 +142,13 @@ class _Reader:
     def _members(self, pairs: list[tuple[yaml.Node, yaml.Node]]) -> Members:
         members: list[tuple[str, Any]] = []
         lines: list[int] = []
+        keys: set[str] = set()
         for key, node in pairs:
             line = key.start_mark.line + 1
             if self._may_stand(key, line) and self._is_key(key, line):
-                members.append((key.value, self._value(node, line)))
+                # Of two mappings, too, other readers see one.
+                members.append((key.value, TWICE if key.value in keys else self._value(node, line)))
+                keys.add(key.value)
                 lines.append(line)
         return Members(members, tuple(lines), "a mapping")
 

@@ -72,7 +72,7 @@ class Copier:
         self._rule = rule
         self._sleep = sleep
         self.outcome = Outcome()
-        self.notes = Notes(survey.source, survey.target)
+        self.notes = Notes(survey.source, survey.target, overwrite=rule is IfExists.OVERWRITE)
 
     def run(self, progress: Progress) -> None:
         """Copy everything; what concerns one name only is kept in :attr:`outcome`.
@@ -84,13 +84,13 @@ class Copier:
             BackendUnavailableError: A side is out of reach.
             AuditError: Something cannot be recorded.
         """
-        for done, chunk in counted(self._plan.writes):
+        for done, chunk in counted(self._plan.writes, versions=self._source.versions):
             self._copy(chunk)
             written = [pair.rest for pair in chunk if pair.rest in self.outcome.copied]
             self._read_back(written)
             self._each(self.notes.take, written)
             progress(done, len(self._plan.writes))
-        for _, names in counted(self._plan.equal):
+        for _, names in counted(self._plan.equal, versions=False):
             # An earlier run may have ended between a secret and its notes.
             self._each(self.notes.take, names)
 
@@ -178,7 +178,7 @@ class Copier:
         if not isinstance(found, Look):
             return False
         copied = self.outcome.copied[rest]
-        return found.seen.version == copied.version and found.seen.current.is_equal_to(copied.mark)
+        return found.seen.version == copied.version and found.seen.current.matches(copied.mark)
 
     def _why_other(self, rest: str, found: Looked) -> StrongroomError:
         """Return what is wrong with a secret that does not come back as it was written."""
@@ -203,7 +203,7 @@ class Copier:
         )
 
     def _compare(self, rest: str, seen: Seen, mark: Mark) -> None:
-        if seen.current.is_equal_to(mark):
+        if seen.current.matches(mark):
             return
         name = self._target.place.name_of(rest)
         other = "another type" if seen.current.has_content_of(mark) else "another value"

@@ -22,6 +22,8 @@ class Seen(Record):
     created: datetime | None = None
     whole: bool = False
     """Whether the first version that was ever written is known to be listed still."""
+    unbroken: int = 0
+    """How many of the newest marks have no deleted version between them; 0 for all of them."""
 
     @property
     def current(self) -> Mark:
@@ -30,23 +32,40 @@ class Seen(Record):
 
     def is_equal_to(self, other: Seen) -> bool:
         """Tell whether both have the same values in the same order, from first to last."""
-        return len(self.marks) == len(other.marks) and _agree(self.marks, other.marks)
+        return len(self.marks) == len(other.marks) and all(
+            mine.is_equal_to(theirs) for mine, theirs in zip(self.marks, other.marks, strict=True)
+        )
 
 
 def missing_from(target: Seen, source: Seen) -> int | None:
     """Return how many of the source's newest versions the target lacks; ``None`` if it does not continue to them.
 
     The histories are laid upon each other so that the target's current version lies on one of the source's, and they
-    must agree from there back to where either begins: both sides may have dropped their oldest ones.
+    must agree from there back to where either begins: both sides may have dropped their oldest ones. But a target
+    that has had a value before which it is said to lack, and something else since, has gone its own way.
+
+    Where they do not agree as they are, they may without what repeats the version before it: a write to AWS that was
+    stopped half-way leaves a version in the history behind which the next write puts the same value.
 
     Args:
         target: What is there.
         source: What it is to become.
     """
+    lacking = _lacking(target, source)
+    if lacking is not None:
+        return lacking
+    ends = _ends(source.marks)
+    short = source.replace(marks=tuple(source.marks[end] for end in ends))
+    lacking = _lacking(_without_repeats(target), short)
+    return None if lacking is None else len(source.marks) - 1 - ends[len(ends) - 1 - lacking]
+
+
+def _lacking(target: Seen, source: Seen) -> int | None:
     fits = [
         lacking
         for lacking in range(len(source.marks))
         if _agree(target.marks, source.marks[: len(source.marks) - lacking])
+        and not (source.whole and _has_left(target, source, lacking))
     ]
     if not fits:
         return None
@@ -55,8 +74,28 @@ def missing_from(target: Seen, source: Seen) -> int | None:
     return begun[0] if begun and target.whole else fits[0]
 
 
+def _ends(marks: Sequence[Mark]) -> list[int]:
+    """Return where each run of the same value has its last version."""
+    last = len(marks) - 1
+    return [at for at, mark in enumerate(marks) if at == last or not mark.matches(marks[at + 1])]
+
+
+def _without_repeats(seen: Seen) -> Seen:
+    marks, unbroken = seen.marks, seen.marks[-seen.unbroken :]
+    return seen.replace(marks=tuple(marks[end] for end in _ends(marks)), unbroken=len(_ends(unbroken)))
+
+
+def _has_left(target: Seen, source: Seen, lacking: int) -> bool:
+    """Tell whether what the target lacks is among what it had before the source's first version, as after a rollback.
+
+    What is older than a deletion does not count: the copy begins anew behind it.
+    """
+    older = target.marks[-target.unbroken : lacking - len(source.marks)]
+    return any(one.matches(other) for one in older for other in source.marks[len(source.marks) - lacking :])
+
+
 def _agree(one: Sequence[Mark], other: Sequence[Mark]) -> bool:
     """Tell whether two histories are the same from their ends back to where the shorter one begins."""
     shared = min(len(one), len(other))
     pairs = zip(one[len(one) - shared :], other[len(other) - shared :], strict=True)
-    return all(mine.is_equal_to(theirs) for mine, theirs in pairs)
+    return all(mine.matches(theirs) for mine, theirs in pairs)

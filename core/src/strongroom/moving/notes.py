@@ -12,17 +12,21 @@ class Notes:
     Args:
         source: Where from.
         target: Where to.
+        overwrite: Whether a note of the source goes over another one of the same name.
 
     Attributes:
         refusal: Why the target cannot keep those that the source has; ``None`` if it can, or if the source keeps none.
+        kept: The secrets, without the folder, of which the target has kept a note although the source has another one.
         failed: By name, without the folder, why its notes could not be taken along.
     """
 
-    def __init__(self, source: Side, target: Side) -> None:
+    def __init__(self, source: Side, target: Side, *, overwrite: bool = False) -> None:
         self._source = source
         self._target = target
+        self._overwrite = overwrite
         self._none = False
-        self._kept = False
+        self._keeps = False
+        self.kept: list[str] = []
         self.refusal: UnsupportedOperationError | None = None
         self.failed: dict[str, StrongroomError] = {}
 
@@ -58,12 +62,15 @@ class Notes:
             # It keeps no notes about any secret.
             self._none = True
             return
-        if not noted and self._kept:
+        if not noted and self._keeps:
             return
         # The first one is asked for in any case: a target that keeps no notes ends this before the source is
         # asked about thousands of secrets for nothing.
         name = self._target.place.name_of(rest)
         there = self._target.manager.describe(name).metadata
-        self._kept = True
-        if noted.items() - there.items():
-            self._target.manager.annotate(name, there | noted)
+        self._keeps = True
+        wanted = there | noted if self._overwrite else noted | there
+        if any(wanted[key] != text for key, text in noted.items()):
+            self.kept.append(rest)
+        if wanted != there:
+            self._target.manager.annotate(name, wanted)

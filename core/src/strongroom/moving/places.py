@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from strongroom._record import Record
 from strongroom.config.convert import suggestion
 from strongroom.config.load import Configuration
 from strongroom.config.resilience import Resilience
+from strongroom.config.tables import PluginTable
 from strongroom.contracts.names import refuse_reserved
 from strongroom.errors import ConfigurationError
 from strongroom.model import SecretName
@@ -65,13 +66,20 @@ def parse_place(text: str, backends: Collection[str]) -> Place:
     return Place(backend=backend, folder=name)
 
 
-def refuse_overlap(source: Place, target: Place) -> None:
+def refuse_overlap(source: Place, target: Place, backends: Mapping[str, PluginTable]) -> None:
     """Refuse two places of which one lies within the other.
+
+    Args:
+        source: Where from.
+        target: Where to.
+        backends: The configured ones; two with the same settings are the same place, unless there are none.
 
     Raises:
         ConfigurationError: They do.
     """
-    if source.backend != target.backend:
+    here, there = backends[source.backend], backends[target.backend]
+    is_alias = bool(here.table) and (here.type, here.table) == (there.type, there.table)
+    if source.backend != target.backend and not is_alias:
         return
     one, other = f"{source.folder}/".lstrip("/"), f"{target.folder}/".lstrip("/")
     if one.startswith(other) or other.startswith(one):

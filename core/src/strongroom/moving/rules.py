@@ -59,7 +59,7 @@ def decide(name: SecretName, source: Seen, target: Seen | None, rule: IfExists) 
 def _by_rule(name: SecretName, source: Seen, target: Seen, rule: IfExists) -> Decision:
     if rule is IfExists.NEWER:
         if source.created is None or target.created is None:
-            raise _conflict(name, target, f"which value of {name} is newer is not known")
+            raise _conflict(name, target, f"which value of {name} is newer is not known", "skip or overwrite")
         rule = IfExists.OVERWRITE if source.created > target.created else IfExists.SKIP
     if rule is IfExists.SKIP:
         return Decision(verdict=Verdict.KEEP)
@@ -67,16 +67,18 @@ def _by_rule(name: SecretName, source: Seen, target: Seen, rule: IfExists) -> De
 
 
 def _what(source: Seen, target: Seen) -> str:
-    if target.current.is_equal_to(source.current):
+    if target.current.matches(source.current):
         return "another history"
     return "the same bytes as another type" if target.current.has_content_of(source.current) else "another value"
 
 
-def _conflict(name: SecretName, target: Seen, what: str) -> VersionConflictError:
+def _conflict(
+    name: SecretName, target: Seen, what: str, rules: str = "skip, overwrite or newer"
+) -> VersionConflictError:
     return VersionConflictError(
         what,
         expected="equal",
         found=target.version,
         name=name,
-        hint="add --if-exists skip, overwrite or newer",
+        hint=f"add --if-exists {rules}",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from strongroom._record import Record
@@ -198,6 +199,7 @@ class Side:
             version=current[-1].version,
             created=current[-1].created,
             whole=_has_first(listed),
+            unbroken=_unbroken(listed),
         )
         return Look(seen=seen, values=values)
 
@@ -267,6 +269,10 @@ def _has_first(listed: Iterable[SecretVersion]) -> bool:
     # backend keeps so many that none is.
     first = next(iter(listed)).version
     return not first.isdecimal() or int(first) == 1
+
+
+def _unbroken(listed: Sequence[SecretVersion]) -> int:
+    return sum(1 for _ in takewhile(lambda one: one.state in READABLE, reversed(listed)))
 
 
 def _elsewhere(secret: Secret) -> BackendUnavailableError:

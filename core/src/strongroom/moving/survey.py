@@ -14,6 +14,8 @@ from strongroom.moving.sides import Leased, Look, Looked, Side
 
 CHUNK: Final = 100
 """How many names are looked at together; their values are held at the same time."""
+HISTORIES: Final = 10
+"""The same where all their versions are."""
 
 Progress = Callable[[int, int], object]
 Item = TypeVar("Item")
@@ -24,6 +26,7 @@ class State(enum.Enum):
 
     SAME = "same"
     DIFFERS = "differs"
+    OTHER_SPELLING = "same JSON, other spelling"
     OTHER_TYPE = "same bytes, other type"
     OTHER_HISTORY = "same value, other history"
     ONLY_FROM = "only in FROM"
@@ -69,7 +72,7 @@ class Survey:
         """
         here, there = self.source.names(), self.target.names()
         names = sorted(here | there)
-        for done, chunk in counted(names):
+        for done, chunk in counted(names, versions=self.source.versions):
             mine = self.source.look([name for name in chunk if name in here])
             theirs = self.target.look([name for name in chunk if name in there])
             yield from (compared(name, mine.get(name), theirs.get(name)) for name in chunk)
@@ -84,7 +87,7 @@ class Survey:
         names = sorted(self.source.names())
         listed = self._listed()
         self._try_versions(names)
-        for done, chunk in counted(names):
+        for done, chunk in counted(names, versions=self.source.versions):
             mine = self.source.look(chunk)
             # What no list has is there for none of us, but a name that the backend cannot spell has to be tried.
             wanted = [
@@ -113,10 +116,11 @@ class Survey:
             return None
 
 
-def counted(names: Sequence[Item]) -> Iterator[tuple[int, Sequence[Item]]]:
+def counted(names: Sequence[Item], *, versions: bool) -> Iterator[tuple[int, Sequence[Item]]]:
     """Yield names in small groups, each with how many there have been by its end."""
-    for start in range(0, len(names), CHUNK):
-        chunk = names[start : start + CHUNK]
+    size = HISTORIES if versions else CHUNK
+    for start in range(0, len(names), size):
+        chunk = names[start : start + size]
         yield start + len(chunk), chunk
 
 
@@ -139,4 +143,6 @@ def _state(source: Seen | None, target: Seen | None) -> State:
         return State.ONLY_TO
     if source.current.is_equal_to(target.current):
         return State.SAME if source.is_equal_to(target) else State.OTHER_HISTORY
+    if source.current.matches(target.current):
+        return State.OTHER_SPELLING
     return State.OTHER_TYPE if source.current.has_content_of(target.current) else State.DIFFERS

@@ -101,6 +101,9 @@ def test_bytes_are_bytes() -> None:
     ("text", "words"),
     [
         ("a: x\na: y\n", ["'a' in some.yaml line 2 stands there twice"]),
+        ("a: {b: x}\na: {c: y}\n", ["'a' in some.yaml line 2 stands there twice"]),
+        ("a: x\na: {c: y}\n", ["'a' in some.yaml line 2 stands there twice"]),
+        ("a: {b: x}\na/b: y\n", ["'a/b' in some.yaml line 2 stands there twice"]),
         ("a:\nb: ~\nc: null\n", ["'a' in some.yaml line 1 is null", "line 2 is null", "line 3 is null"]),
         ("a: [x]\nb:\n- y\n", ["'a' in some.yaml line 1 is a list", "'b' in some.yaml line 2 is a list"]),
         ("a: !!binary '?'\n", ["line 1 is not valid base64"]),
