@@ -27,6 +27,23 @@ def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux hides a process from its own user")
+def test_a_process_can_be_hidden_and_what_it_starts_is_not() -> None:
+    done = run(
+        """
+        import ctypes, subprocess, sys
+        from strongroom.memory import forbid_inspection
+        # 3 is PR_GET_DUMPABLE.
+        show = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), flush=True)"
+        exec(show)
+        forbid_inspection()
+        exec(show)
+        subprocess.run([sys.executable, "-c", show])
+        """
+    )
+    assert (done.stdout.split(), done.stderr) == (["1", "0", "1"], "")
+
+
 class TestCoreDumps:
     def test_neither_the_process_nor_its_child_may_leave_one(self) -> None:
         done = run(

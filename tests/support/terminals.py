@@ -72,8 +72,14 @@ class Terminal:
         self.seen += part
         return bool(part)
 
+    def hang_up(self) -> None:
+        """Take the terminal away, as a connection that breaks off does."""
+        os.close(self._ours)
+        self._ours = -1
+
     def close(self) -> None:
         """End the program, and give the terminal back."""
         self.process.kill()
         self.process.wait(LIMIT)
-        os.close(self._ours)
+        if self._ours >= 0:
+            os.close(self._ours)

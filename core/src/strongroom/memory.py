@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from typing import Final
+
 from strongroom.errors import ConfigurationError
 
 # Of <sys/mman.h>; on these processors the numbers stand 13 bits higher.
@@ -13,6 +15,9 @@ _HIGHER = ("ppc", "powerpc", "sparc", "alpha")
 
 # At 0, Linux writes no file, but still hands the dump to a program where core_pattern names one; at 1, it does neither.
 _NO_CORE = 1 if sys.platform == "linux" else 0
+
+_DUMPABLE: Final = 4
+"""``PR_SET_DUMPABLE`` of <linux/prctl.h>."""
 
 _watching = False
 
@@ -30,6 +35,20 @@ def forbid_core_dumps() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (_NO_CORE, _NO_CORE))
     except (OSError, ValueError):
         return  # it is 0 already and may not be raised to 1, or the system has no limit that counts
+
+
+def forbid_inspection() -> None:
+    """Have Linux show this process's memory and its first environment to root alone, and not to its own user.
+
+    A process that it starts is not concerned. Elsewhere, nothing happens.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        import ctypes
+    except ImportError:
+        return
+    ctypes.CDLL(None).prctl(_DUMPABLE, 0, 0, 0, 0)
 
 
 def lock_memory() -> None:

@@ -26,6 +26,7 @@ type = "memory"
 "git/git.example.com/shop/web.git" = '{"username": "web", "password": "of-web"}'
 "git/git.example.com:8443" = "12345"
 "git/two.example.com" = "first\nhost=evil.example.com"
+"git/half.example.com" = '{"username": "bot", "password": "\ud800"}'
 "git/nobody.example.com" = '{"username": "bot"}'
 "git/odd.example.com/a%20b/%2E%2E" = '{"username": "odd", "password": "of-odd"}'
 "git/past.example.com" = '{"username": "bot", "password": "gone", "password_expiry_utc": 1000}'
@@ -137,7 +138,7 @@ def test_who_may_not_read_it_is_told_so_and_git_stops(helper: Helper) -> None:
     assert "git/git.example.com" in said
 
 
-@pytest.mark.parametrize("host", ["two.example.com", "nobody.example.com"])
+@pytest.mark.parametrize("host", ["two.example.com", "half.example.com", "nobody.example.com"])
 def test_a_value_that_could_pose_as_another_line_or_has_no_password_is_refused(helper: Helper, host: str) -> None:
     status, answer, said = helper.get(host, username="bot")
     assert (status, answer) == (2, "quit=1\n")

@@ -159,6 +159,14 @@ def test_what_cannot_be_done_is_said_and_nothing_is_written(place: Any, argument
     assert set(os.listdir(place.folder)) - {"home", "trail.txt"} == set(before) - {"home"}
 
 
+def test_no_link_makes_it_write_over_a_template_or_twice(place: Any) -> None:
+    (place.folder / "link.j2").symlink_to("page.j2")
+    (place.folder / "here").symlink_to(".")
+    assert "is a template itself" in place("render", "link.j2", "page.j2").stderr
+    assert "is the output of two templates" in place("render", "page.j2", "a", "page.j2", "here/a").stderr
+    assert "secret(" in (place.folder / "page.j2").read_text()
+
+
 class TestOnChange:
     def test_it_runs_after_a_change_and_only_then(self, place: Any) -> None:
         command = f'{sys.executable} -c \'print(open("a").read(), end="")\''

@@ -17,6 +17,7 @@ from strongroom.errors import StrongroomError
 if TYPE_CHECKING:
     from strongroom.config.load import Configuration
     from strongroom.manager import SecretManager
+    from strongroom.wiring import Parts
 
 
 QUEUED_STATUS: Final = 11
@@ -62,6 +63,7 @@ class Session:
         arguments: What followed the command's name.
         fallback: The configured name of the backend that keeps copies and the journal, once a manager is open.
         exporting: Sends what the command traces and measures.
+        parts: The stages of the manager, once one is open.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -70,6 +72,7 @@ class Session:
         self.arguments: list[str] = getattr(options, "arguments", [])
         self.fallback: str | None = None
         self.exporting = Exporting(options.command or "")
+        self.parts: Parts | None = None
 
     def load(self) -> Configuration:
         """Return the configuration, and begin to send telemetry if it says so.
@@ -106,7 +109,8 @@ class Session:
         if found.lock_memory:
             lock_memory()
         # Closing a view of a manager closes nothing, so it is the manager itself that is held.
-        with SecretManager(Parts(found), found.principal) as manager:
+        self.parts = Parts(found)
+        with SecretManager(self.parts, found.principal) as manager:
             yield manager.as_principal(self.principal) if self.principal else manager
 
 

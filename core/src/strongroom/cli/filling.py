@@ -61,12 +61,13 @@ def _pairs(paths: list[str]) -> tuple[tuple[str, str], ...]:
     if len(paths) % 2:
         raise UsageError(f"{paths[-1]} has no output", hint="name templates and outputs by turns")
     pairs = [(template, _absolute(output)) for template, output in zip(paths[::2], paths[1::2], strict=True)]
-    outputs = [output for _, output in pairs]
-    templates = [template for template, _ in pairs]
-    for output in outputs:
-        if outputs.count(output) > 1:
+    # Whatever links lead there.
+    outputs = [_real(output) for _, output in pairs]
+    templates = [_real(template) for template, _ in pairs]
+    for (_, output), real in zip(pairs, outputs, strict=True):
+        if outputs.count(real) > 1:
             raise UsageError(f"{output} is the output of two templates", hint="choose another for one of them")
-        if output != STANDARD and output in map(_absolute, templates):
+        if output != STANDARD and real in templates:
             raise UsageError(f"{output} is a template itself", hint="choose another output")
     if templates.count(STANDARD) > 1:
         raise UsageError("standard input is one template only", hint="name a file for the other")
@@ -75,6 +76,10 @@ def _pairs(paths: list[str]) -> tuple[tuple[str, str], ...]:
 
 def _absolute(path: str) -> str:
     return path if path == STANDARD else os.path.abspath(path)
+
+
+def _real(path: str) -> str:
+    return path if path == STANDARD else os.path.realpath(path)
 
 
 def _mode(text: str | None) -> int | None:

@@ -140,7 +140,8 @@ def parse(content: bytes) -> Request:
 
 
 def _has_control(text: str) -> bool:
-    return any(ord(character) < 32 or ord(character) == 127 for character in text)
+    # Half of a surrogate pair, which JSON can spell, is no text either.
+    return any(ord(one) < 32 or ord(one) == 127 or "\ud800" <= one <= "\udfff" for one in text)
 
 
 def _is_meant(request: Request, options: argparse.Namespace) -> bool:

@@ -72,9 +72,17 @@ def run_process() -> int:
     # A command makes its objects once and ends: looking for garbage among them, while they
     # are made and again when the interpreter ends, would take a tenth of the whole run.
     gc.set_threshold(100_000)
+    _open_what_is_closed()
     status = main()
     gc.freeze()
     return status
+
+
+def _open_what_is_closed() -> None:
+    """Open nothing in the place of each standard stream that is closed, lest another file get its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # open as long as the process
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,11 +17,12 @@ from strongroom.cli.referring import Variable
 from strongroom.cli.selection import Choice
 from strongroom.cli.substitutes import note_substitutes
 from strongroom.config.load import Configuration
-from strongroom.errors import SecretNotFoundError
+from strongroom.errors import SecretNotFoundError, StrongroomError
 
 if TYPE_CHECKING:
-    from strongroom.cli.supervising.handover import Handover
+    from strongroom.cli.supervising.handover import Handover, Report
     from strongroom.manager import SecretManager
+    from strongroom.model import Secret
 
 OWN_FAILURE: Final = 125
 NOT_EXECUTABLE: Final = 126
@@ -119,8 +120,12 @@ def _run(session: Session, options: argparse.Namespace) -> int:
         name.encode(): text.encode() for name, text in session.exporting.environment().items()
     }
     session.exporting.close(None)
-    if handover is not None and not handover.agreed(handed.names, handed.known):
-        return OWN_FAILURE
+    if handover is not None and handed.report is not None:
+        if _is_too_large(environment):
+            # Found out before the program that runs is ended, so that it goes on.
+            return _report(program[0], errno.E2BIG, os.strerror(errno.E2BIG))
+        if not handover.agreed(handed.report):
+            return OWN_FAILURE
     return _start(program, environment)
 
 
@@ -152,13 +157,11 @@ class _Handed(Record):
     """What the program gets."""
 
     environment: Environment
-    names: tuple[str, ...]
-    """The secrets that it was to get."""
-    known: dict[str, str | None]
-    """The version of each, where that is known; ``None`` of one that is not there."""
+    report: Report | None
+    """Which secrets are in it, if somebody watches them."""
 
     def __repr__(self) -> str:
-        return f"<_Handed {', '.join(self.names)}>"
+        return "<_Handed>"
 
 
 def _handed_over(session: Session, configuration: Configuration, options: argparse.Namespace) -> _Handed:
@@ -177,6 +180,7 @@ def _handed_over(session: Session, configuration: Configuration, options: argpar
         replaced = {*(name.encode() for name in chosen), *(one.name for one in referred)}
         environment = {name: value for name, value in base.items() if name not in replaced}
         environment = with_secrets(environment, secrets, chosen) | referring.resolved(variables, found, missing)
+        report = _report_on(session, wanted, found, missing) if options.handover is not None else None
     # Closed: everything is recorded before the program can use any of it.
     note_substitutes(found.values())
     if options.if_missing == "warn":
@@ -184,14 +188,41 @@ def _handed_over(session: Session, configuration: Configuration, options: argpar
     for variable, choice in chosen.items():
         if variable.encode() in base and choice in found:
             note(f"strongroom: note: {variable} is replaced by the secret {choice.label}")
+    return _Handed(environment=environment, report=report)
+
+
+def _report_on(
+    session: Session,
+    wanted: list[Choice],
+    found: dict[Choice, Secret],
+    missing: dict[Choice, SecretNotFoundError],
+) -> Report:
+    """Return which versions of the secrets the program gets."""
+    from strongroom.cli.supervising.handover import Report
+
     known: dict[str, str | None] = {
         # The secret is there, and which version was read is not known, if it is only the field that is not.
         choice.name: None
         for choice, error in missing.items()
         if error.code != "field_not_found"
     }
-    known |= {choice.name: secret.version for choice, secret in found.items()}
-    return _Handed(environment=environment, names=tuple(choice.name for choice in wanted), known=known)
+    passing = set()
+    for choice, secret in found.items():
+        if _is_shared(session, secret):
+            known[choice.name] = secret.version
+        else:
+            passing.add(str(choice.name))
+    names = sorted({str(choice.name) for choice in wanted})
+    return Report(names=tuple(names), known=known, passing=tuple(sorted(passing)))
+
+
+def _is_shared(session: Session, secret: Secret) -> bool:
+    """Tell whether another process is told the same version."""
+    try:
+        return session.parts is None or session.parts.backend(secret.backend).versions_are_shared
+    except StrongroomError:
+        # It is out of reach, and a copy was read. When it is back, any other version is another one.
+        return True
 
 
 def _passed(configuration: Configuration, options: argparse.Namespace) -> Environment:
@@ -208,6 +239,14 @@ def _choices(manager: SecretManager, referred: list[Variable], options: argparse
     if (referred or options.env_file) and not options.secret and not options.prefix:
         return []
     return selection.choose(manager, options.secret, options)
+
+
+def _is_too_large(environment: Environment) -> bool:
+    """Tell whether Linux refuses one of the variables for its length."""
+    if sys.platform != "linux":
+        return False
+    longest = 32 * os.sysconf("SC_PAGE_SIZE")
+    return any(len(name) + len(value) + len(b"=\0") > longest for name, value in environment.items())
 
 
 def _start(program: list[str], environment: Environment) -> int:

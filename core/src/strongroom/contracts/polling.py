@@ -41,6 +41,15 @@ class VersionPolling(ABC):
 
     versions_at_once: ClassVar[int] = 100
 
+    @property
+    def versions_are_shared(self) -> bool:
+        """Whether each process is told the same version of what has not changed; yes unless overridden.
+
+        It is asked after a read. Where the versions are made anew in each process, with a key that no other one has
+        say, nobody may compare those of two.
+        """
+        return True
+
     @abstractmethod
     def current_versions(self, request: CurrentVersionsRequest) -> CurrentVersionsResult:
         """Return the current versions of several secrets, as a read would name them.

@@ -322,7 +322,8 @@ class Reader:
             every: Seconds between two looks, at most, and at least 1; it is a random part of it, down to half.
             names: Patterns of the names to look at; all unless given.
             known: The version of each name that is in use elsewhere, such as in another process; ``None`` where
-                there was none. The first look tells subscribers of whatever has changed since.
+                there was none. The first look tells subscribers of whatever has changed since. Leave out those of a
+                backend whose versions are each process's own, see ``VersionPolling.versions_are_shared``.
 
         Returns:
             A function that ends it; calling it twice is no error. Calling this method again replaces what was before.

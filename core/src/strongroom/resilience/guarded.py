@@ -123,6 +123,13 @@ class GuardedBackend(GuardedOptions, Backend):
 
         return self.wrapped.versions_at_once if isinstance(self.wrapped, VersionPolling) else self.batch_size
 
+    @property
+    def versions_are_shared(self) -> bool:
+        """Whether the versions of two processes may be compared; see :class:`VersionPolling`."""
+        from strongroom.contracts.polling import VersionPolling
+
+        return not isinstance(self.wrapped, VersionPolling) or self.wrapped.versions_are_shared
+
     def current_versions(self, request: CurrentVersionsRequest) -> CurrentVersionsResult:
         """Return which versions are current; see :class:`VersionPolling`. Where that is not offered, secrets are read.
 

@@ -24,7 +24,7 @@ LISTENER = """
 import os, signal
 def tell(number, frame=None):
     os.write(1, signal.Signals(number).name.encode() + b"\\n")
-for name in ("INT", "HUP", "USR1", "USR2", "QUIT", "WINCH", "CONT", "ALRM", "TSTP"):
+for name in ("INT", "HUP", "USR1", "USR2", "QUIT", "WINCH", "CONT", "ALRM", "TSTP", "TTIN", "TTOU"):
     signal.signal(getattr(signal, "SIG" + name), tell)
 os.write(1, b"ready %d\\n" % os.getpid())
 while True:
@@ -59,9 +59,11 @@ def test_a_program_that_a_signal_ends_gives_what_a_shell_would(shelf: Any, name:
 def test_each_signal_reaches_the_program_once(listening: subprocess.Popen[bytes]) -> None:
     assert listening.stdout is not None
     assert int(listening.stdout.readline().split()[1]) != listening.pid
-    for name in ("SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT", "SIGWINCH", "SIGCONT", "SIGALRM", "SIGTSTP"):
-        listening.send_signal(getattr(signal, name))
-        assert listening.stdout.readline().decode().strip() == name
+    # Only Linux tells those two from what stops a job in the background.
+    names = "INT HUP USR1 USR2 QUIT WINCH CONT ALRM TSTP" + (" TTIN TTOU" if sys.platform == "linux" else "")
+    for name in names.split():
+        listening.send_signal(getattr(signal, f"SIG{name}"))
+        assert listening.stdout.readline().decode().strip() == f"SIG{name}"
     listening.terminate()
     assert listening.stdout.read() == b"", "none came twice"
     assert listening.wait(LIMIT) == 128 + signal.SIGTERM
@@ -138,6 +140,14 @@ def test_ctrl_c_ends_a_program_that_does_not_mind_it(terminal: Callable[..., Ter
     assert one.wait_for_end() == 128 + signal.SIGINT
 
 
+def test_a_terminal_that_hangs_up_ends_a_program_that_does_not_mind_it(terminal: Callable[..., Terminal]) -> None:
+    program = "import signal; print('ready', flush=True); signal.pause()"
+    one = terminal(command(), *WATCHED, "--", sys.executable, "-c", program)
+    one.wait_for(b"ready\r\n")
+    one.hang_up()
+    assert one.process.wait(LIMIT) == 128 + signal.SIGHUP
+
+
 def bash() -> str:
     """Return the path of a shell with job control."""
     found = shutil.which("bash")
@@ -202,6 +212,23 @@ def test_no_handle_of_ours_is_open_in_the_program_and_the_callers_are(shelf: Any
         process = shelf.start(*WATCHED, "--", sys.executable, "-c", source, pass_fds=[file.fileno()])
         # The last one is the listing's own.
         assert process.communicate(timeout=LIMIT)[0].decode().split() == [str(file.fileno())]
+
+
+@pytest.mark.parametrize("way", ["", "--on-change restart"])
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_stays_closed_for_the_program(shelf: Any, way: str, closed: str) -> None:
+    # What is left out is told on standard error, which must be nobody else's either.
+    options = f"{way} --if-missing warn --secret app/db-password --secret app/missing"
+    source = "import os, sys; open('seen', 'w').write(str([sys.stdin is None, sys.stdout is None, sys.stderr is None]))"
+    line = f'exec {command()} run {options} -- {sys.executable} -c "{source}" {closed}'
+    done = subprocess.run(["sh", "-c", line], cwd=shelf.folder, env=shelf.variables, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = ["<&-" in closed, " >&-" in f" {closed}", "2>&-" in closed]
+    assert (shelf.folder / "seen").read_text() == str(expected)
+
+
+def test_a_variable_without_a_name_is_left_out_as_it_is_without_the_option(shelf: Any) -> None:
+    assert shelf(*WATCHED, "--", "sh", "-c", "exit 7", env={"": "nameless"}).returncode == 7
 
 
 @LINUX

@@ -24,7 +24,7 @@ class Told:
 
 
 def test_a_report_comes_back_as_it_was_sent() -> None:
-    sent = Report(names=("a b\n", "é", "x"), known={"a b\n": "1", "é": None})
+    sent = Report(names=("a b\n", "é", "x"), known={"a b\n": "1", "é": None}, passing=("x",))
     line = sent.to_json()
     assert line.index(b"\n") == len(line) - 1
     assert Report.from_json(line) == sent

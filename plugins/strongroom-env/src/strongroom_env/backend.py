@@ -82,6 +82,11 @@ class EnvBackend(Backend, VersionPolling):
             f"there is no variable {variable} for {request.name}", name=request.name, hint=f"set {variable}"
         )
 
+    @property
+    def versions_are_shared(self) -> bool:
+        """No: each process has a key of its own."""
+        return False
+
     def current_versions(self, request: CurrentVersionsRequest) -> CurrentVersionsResult:
         """Return current versions. A file is read only if it was written since it was looked at last.
 

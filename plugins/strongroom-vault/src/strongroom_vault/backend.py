@@ -102,6 +102,11 @@ class VaultBackend(Backend, Recoverable, Describing, Leasing, Encrypting, Versio
         """What the engine for secrets can do; ``None`` until its version is known."""
         return self._secrets.capabilities
 
+    @property
+    def versions_are_shared(self) -> bool:
+        """Not by the first version of the engine, for which each process makes its own; see ``VersionPolling``."""
+        return self._secrets.capabilities is None or Capability.VERSIONS in self._secrets.capabilities
+
     def read(self, request: ReadRequest) -> ReadResult:
         """Return a secret, or have a credential made; see ``Backend.read``."""
         return self._dynamic.read(request) if self.is_leased(request.name) else self._secrets.read(request)

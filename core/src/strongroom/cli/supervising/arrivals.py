@@ -20,8 +20,8 @@ from strongroom._record import Record
 
 _HELD_BY_NOBODY: Final = "KILL STOP ABRT BUS FPE ILL SEGV SYS TRAP EMT STKFLT PIPE PROF VTALRM XCPU XFSZ"
 """What cannot be held back, and what is the doing of the process itself."""
-_OF_THE_JOB: Final = "TTIN TTOU"
-"""What stops a job that uses the terminal from the background; it stops all of it."""
+_OF_THE_JOB: Final = "" if sys.platform == "linux" else "TTIN TTOU"
+"""What stops a job that uses the terminal from the background, where that cannot be told from what a process sends."""
 _FROM_TERMINAL: Final = frozenset({signal.SIGINT, *(getattr(signal, f"SIG{name}", 0) for name in ("QUIT", "TSTP"))})
 
 
@@ -30,9 +30,11 @@ class Arrival(Record):
 
     number: int
     alone: bool
-    """Whether it was sent by a process; the program has got by itself what the terminal sends."""
+    """Whether the program has not got it by itself, as it gets what the terminal sends to all."""
     sender: int = 0
     """The process id of who has sent it; 0 if that is not known."""
+    hung_up: bool = False
+    """Whether it says that the terminal is gone."""
 
 
 class Arrivals:
@@ -70,7 +72,11 @@ class Arrivals:
 
 def _told(info: signal.struct_siginfo) -> Arrival:
     # The kernel's own codes are above nought; what comes by kill, sigqueue or tgkill is not.
-    return Arrival(number=info.si_signo, alone=info.si_code <= 0, sender=info.si_pid)
+    sent = info.si_code <= 0
+    hung_up = not sent and info.si_signo == signal.SIGHUP
+    # That the terminal is gone, Linux tells nobody but the first process at it, if there is one.
+    alone = sent or (hung_up and os.getsid(0) == os.getpid())
+    return Arrival(number=info.si_signo, alone=alone, sender=info.si_pid, hung_up=hung_up)
 
 
 def _is_in_foreground() -> bool:

@@ -106,4 +106,6 @@ def _spawn(arguments: Sequence[str], mask: Iterable[int]) -> int:
     # Not from the current folder, where anybody may have put a module of that name.
     flags = ["-I"] if sys.flags.isolated else ["-P"]
     command = [sys.executable, *flags, "-m", "strongroom", *arguments]
-    return os.posix_spawn(sys.executable, command, os.environ, setsigmask=mask)
+    # A variable without a name can be inherited but not handed on.
+    environment = {name: value for name, value in os.environb.items() if name}
+    return os.posix_spawn(sys.executable, command, environment, setsigmask=mask)

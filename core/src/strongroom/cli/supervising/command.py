@@ -19,6 +19,7 @@ from strongroom.cli.supervising.timetable import Timetable
 from strongroom.config.units import parse_seconds
 from strongroom.config.watch import SHORTEST_EVERY
 from strongroom.errors import ConfigurationError
+from strongroom.memory import forbid_inspection
 
 if TYPE_CHECKING:
     from strongroom.cli.supervising.arrivals import Arrivals
@@ -41,6 +42,8 @@ def supervise(session: Session, options: argparse.Namespace) -> int:
     _check_files(options.env_file)
     rules = Rules(restart=options.on_change == "restart", stop_timeout=seconds["stop_timeout"])
     timetable = Timetable(seconds["every"], seconds["splay"], lambda most: random.uniform(0.0, most))  # noqa: S311  # no secret
+    # What opens the stores may be in the environment of this process, which lives beside the program.
+    forbid_inspection()
     with arriving() as arrivals:
         # Before the first thread: none of them is to take a signal.
         configuration = session.load()

@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 
-from collections.abc import Mapping, Sequence
 from typing import Final
 
 from strongroom._record import Record
@@ -30,16 +29,18 @@ class Report(Record):
     names: tuple[str, ...]
     known: dict[str, str | None]
     """The version of each, as far as that is known; ``None`` of one that is not there."""
+    passing: tuple[str, ...] = ()
+    """Those whose versions are another process's own, so that nothing follows from them."""
 
     def to_json(self) -> bytes:
         """Return it in one line."""
-        return json.dumps([self.names, self.known]).encode() + b"\n"
+        return json.dumps([self.names, self.known, self.passing]).encode() + b"\n"
 
     @classmethod
     def from_json(cls, line: bytes) -> Report:
         """Return what ``to_json`` has written."""
-        names, known = json.loads(line)
-        return cls(names=tuple(names), known=known)
+        names, known, passing = json.loads(line)
+        return cls(names=tuple(names), known=known, passing=tuple(passing))
 
 
 class Handover:
@@ -62,17 +63,16 @@ class Handover:
             raise UsageError("--handover is for strongroom's own use", hint="use --on-change") from error
         _end_with_parent()
 
-    def agreed(self, names: Sequence[str], known: Mapping[str, str | None]) -> bool:
+    def agreed(self, report: Report) -> bool:
         """Say what is ready, and wait; return whether to become the program.
 
         Args:
-            names: The secrets that it is to get.
-            known: The version of each, where that is known.
+            report: The secrets that it is to get.
         """
         # If the parent has died before it was said that this process is to die with it, that does not happen.
         if os.getppid() != self._parent:
             return False
-        line = Report(names=tuple(sorted(set(names))), known=dict(known)).to_json()
+        line = report.to_json()
         try:
             for start in range(0, len(line), _CHUNK):
                 os.write(self._report, line[start : start + _CHUNK])

@@ -19,6 +19,7 @@ from strongroom.errors import StrongroomError
 
 _ENDING: Final = frozenset({signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGQUIT", signal.SIGINT)})
 """Signals after which a program usually ends, so that no other one is started meanwhile."""
+_NEVER: Final = float("inf")
 
 
 class Rules(Record):
@@ -58,7 +59,8 @@ class Supervisor:
         self._next: Child | None = None
         self._kill_at: float | None = None
         """When the program is killed that was asked to end so that another one can take its place."""
-        self._is_ending = False
+        self._held_until = 0.0
+        """Before when nothing is done about a change: the program is probably about to end."""
         self._was_suspended = False
 
     def prepare(self) -> int | None:
@@ -75,10 +77,11 @@ class Supervisor:
         Args:
             changes: Tells what has changed of its secrets.
         """
-        self._begin(self._program, changes)
+        self._know(self._program, changes)
+        self._program.go()
         while True:
             if self._look_at_program() is not None:
-                if not self._is_replaced(changes):
+                if not self._is_replaced():
                     return self._status()
                 continue
             self._notice(changes)
@@ -108,22 +111,18 @@ class Supervisor:
             suspend()
         return self._program.status
 
-    def _is_replaced(self, changes: Changes) -> bool:
+    def _is_replaced(self) -> bool:
         """Put the next program into the place of the one that has ended, if that was to be."""
         following, self._next = self._next, None
-        if self._kill_at is None or self._is_ending or following is None or following.report is None:
+        if self._kill_at is None or self._held_until == _NEVER or following is None or following.report is None:
             if following is not None:
                 following.give_up()
             return False
         self._kill_at = None
         self._program.give_up()
         self._program = following
-        self._begin(following, changes)
+        following.go()
         return True
-
-    def _begin(self, program: Child, changes: Changes) -> None:
-        self._know(program, changes)
-        program.go()
 
     def _know(self, program: Child, changes: Changes) -> None:
         try:
@@ -142,7 +141,7 @@ class Supervisor:
         following.look()
         if following.status is not None:
             self._failed()
-        elif following.report is not None and following.report == self._program.report:
+        elif following.report is not None and following.report == self._program.report and not following.report.passing:
             # It was changed back, or a node that lags behind has answered: then the next look finds the change again.
             self._give_next_up()
             self._timetable.done()
@@ -150,6 +149,8 @@ class Supervisor:
         elif following.report is not None:
             _say(f"{self._timetable.told()}: the program is started anew")
             self._timetable.done()
+            # From now on, since the program may take its time.
+            self._know(following, changes)
             self._kill_at = self._clock() + self._rules.stop_timeout
             self._program.send(signal.SIGTERM)
             if self._program.is_stopped:
@@ -171,9 +172,9 @@ class Supervisor:
         if self._kill_at is not None:
             if now >= self._kill_at:
                 _say(f"the program has not ended within {self._rules.stop_timeout:g} s: it is killed")
-                self._kill_at = float("inf")
+                self._kill_at = _NEVER
                 self._program.send(signal.SIGKILL)
-        elif self._next is None and self._timetable.is_due(now):
+        elif self._next is None and now >= self._held_until and self._timetable.is_due(now):
             self._change()
 
     def _change(self) -> None:
@@ -193,17 +194,17 @@ class Supervisor:
         if self._kill_at is not None:
             ends = self._kill_at
         elif self._next is None and self._timetable.due is not None:
-            ends = self._timetable.due
+            ends = max(self._timetable.due, self._held_until)
         else:
             return None
-        return None if ends == float("inf") else max(0.0, ends - self._clock())
+        return None if ends == _NEVER else max(0.0, ends - self._clock())
 
     def _take(self, arrival: Arrival | None) -> None:
         """Pass a signal on, if the program has not got it by itself."""
         if arrival is None or arrival.number == signal.SIGCHLD:
             return
-        if arrival.number in _ENDING:
-            self._hold_off()
+        if arrival.number in _ENDING or arrival.hung_up:
+            self._hold_off(for_good=arrival.number == signal.SIGTERM or arrival.hung_up)
         if arrival.number == signal.SIGCONT and self._was_suspended:
             # What goes on is the whole job; the program may have been continued already.
             self._was_suspended = False
@@ -213,13 +214,15 @@ class Supervisor:
         elif arrival.alone and arrival.sender != self._program.pid:
             self._program.send(arrival.number)
 
-    def _hold_off(self) -> None:
-        """Start no other program now: this one is probably to end."""
-        if self._kill_at is not None:
-            self._is_ending = True
-        elif self._next is not None:
+    def _hold_off(self, *, for_good: bool) -> None:
+        """Start no other program now: this one is probably to end, however long it takes for that."""
+        now = self._clock()
+        # A program may take Ctrl-C for something else, and go on.
+        is_last = for_good or self._kill_at is not None
+        self._held_until = _NEVER if is_last else max(self._held_until, now + self._rules.stop_timeout)
+        if self._kill_at is None and self._next is not None:
             self._give_next_up()
-            self._timetable.failed(self._clock())
+            self._timetable.failed(now)
 
 
 def _say(text: str) -> None:

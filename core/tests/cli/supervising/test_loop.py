@@ -1,0 +1,180 @@
+"""What a parent does about changes while its program is about to end; who sends which signal is played here."""
+
+from __future__ import annotations
+
+import signal
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from strongroom.cli.supervising.arrivals import Arrival
+from strongroom.cli.supervising.handover import Report
+from strongroom.cli.supervising.loop import Rules, Supervisor
+from strongroom.cli.supervising.timetable import Timetable
+from strongroom.testing import FakeClock
+
+TERM, HUP, INT, KILL = signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL
+STOP_TIMEOUT = 10.0
+
+
+class Process:
+    """A child that has read everything at once, and ends only when the test says so, or when it is killed."""
+
+    def __init__(self, number: int, report: Report) -> None:
+        self.pid = 1000 + number
+        self.report = report
+        self.status: int | None = None
+        self.is_stopped = False
+        self.sent: list[int] = []
+        self.began = False
+
+    def look(self) -> bool:
+        return False
+
+    def go(self) -> None:
+        self.began = True
+
+    def send(self, number: int) -> None:
+        self.sent.append(number)
+        if number == KILL:
+            self.status = -KILL
+
+    def give_up(self) -> None:
+        if self.status is None:
+            self.status = -KILL
+
+
+class Play:
+    """Acts in turn what happens; each act is at its second."""
+
+    def __init__(self, clock: FakeClock, *acts: tuple[float, Callable[[], Arrival | None]]) -> None:
+        self.clock = clock
+        self.acts = list(acts)
+        self.waited = 0
+
+    def wait(self, timeout: float | None) -> Arrival | None:
+        self.waited += 1
+        at, act = self.acts[0]
+        left = at - self.clock()
+        if timeout is not None and timeout < left:
+            self.clock.advance(timeout)
+            return None
+        self.clock.advance(max(0.0, left))
+        del self.acts[0]
+        return act()
+
+
+class Stage:
+    """A program under a supervisor whose signals and changes are a play."""
+
+    def __init__(self, *, restart: bool = True) -> None:
+        self.clock = FakeClock(monotonic=0.0)
+        self.processes: list[Process] = []
+        self.changed: list[str] = []
+        self.report: Report | None = None
+        """What each process says that it has read; a version of its own unless given."""
+        self.rules = Rules(restart=restart, stop_timeout=STOP_TIMEOUT)
+
+    def start(self) -> Any:
+        number = len(self.processes)
+        self.processes.append(Process(number, self.report or Report(names=("a",), known={"a": str(number)})))
+        # It says at once that it has read everything.
+        self.play.acts.insert(0, (self.clock(), lambda: Arrival(number=signal.SIGCHLD, alone=True)))
+        return self.processes[-1]
+
+    def know(self, report: Report) -> None:
+        """Take what a program has got."""
+
+    def take(self) -> Iterable[str]:
+        names, self.changed = self.changed, []
+        return names
+
+    def change(self) -> None:
+        self.changed = ["a"]
+
+    def end(self, status: int = 0) -> None:
+        """End the first program."""
+        self.processes[0].status = status
+
+    def run(self, *acts: tuple[float, Callable[[], Arrival | None]]) -> int:
+        self.play: Any = Play(self.clock, *acts)
+        timetable = Timetable(30.0, 0.0, lambda most: 0.0)
+        whole: Any = self
+        return Supervisor(self.start, self.play, self.rules, timetable, self.clock).run(whole)
+
+
+def sent(number: int, *, hung_up: bool = False) -> Callable[[], Arrival]:
+    return lambda: Arrival(number=number, alone=True, hung_up=hung_up)
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+def test_a_change_gives_the_place_of_the_program_to_the_next_one(stage: Stage) -> None:
+    status = stage.run((5.0, stage.change), (7.0, stage.end), (8.0, lambda: stage.processes[1].give_up()))
+    assert status == 128 + KILL
+    assert stage.processes[0].sent == [TERM]
+    assert [process.began for process in stage.processes] == [True, True]
+
+
+def test_what_has_been_changed_back_is_no_reason_to_start_another_program(stage: Stage) -> None:
+    stage.report = Report(names=("a",), known={"a": "1"})
+    assert stage.run((5.0, stage.change), (50.0, lambda: stage.end(3))) == 3
+    assert stage.processes[0].sent == []
+
+
+def test_where_versions_are_a_processes_own_it_is_the_change_that_counts(stage: Stage) -> None:
+    stage.report = Report(names=("a",), known={}, passing=("a",))
+    stage.run((5.0, stage.change), (7.0, stage.end), (8.0, lambda: stage.processes[1].give_up()))
+    assert stage.processes[0].sent == [TERM]
+    assert stage.processes[1].began
+
+
+@pytest.mark.parametrize("way", [sent(TERM), sent(HUP, hung_up=True)])
+@pytest.mark.parametrize("restart", [True, False])
+def test_a_program_that_is_to_end_is_left_in_peace_whatever_changes_and_however_long_it_takes(
+    way: Callable[[], Arrival], restart: bool
+) -> None:
+    stage = Stage(restart=restart)
+    status = stage.run((5.0, way), (6.0, stage.change), (5000.0, lambda: stage.end(3)))
+    assert status == 3
+    assert len(stage.processes) == 1
+    assert stage.processes[0].sent == [way().number], "it came once"
+    assert stage.play.waited < 10, "nobody was busy with waiting"
+
+
+def test_a_change_that_had_been_noticed_before_is_not_taken_up_either(stage: Stage) -> None:
+    assert stage.run((5.0, stage.change), (5.5, sent(TERM)), (5000.0, lambda: stage.end(3))) == 3
+    assert len(stage.processes) == 1
+
+
+def test_a_program_that_goes_on_after_ctrl_c_is_started_anew_later(stage: Stage) -> None:
+    def check() -> None:
+        assert len(stage.processes) == 1, "it has had no time to end yet"
+        assert stage.processes[0].sent == [INT]
+
+    stage.run(
+        (5.0, sent(INT)),
+        (6.0, stage.change),
+        (4.9 + STOP_TIMEOUT, check),
+        (5.1 + STOP_TIMEOUT, stage.end),
+        (20.0, lambda: stage.processes[1].give_up()),
+    )
+    assert stage.processes[0].sent == [INT, TERM]
+    assert stage.processes[1].began
+
+
+def test_any_signal_to_end_is_final_once_the_program_has_been_asked_to_make_way(stage: Stage) -> None:
+    assert stage.run((5.0, stage.change), (7.0, sent(INT)), (8.0, lambda: stage.end(4))) == 4
+    assert stage.processes[0].sent == [TERM, INT]
+    assert not stage.processes[1].began
+
+
+def test_a_hangup_that_somebody_has_sent_is_no_reason_to_start_no_other(stage: Stage) -> None:
+    stage.run((5.0, sent(HUP)), (6.0, stage.change), (8.0, stage.end), (9.0, lambda: stage.processes[1].give_up()))
+    assert stage.processes[0].sent == [HUP, TERM]
+    assert stage.processes[1].began
