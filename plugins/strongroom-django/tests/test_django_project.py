@@ -23,6 +23,7 @@ MORE = """
 SECRET_KEY = secret("django/secret-key")
 PAYMENT = secret("payment")
 NESTED = {"url": ["https://pay.example.com", (PAYMENT,)]}
+WITHIN = {"url": f"https://shop:{PAYMENT}@pay.example.com"}
 """
 ENVIRONMENT = {"KEY": KEY, "TOKEN": TOKEN}
 
@@ -76,6 +77,7 @@ def test_diffsettings_shows_no_value(shop: Site) -> None:
         printed = shop.output("diffsettings", "--output", output, **ENVIRONMENT)
         assert "PAYMENT = '[hidden]'" in printed
         assert "NESTED = {'url': ['https://pay.example.com', ('[hidden]',)]}" in printed
+        assert "WITHIN = {'url': 'https://shop:[masked]@pay.example.com'}" in printed
         shows_nothing(printed)
 
 
@@ -90,6 +92,32 @@ def test_the_debug_page_shows_no_value(site: Site, accept: str) -> None:
     if accept == "text/html":
         assert "plain" in page
         assert "PAYMENT" in page
+
+
+def test_a_mail_about_a_log_record_shows_no_value(site: Site) -> None:
+    more = f"""{MORE}
+ADMINS = [("Ops", "ops@example.com")]
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+LOGGING = {{
+    "version": 1,
+    "handlers": {{
+        "mail": {{"class": "strongroom_django.reporting.StrongroomAdminEmailHandler", "include_html": True}}
+    }},
+    "loggers": {{"shop": {{"handlers": ["mail"]}}}},
+}}
+"""
+    site.write(CONFIGURE, more=more)
+    code = """
+import logging
+from django.conf import settings
+from django.core import mail
+mail.outbox = []
+logging.getLogger("shop").error("no answer to %s", settings.PAYMENT)
+print(mail.outbox[0].subject, mail.outbox[0].body, mail.outbox[0].alternatives)
+"""
+    printed = site.output(code=code, **ENVIRONMENT)
+    assert "ERROR: no answer to [masked]" in printed
+    shows_nothing(printed)
 
 
 def test_a_mail_about_an_error_shows_no_value(site: Site) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import traceback
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import pytest
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, HttpUrl, Json, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, HttpUrl, Json, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings
 
@@ -95,6 +97,37 @@ def test_a_message_of_a_validator_that_holds_the_value_does_not_show(
     error = refusal(Settings, manager)
     assert "with a message that holds a part of it" in str(error)
     assert_hidden(VALUE, shown_by(error), "the error")
+
+
+@pytest.mark.parametrize("made", [str.upper, str.title, lambda value: value[3:9], lambda value: value[:4] + value[-6:]])
+def test_a_message_that_holds_a_part_of_the_value_or_another_case_of_it_does_not_show(
+    made: Callable[[str], str], manager: SecretManager
+) -> None:
+    class Settings(Shop):
+        field: str
+
+        @field_validator("field")
+        @classmethod
+        def refuse(cls, value: str) -> str:
+            raise PydanticCustomError("own_type", "{part} is not good enough", {"part": made(value)})
+
+    manager.set("shop/field", VALUE)
+    error = refusal(Settings, manager)
+    assert "with a message that holds a part of it" in str(error)
+    assert_hidden(made(VALUE), shown_by(error), "the error")
+
+
+def test_settings_that_were_filled_in_before_they_were_refused_do_not_show(manager: SecretManager) -> None:
+    class Settings(Shop):
+        field: str
+
+        @model_validator(mode="after")
+        def refuse(self) -> Settings:
+            raise ValueError("not good enough")
+
+    manager.set("shop/field", VALUE)
+    frames = traceback.TracebackException.from_exception(refusal(Settings, manager), capture_locals=True).stack
+    assert_hidden(VALUE, repr([frame.locals for frame in frames if frame.name == "__init__"]), "the frame")
 
 
 def test_any_other_message_stays(manager: SecretManager) -> None:

@@ -111,6 +111,19 @@ def test_variables_of_others_are_not_read(monkeypatch: pytest.MonkeyPatch) -> No
     assert store.reads == ["mine"]
 
 
+def test_what_a_dotenv_file_says_to_others_is_not_read(tmp_path: Path) -> None:
+    class Sharing(Settings):
+        model_config = StrongroomConfigDict(extra="ignore")
+
+    store = Held()
+    store.put("mine", "s3cret")
+    file = tmp_path / ".env"
+    file.write_text("SHOP_PASSWORD=strongroom://mine\nSHOP_URL=to ${strongroom://mine}\nOTHER=strongroom://theirs\n")
+    with strongroom.open({"audit": "none", "backend": "held"}, backends={"held": store}) as manager, using(manager):
+        assert Sharing(_env_file=file).url == "to s3cret"
+    assert store.reads == ["mine"]
+
+
 @pytest.mark.parametrize("text", ["strongroom://absent", "strongroom://db/login#absent"])
 def test_what_is_referred_to_and_not_there_is_an_error(
     text: str, manager: SecretManager, monkeypatch: pytest.MonkeyPatch

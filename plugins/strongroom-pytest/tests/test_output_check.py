@@ -35,6 +35,7 @@ WAYS = {
     "log extra": ("logging.warning('nothing', extra={'password': value})", "the log of root: db/password"),
     "warning": ("warnings.warn('as ' + value)", "a warning: db/password"),
     "property": ("request.node.user_properties.append(('login', value))", "its property login: db/password"),
+    "property's name": ("request.node.user_properties.append((value, 1))", "its property [masked]: db/password"),
 }
 
 
@@ -71,6 +72,14 @@ def test_output_that_the_test_reads_itself_is_found(run: Run, fixture: str) -> N
     failed_with(result, "stdout: db/password")
 
 
+@pytest.mark.parametrize("fixture", ["capsys", "capfd"])
+def test_output_past_a_capturing_fixture_is_found(run: Run, fixture: str) -> None:
+    body = f"    with {fixture}.disabled():\n        print(value)\n    print('ok')\n"
+    result = run(f"{HEAD}, {fixture}):\n{READ}{body}")
+    assert result.parseoutcomes() == {"failed": 1}
+    result.stdout.fnmatch_lines(["*stdout: db/password"])
+
+
 def test_output_that_a_capturing_fixture_keeps_to_the_end_is_found(run: Run) -> None:
     result = run(f"{HEAD}, capsys):\n{READ}    print(value)\n")
     failed_with(result, "stdout (call): db/password")
@@ -97,6 +106,64 @@ def test_an_exception_that_holds_a_value_is_masked(run: Run) -> None:
 @pytest.mark.parametrize("line", ["pytest.skip(value)", "pytest.xfail(value)"])
 def test_a_reason_that_holds_a_value_fails_the_test(run: Run, line: str) -> None:
     failed_with(run(f"{HEAD}):\n{READ}    {line}\n", "-rA"), "its failure's report: db/password")
+
+
+@pytest.mark.parametrize("body", ["assert False", "pass"])
+def test_a_reason_for_an_expected_failure_must_not_hold_a_value(run: Run, body: str) -> None:
+    mark = '@pytest.mark.xfail(reason="because of hun" + "ter2-sword")\n'
+    failed_with(run(f"{mark}{HEAD}):\n    {body}\n", "-rA", "-v"), "its failure's report: db/password")
+
+
+LONG = '"hun" + "".join(chr(97 + i % 26) for i in range(7, 400, 3)) + "sword"'
+COMPARED = [
+    "value == ''",
+    "value == 'hunter'",
+    "value[:30] == ''",
+    "value == value[:-3] + 'ing'",
+    "{'a': value} == {}",
+    "[value] == [1]",
+    "not value",
+]
+
+
+@pytest.mark.parametrize("style", ["long", "short", "line", "native", "auto"])
+@pytest.mark.parametrize("compared", COMPARED)
+def test_a_value_that_pytest_shortens_is_masked(run: Run, compared: str, style: str) -> None:
+    seed = f'@pytest.mark.strongroom_secrets({{"db/password": {LONG}}})\n'
+    source = f"{seed}def test_it(strongroom_manager):\n{READ}    assert {compared}\n"
+    result = run(source, f"--tb={style}", "--showlocals")
+    text = result.stdout.str()
+    assert result.parseoutcomes() == {"failed": 1}
+    value = "hun" + "".join(chr(97 + i % 26) for i in range(7, 400, 3)) + "sword"
+    assert "[masked]" in text
+    assert not any(value[start : start + 8] in text for start in range(len(value) - 7))
+
+
+@pytest.mark.parametrize("statement", ["raise RuntimeError(value)", "assert value == ''", "assert not value, value"])
+def test_a_value_of_several_short_lines_is_masked(run: Run, pytester: pytest.Pytester, statement: str) -> None:
+    seed = '@pytest.mark.strongroom_secrets({"db/password": "hu" + "nter\\n2-" + "sword\\nx" + "yzw"})\n'
+    source = f"{seed}def test_it(strongroom_manager):\n{READ}    {statement}\n"
+    text = run(source, "-rA", "--junitxml=report.xml").stdout.str() + (pytester.path / "report.xml").read_text()
+    assert "[masked]" in text
+    assert not any(line in text for line in ("hunter", "2-sword", "xyzw"))
+
+
+def test_the_name_of_a_subtest_must_not_hold_a_value(run: Run) -> None:
+    source = """
+class TestShop(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def given(self, strongroom_manager):
+        self.value = strongroom_manager.get("db/password").value.reveal_text()
+
+    def test_it(self):
+        with self.subTest(self.value, value=self.value):
+            pass
+"""
+    result = run(f"import unittest\n{SEED}{source}", "-rA", "-v")
+    text = result.stdout.str()
+    # Those of older versions know no subtests, and show no name.
+    assert result.parseoutcomes().get("failed") == 1 or "SUB" not in text, text
+    assert VALUE not in text
 
 
 def test_a_test_that_is_expected_to_fail_must_not_show_a_value_either(run: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import FrameType
 from typing import Any
 
+from django.utils.log import AdminEmailHandler
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
 from strongroom_django.hidden import known
@@ -62,6 +63,26 @@ class StrongroomExceptionReporter(ExceptionReporter):  # type: ignore[misc]  # D
     def get_traceback_text(self) -> str:
         """Return the report as text, as in mails."""
         return _masked(super().get_traceback_text())
+
+
+class StrongroomAdminEmailHandler(AdminEmailHandler):  # type: ignore[misc]  # Django has no types
+    """Mails log records to administrators as Django's own handler does, with values masked in subject and text, too.
+
+    A reporter of errors has no say in the record's own message. Name this class in ``LOGGING``.
+    """
+
+    def send_mail(self, subject: str, message: str, *arguments: Any, **options: Any) -> None:
+        """Send a mail without values in it.
+
+        Args:
+            subject: Its subject, made of the record's message.
+            message: Its text, the record's message and a report.
+            arguments: As Django has them.
+            options: As Django has them.
+        """
+        if options.get("html_message"):
+            options["html_message"] = _masked(options["html_message"])
+        super().send_mail(_masked(subject), _masked(message), *arguments, **options)
 
 
 class _Shown:

@@ -47,6 +47,8 @@ class SecretSettings(BaseSettings):
                 problem = without_values(error, current)
             else:
                 return
+        # Pydantic has filled it in before a validator of the whole refused it, and tracebacks may show variables.
+        del self
         # Raised outside the handler, and so without pydantic's own error and the frames that hold the values.
         raise problem
 

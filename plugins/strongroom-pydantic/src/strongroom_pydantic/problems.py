@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import ErrorType
 
 from strongroom_pydantic.hidden import SHOWN
 from strongroom_pydantic.reading import Reading
 
-_OF_VALIDATORS: Final = frozenset({"value_error", "assertion_error"})
+_OWN: Final = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}
+"""The types of problems whose messages are pydantic's own; those of all others are a validator's."""
 _TELLING: Final = 4
 """So many characters of a value are not in a message of pydantic's own by chance."""
 _LEAST: Final = 3
 """What is shorter is no secret, and in any message of a validator's."""
+_PIECE: Final = 6
+"""So many characters of a value in a row are a part of it that a validator's message is not to tell."""
 
 
 def without_values(error: ValidationError, current: Reading) -> ValidationError:
@@ -44,6 +48,15 @@ def _line(details: dict[str, Any], values: Iterable[str]) -> InitErrorDetails:
 
 
 def _holds(message: str, value: str, kind: str) -> bool:
-    if len(value) < (_LEAST if kind in _OF_VALIDATORS else _TELLING):
-        return False
-    return value in message or repr(value)[1:-1] in message
+    if kind not in _OWN:
+        # Validators put into their messages what they have made of a value, or the part that they object to.
+        return len(value) >= _LEAST and (_shares(message, value) or repr(value)[1:-1] in message)
+    return len(value) >= _TELLING and (value in message or repr(value)[1:-1] in message)
+
+
+def _shares(message: str, value: str) -> bool:
+    """Tell whether a part of a value, in whatever case, is in a message."""
+    message, value = message.casefold(), value.casefold()
+    length = min(_PIECE, len(value))
+    pieces = {message[start : start + length] for start in range(len(message) - length + 1)}
+    return any(value[start : start + length] in pieces for start in range(len(value) - length + 1))

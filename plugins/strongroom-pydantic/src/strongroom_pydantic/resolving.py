@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from strongroom import SecretManager
 from strongroom.errors import InvalidValueError, SecretNotFoundError
 from strongroom.references import Reference, fill, find, is_reference
-from strongroom_pydantic.mapping import Names, wanted
+from strongroom_pydantic.mapping import Names, Wanted, wanted
 from strongroom_pydantic.reading import Reading, reading
 
 
@@ -74,7 +74,7 @@ class ResolvingSettingsSource(PydanticBaseSettingsSource):
             resolved = self._resolve_variables(current)
             revealed = frozenset(text for value in resolved.values() for text in _texts_within(value))
             try:
-                return self._walked(self._inner(), current, revealed)
+                return self._mine_walked(self._inner(), current, revealed)
             except ValueError:
                 if not resolved:
                     raise
@@ -110,9 +110,17 @@ class ResolvingSettingsSource(PydanticBaseSettingsSource):
         return False
 
     def _variables(self, prefix: str) -> Iterator[str]:
-        fields = self.settings_cls.model_fields
-        for place in wanted(fields, self.config, Names(prefix="", rename=str)):
+        for place in self._places():
             yield from (prefix + place.field_name, place.key, prefix + place.key)
+
+    def _places(self) -> list[Wanted]:
+        return wanted(self.settings_cls.model_fields, self.config, Names(prefix="", rename=str))
+
+    def _mine_walked(self, values: dict[str, Any], current: Reading, revealed: frozenset[str]) -> dict[str, Any]:
+        """Resolve what fills a field. A ``.env`` file may be other programs', too, and all of it comes along."""
+        fields = {key.lower() for place in self._places() for key in (place.field_name, place.key)}
+        mine = {key: value for key, value in values.items() if key.lower() in fields}
+        return {**values, **self._walked(mine, current, revealed)}
 
     def _walked(
         self, values: dict[str, Any], current: Reading, revealed: frozenset[str] = frozenset()

@@ -89,13 +89,18 @@ class Checker:
 
 def _in_report(report: pytest.TestReport, leaks: LeakWatch, name: str) -> Iterator[tuple[str, list[str]]]:
     texts = [("its own name", name)] if report.when == "call" else []
+    texts += [("its subtest's name", text) for text in _subtest(report).values()]
     for header, content in report.sections:
         stream, _, phase = header.removeprefix("Captured ").partition(" ")
         # The report of the teardown repeats what that of the call has told.
         if header != _SECTION and (report.when != "teardown" or phase == "teardown"):
             texts.append((f"{stream} ({phase})" if phase else header, content))
-    texts.append(("its failure's report", _reason(report)))
-    texts += [(f"its property {key}", str(value)) for key, value in report.user_properties if report.when == "call"]
+    texts.append(("its failure's report", "\n".join([_reason(report), *_summaries(report)])))
+    texts += [
+        (f"its property {leaks.mask(key)}", f"{key}\n{value}")
+        for key, value in report.user_properties
+        if report.when == "call"
+    ]
     for place, text in texts:
         names = leaks.names_in(text) if text else []
         if names:
@@ -107,12 +112,37 @@ def _reason(report: pytest.TestReport) -> str:
     return report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
 
 
+def _summaries(report: pytest.TestReport) -> list[str]:
+    """Return what is shown of a failure by itself: the error's own text, and the reason why it was expected."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return [getattr(crash, "message", ""), getattr(report, "wasxfail", "")]
+
+
+def _subtest(report: pytest.TestReport) -> dict[str, str]:
+    """Return what the report of a subtest is headed with."""
+    context = getattr(report, "context", None)
+    parts = {"": getattr(context, "msg", None), **(getattr(context, "kwargs", None) or {})}
+    return {key: str(part) for key, part in parts.items() if part is not None}
+
+
+def _mask_subtest(report: pytest.TestReport, leaks: LeakWatch) -> None:
+    masked = {key: leaks.mask_failure(text) for key, text in _subtest(report).items()}
+    if masked != _subtest(report):
+        context = report.context
+        # It is frozen against accidents; what it is made of is all strings.
+        object.__setattr__(context, "msg", masked.pop("", None))
+        object.__setattr__(context, "kwargs", masked)
+
+
 def _mask(report: pytest.TestReport, leaks: LeakWatch) -> None:
+    _mask_subtest(report, leaks)
     report.sections = [(header, leaks.mask(content)) for header, content in report.sections]
-    report.user_properties = [(key, _masked(value, leaks)) for key, value in report.user_properties]
-    reason = _reason(report)
-    masked = leaks.mask(reason)
-    if masked == reason:
+    report.user_properties = [(leaks.mask(key), _masked(value, leaks)) for key, value in report.user_properties]
+    reason, (message, expected) = _reason(report), _summaries(report)
+    if expected:
+        report.wasxfail = leaks.mask_failure(expected)
+    masked = leaks.mask_failure(reason)
+    if masked == reason and leaks.mask_failure(message) == message:
         return
     if isinstance(report.longrepr, tuple):
         report.longrepr = (*report.longrepr[:2], masked)

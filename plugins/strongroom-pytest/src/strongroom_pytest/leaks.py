@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from strongroom.masking import Masker
     from strongroom.model import SecretValue
+    from strongroom_pytest.fragments import Fragments
 
 Source = Callable[[], Iterable[tuple[str, "SecretValue"]]]
 
@@ -23,6 +24,7 @@ class LeakWatch:
         self._values: dict[str, list[SecretValue | bytes | str]] = {}
         self._maskers: dict[str, Masker] = {}
         self._mask: Masker | None = None
+        self._fragments: Fragments | None = None
         self._sources: list[Source] = []
         self._noted: dict[str, list[str]] = {}
 
@@ -39,7 +41,7 @@ class LeakWatch:
         if value not in values:
             values.append(value)
             self._maskers.pop(name, None)
-            self._mask = None
+            self._mask = self._fragments = None
 
     def names_in(self, text: str | bytes) -> list[str]:
         """Return the names of those values that a text holds in any form, for a test's own checks.
@@ -90,6 +92,16 @@ class LeakWatch:
             self._mask = Masker(value for values in self._values.values() for value in values)
         return self._mask.mask_text(text)
 
+    def mask_failure(self, text: str) -> str:
+        """Return the report of a failure without the values, and without what pytest has left of them."""
+        if not text:
+            return text
+        if self._fragments is None:
+            from strongroom_pytest.fragments import Fragments
+
+            self._fragments = Fragments(_text(value) for values in self._values.values() for value in values)
+        return self._fragments.mask(self.mask(text))
+
     def _by_name(self) -> Iterator[tuple[str, Masker]]:
         from strongroom.masking import Masker
 
@@ -97,3 +109,9 @@ class LeakWatch:
             if name not in self._maskers:
                 self._maskers[name] = Masker(values)
             yield name, self._maskers[name]
+
+
+def _text(value: SecretValue | bytes | str) -> str:
+    if isinstance(value, str):
+        return value
+    return (value if isinstance(value, bytes) else value.reveal()).decode(errors="backslashreplace")

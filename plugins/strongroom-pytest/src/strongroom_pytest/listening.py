@@ -6,7 +6,8 @@ import logging
 import sys
 import warnings
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 import pytest
@@ -33,8 +34,8 @@ class Listening:
         logging.getLogger().addHandler(handler)
         self._undo.append(lambda: logging.getLogger().removeHandler(handler))
         self._warnings()
-        for name in ("stdout", "stderr") if streams else ():
-            self._stream(name)
+        if streams:
+            self._undo += _listen_to_streams(leaks)
 
     def stop(self) -> None:
         """Put everything back that nobody else has replaced meanwhile; a second call does nothing."""
@@ -51,16 +52,10 @@ class Listening:
         warnings.showwarning = noting
         self._undo.append(lambda: _put_back(warnings, "showwarning", noting, show))
 
-    def _stream(self, name: str) -> None:
-        stream = getattr(sys, name)
-        noting = _Stream(stream, lambda text: self._leaks.note(name, text))
-        setattr(sys, name, noting)
-        self._undo.append(lambda: _put_back(sys, name, noting, stream))
-
 
 def listen_to_readings(capture: pytest.CaptureFixture[Any], leaks: LeakWatch) -> None:
-    """Note what a test reads through one of pytest's capturing fixtures."""
-    read = capture.readouterr
+    """Note what a test reads through one of pytest's capturing fixtures, or prints past it."""
+    read, disabled = capture.readouterr, capture.disabled
 
     def noting() -> Any:
         result = read()
@@ -68,8 +63,28 @@ def listen_to_readings(capture: pytest.CaptureFixture[Any], leaks: LeakWatch) ->
             leaks.note(name, text if isinstance(text, str) else text.decode(errors="surrogateescape"))
         return result
 
-    # It is the fixture's own method for the rest of this test, and this test's own fixture.
+    @contextmanager
+    def noting_meanwhile() -> Iterator[None]:
+        with disabled(), ExitStack() as stack:
+            for undo in _listen_to_streams(leaks):
+                stack.callback(undo)
+            yield
+
+    # They are the fixture's own methods for the rest of this test, and this test's own fixture.
     capture.readouterr = noting  # type: ignore[method-assign]  # see above
+    capture.disabled = noting_meanwhile  # type: ignore[method-assign]  # see above
+
+
+def _listen_to_streams(leaks: LeakWatch) -> list[Callable[[], None]]:
+    """Note what Python prints; return what ends that."""
+    return [_listen_to_stream(name, leaks) for name in ("stdout", "stderr")]
+
+
+def _listen_to_stream(name: str, leaks: LeakWatch) -> Callable[[], None]:
+    stream = getattr(sys, name)
+    noting = _Stream(stream, lambda text: leaks.note(name, text))
+    setattr(sys, name, noting)
+    return lambda: _put_back(sys, name, noting, stream)
 
 
 def _put_back(owner: Any, name: str, ours: object, former: object) -> None:
