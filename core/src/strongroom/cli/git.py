@@ -55,6 +55,9 @@ class Request(Record):
     password: str = ""
     password_expiry_utc: str = ""
 
+    def __repr__(self) -> str:
+        return f"<Request {self.address}>"
+
     @property
     def address(self) -> str:
         """Where the credential is for, for a message."""
@@ -70,6 +73,16 @@ class Login(Record):
     version: str | None
     expires: int | None = None
     """Seconds since 1970."""
+
+    def __repr__(self) -> str:
+        return f"<Login {self.name}>"
+
+    def is_what(self, request: Request) -> bool:
+        """Tell whether it is the credential that git tells of."""
+        from hmac import compare_digest
+
+        same = compare_digest(self.password.encode(), request.password.encode())
+        return self.username == request.username and same
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -242,7 +255,7 @@ def _store(session: Session, options: argparse.Namespace, request: Request) -> N
     with session.open() as manager:
         # git stores what it has just been given from here, too.
         known = _find(manager, options, request)
-        if known is not None and (known.username, known.password) == (request.username, request.password):
+        if known is not None and known.is_what(request):
             return
         name = known.name if known is not None else next(_names(request, options.prefix), None)
         if name is None:
@@ -254,7 +267,7 @@ def _store(session: Session, options: argparse.Namespace, request: Request) -> N
 def _erase(session: Session, options: argparse.Namespace, request: Request) -> None:
     with session.open() as manager:
         known = _find(manager, options, request)
-    if known is not None and (known.username, known.password) == (request.username, request.password):
+    if known is not None and known.is_what(request):
         note(f"strongroom: {request.address} refused what {known.name} holds; it is kept: set it anew, or delete it")
 
 

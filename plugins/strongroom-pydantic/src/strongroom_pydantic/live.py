@@ -38,6 +38,10 @@ class Made(Record):
     problem: Exception | None = None
     """Why there are none."""
 
+    def __repr__(self) -> str:
+        # A field that is plain text shows what it holds.
+        return f"<Made {', '.join(sorted(self.names))}>"
+
 
 class LiveSettings(Generic[S]):
     """Settings that are made anew when a secret changes that they were made of, or that they looked for in vain.
