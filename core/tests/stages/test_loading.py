@@ -526,21 +526,26 @@ class Interrupt:
         return self._line
 
 
+def interrupted(interrupt: Interrupt, read: Callable[[], object]) -> None:
+    """Read, in a thread of its own: one that is interrupted at an odd moment may handle an error for ever after."""
+    tracer = sys.gettrace()
+    sys.settrace(interrupt)
+    try:
+        read()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(tracer)
+
+
 @pytest.mark.parametrize("read", [lambda manager: manager.get("a"), lambda manager: manager.get_many(["a", "b"])])
 def test_an_interrupt_at_any_moment_leaves_nobody_waiting(
     read: Callable[[Any], object], open_manager: Any, make_hooked: Any
 ) -> None:
-    tracer = sys.gettrace()
     for at in range(1, 1000):
         manager = open_manager(backends={"memory": make_hooked({"a": "1", "b": "2"})})
         interrupt = Interrupt(at)
-        sys.settrace(interrupt)
-        try:
-            read(manager)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            sys.settrace(tracer)
+        in_threads(1, lambda _: interrupted(interrupt, lambda: read(manager)))  # noqa: B023  # done at once
         if not interrupt.has_come:
             break
         # In another thread: one that was interrupted waits for nothing of its own.
