@@ -58,9 +58,10 @@ def example(wanted: Wanted) -> str:
     table = wanted.table
     known = _known().get(wanted.group, {}).get(wanted.key, {})
     head, inner = _heads(table)
-    lines = [*known.get("before", ()), *head]
+    outer = known.get("outer", _known()["outer"].get(wanted.group, ()))
+    lines = [*known.get("before", ()), *(() if inner else outer), *head]
     if inner:
-        lines += [*known.get("outer", _known()["outer"].get(wanted.group, ())), "", inner]
+        lines += [*outer, "", inner]
     more = known.get("with", [])
     skipped = {wanted.key, table.selector, *known.get("without", ()), *(line.partition(" ")[0] for line in more)}
     needed = _known()["needed"].get(f"{table.path.partition('.')[0]}.{table.plugin}", {}) if not inner else {}

@@ -11,6 +11,8 @@ from typing import Any
 
 from _distributions import command, offered
 
+from strongroom.config.merge import COMMAND_TABLES
+
 SELECTORS = {"cache": "policy", "rotation": "rotator", "telemetry": "exporter"}
 """By section: the key that chooses a plugin, whose settings the others are; `type` in all others."""
 KINDS = {
@@ -20,13 +22,15 @@ KINDS = {
     "anomaly": "anomaly detector",
     "rotation": "rotator",
     "telemetry": "telemetry exporter",
-    "agent": "command",
+    **dict.fromkeys(COMMAND_TABLES, "command"),
 }
 PLACES = {
     "backends": "NAME",
     "rotation": '"PATTERN"',
     "resilience.names": '"PATTERN"',
     "agent.callers": "NAME",
+    "mcp.actions": "NAME",
+    "mcp.actions.NAME.parameters": "NAME",
 }
 """What stands for a name of the user's own in a table's path."""
 
@@ -98,8 +102,8 @@ def _tables(path: str, listed: bool, node: dict[str, Any], selector: str = "", p
     for key, kind in node["properties"].items():
         if "const" in kind:
             selector, plugin = key, kind["const"]
-    if path == "agent":
-        plugin = "agent"
+    if path in COMMAND_TABLES:
+        plugin = path
     yield Table(path, listed, selector, plugin, node["properties"], tuple(node["required"]))
     for key, kind in node["properties"].items():
         for inner, within, found in _inner(f"{path}.{key}", kind):

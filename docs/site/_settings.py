@@ -16,6 +16,8 @@ from _markdown import cell, table
 from _pages import Site, SiteError, outside, read, sections
 from _schema import PLACES, SELECTORS, Table, tables
 
+from strongroom.config.merge import COMMAND_TABLES
+
 SOURCE = "docs/reference/configuration.md"
 PAGE = "reference/configuration"
 PAGES = "reference/settings"
@@ -186,7 +188,8 @@ def _page(setting: Setting) -> str:
 
 
 def _distribution(setting: Setting) -> str:
-    return setting.tables[0].distribution if setting.plugins or setting.tables[0].section == "agent" else "strongroom"
+    one = setting.tables[0]
+    return one.distribution if setting.plugins or one.section in COMMAND_TABLES else "strongroom"
 
 
 def _table_name(one: Table) -> str:
@@ -255,7 +258,7 @@ def _used_in(path: str, value: Any, plugin: str = "") -> Iterator[tuple[str, str
         return
     section = path.partition(".")[0]
     chosen = value.get(SELECTORS.get(section, "type"), plugin)
-    plugin = chosen or {"cache": "ttl", "rotation": "random", "agent": "agent"}.get(section, "")
+    plugin = chosen or {"cache": "ttl", "rotation": "random"}.get(section, section if section in COMMAND_TABLES else "")
     for key, inner in value.items():
         yield path, plugin, key
         yield from _used_in(f"{path}.{key}", inner, plugin)

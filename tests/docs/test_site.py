@@ -202,7 +202,7 @@ def given_by(path: list[str], lines: list[dict[str, Any]], text: str) -> str:
     ]
     if rest:
         value = reduce(lambda table, key: table[key], rest, line["value"])
-        return "<environment>" if value == text.lower() else line["source"]
+        return "<environment>" if str(value).lower() == text.lower() else line["source"]
     return str(line["source"])
 
 
