@@ -156,10 +156,10 @@ def test_twine_uploads_nothing_where_the_password_cannot_be_had(
 
 
 def test_uv_logs_in_at_an_index_with_the_password(programs: Programs, cli: Cli, index: Index, store: Path) -> None:
-    put(cli, f"{index.url}/simple", "reader")
+    put(cli, f"{index.url}/parcels", "reader")
     address = index.url.replace("://", "://reader@")
     programs(
         "uv", "pip", "install", "--dry-run", "--no-cache", "--target", str(store / "site"), "--keyring-provider",
-        "subprocess", "--default-index", f"{address}/simple", "a-parcel-that-is-not-there",
+        "subprocess", "--default-index", f"{address}/parcels", "a-parcel-that-is-not-there",
     )  # fmt: skip
     assert f"reader:{PASSWORD}" in index.logins

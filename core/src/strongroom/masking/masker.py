@@ -35,7 +35,7 @@ class Masker:
     - hexadecimal in either case, also with colons, dashes or blanks between the bytes;
     - percent-encoded, with any choice of encoded characters, in either case, and with ``+`` for a blank;
     - with backslash escapes as in JSON, in Python's ``repr``, C or ``printf %q``: any choice of escaped characters,
-      ``\uXXXX`` with surrogate pairs, ``\xXX``, octal;
+      ``\u`` with four digits and surrogate pairs, ``\x`` with two, octal;
     - with HTML and XML entities, and with the quotes that a shell's single-quoted word needs;
     - escaped more than once or in several of these ways (JSON within JSON, a URL in JSON), unless the value itself
       contains two kinds of escapes, and base64 or hexadecimal that was escaped afterwards;
