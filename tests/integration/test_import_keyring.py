@@ -180,3 +180,11 @@ def test_without_the_library_it_is_said_what_to_install(old: Cli, tmp_path: Path
     done = old("import", "--keyring", "b", "c", env={"PYTHONPATH": os.fspath(hidden)})
     assert done.status == 2
     assert 'pip install "strongroom[keyring]"' in done.stderr
+
+
+def test_a_password_that_is_no_text_is_named_and_not_shown(old: Cli) -> None:
+    (old.folder / "old.json").write_text('{"b c": "hunter2\\ud800"}')
+    done = run(old, "--keyring", "b", "c")
+    assert done.status == 2
+    assert "the password for 'c' of 'b' holds half of a surrogate pair" in done.stderr
+    assert "hunter2" not in done.stderr

@@ -286,6 +286,23 @@ def test_a_program_goes_on_if_its_new_value_is_too_large_for_a_variable(
     assert one.lines(2) == ["term", "start two - -"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits all variables together like that")
+def test_a_program_goes_on_if_its_new_value_makes_its_environment_too_large(
+    cli: Cli, running: Callable[..., Running]
+) -> None:
+    put(cli, "a", "one")
+    # All that Linux takes, but for 60 kB.
+    whole, rest = divmod(min(os.sysconf("SC_ARG_MAX"), 6 * 2**20) - 60_000, 100_000)
+    sizes = [*[100_000] * whole, max(rest, 100)]
+    one = running("--secret", "A=a", env={f"FULL_{at}": "x" * (size - 20) for at, size in enumerate(sizes)})
+    assert one.line() == "start one - -"
+    put(cli, "a", "x" * 100_000)
+    one.wait_until_told("the program goes on with what it has")
+    assert "a secret is too large for an environment variable" in one.told()
+    put(cli, "a", "two")
+    assert one.lines(2) == ["term", "start two - -"]
+
+
 def test_a_program_that_does_not_end_in_time_is_killed(cli: Cli, running: Callable[..., Running]) -> None:
     put(cli, "a", "one")
     one = running("--secret", "A=a", "--stop-timeout", "1s", program=STUBBORN)

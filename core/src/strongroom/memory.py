@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-from typing import Final
-
 from strongroom.errors import ConfigurationError
 
 # Of <sys/mman.h>; on these processors the numbers stand 13 bits higher.
@@ -16,8 +14,8 @@ _HIGHER = ("ppc", "powerpc", "sparc", "alpha")
 # At 0, Linux writes no file, but still hands the dump to a program where core_pattern names one; at 1, it does neither.
 _NO_CORE = 1 if sys.platform == "linux" else 0
 
-_DUMPABLE: Final = 4
-"""``PR_SET_DUMPABLE`` of <linux/prctl.h>."""
+_PARENT_DEATH, _DUMPABLE = 1, 4
+"""``PR_SET_PDEATHSIG`` and ``PR_SET_DUMPABLE`` of <linux/prctl.h>."""
 
 _watching = False
 
@@ -42,13 +40,27 @@ def forbid_inspection() -> None:
 
     A process that it starts is not concerned. Elsewhere, nothing happens.
     """
+    _prctl(_DUMPABLE, 0)
+
+
+def end_with_parent() -> None:
+    """Have Linux kill this process, and the program that it becomes, when its parent dies. Elsewhere, nothing happens.
+
+    If the parent has died before, it does not happen either.
+    """
+    import signal
+
+    _prctl(_PARENT_DEATH, signal.SIGKILL)
+
+
+def _prctl(option: int, value: int) -> None:
     if sys.platform != "linux":
         return
     try:
         import ctypes
     except ImportError:
         return
-    ctypes.CDLL(None).prctl(_DUMPABLE, 0, 0, 0, 0)
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def lock_memory() -> None:

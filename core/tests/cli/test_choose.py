@@ -106,7 +106,7 @@ def test_every_way_through_the_tree_ends_in_a_configuration_that_can_be_read() -
     [
         ("dynamic=yes", "credentials on demand need a Vault or OpenBao"),
         ("vaul=yes", "'vaul' is no question: did you mean 'vault'?"),
-        ("vault", "'vault' is no question"),
+        ("vault", "'vault' has no answer: write vault=ANSWER"),
         ("aws=no,aws=yes", "'aws' is answered twice"),
         ("aws=perhaps", "no usable answer to 'aws': give one of yes, no"),
         ("vault=yes", "no usable answer to 'address': give something like https://vault.example.com:8200"),

@@ -86,8 +86,10 @@ def _given(texts: list[str]) -> dict[str, str]:
     problems: list[StrongroomError] = []
     for part in filter(None, ",".join(texts).split(",")):
         key, equals, answer = part.strip().partition("=")
-        if key not in KEYS or not equals:
+        if key not in KEYS:
             problems.append(UsageError(f"{key!r} is no question", hint=suggestion(key, KEYS)))
+        elif not equals:
+            problems.append(UsageError(f"{key!r} has no answer", hint=f"write {key}=ANSWER"))
         elif key in stated:
             problems.append(UsageError(f"{key!r} is answered twice", hint="keep one"))
         stated[key] = answer

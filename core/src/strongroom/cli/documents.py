@@ -89,6 +89,9 @@ class Reader:
                 self._keep(name, member)
 
     def _enter(self, member: Members, name: str) -> None:
+        if name.endswith("/") or not name:
+            # No name has an empty part, and of such levels no length would bound the number.
+            return self._refuse(name, "has an empty key", "name it")
         if len(name) <= MAX_NAME_BYTES:
             return self.take(member, f"{name}/")
         # No name below it can be one, and to make them all would take as much memory as there are, times its length.

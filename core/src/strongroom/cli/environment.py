@@ -24,9 +24,12 @@ PRISTINE: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "
 
 
 def inherited() -> Environment:
-    """Return a copy of the process's environment."""
+    """Return a copy of the process's environment.
+
+    A variable without a name is left out: it can be inherited but not handed on, as the system refuses all of it.
+    """
     if os.supports_bytes_environ:
-        return dict(os.environb)
+        return {name: value for name, value in os.environb.items() if name}
     return {name.encode(): value.encode("utf-8", "surrogatepass") for name, value in os.environ.items()}
 
 

@@ -136,20 +136,29 @@ def parse(content: bytes) -> Request:
         UsageError: That is not how git asks: a line has no ``=``, a control character or no text in it, or one
             stands there twice.
     """
+    found = _attributes(content)
+    # Raised here, where no local variable shows a password.
+    del content
+    if found is None:
+        raise UsageError("that is not how git asks for a credential", hint="let git call it; see gitcredentials(7)")
+    return Request(**{key: found[key] for key in Request.__annotations__ if key in found})
+
+
+def _attributes(content: bytes) -> dict[str, str] | None:
+    """Return the value of each key; ``None`` if it is not what git says."""
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        text = "\0"
+        return None
     found: dict[str, str] = {}
     for line in text.split("\n"):
         key, equals, value = line.partition("=")
         if key.endswith("[]"):
             continue  # Capabilities and challenges of the server: a user and a password need neither.
         if line and (not equals or key in found or _has_control(line)):
-            # One value must not be able to pose as two, or a second host as the first.
-            raise UsageError("that is not how git asks for a credential", hint="let git call it; see gitcredentials(7)")
+            return None  # One value must not be able to pose as two, or a second host as the first.
         found[key] = value
-    return Request(**{key: found[key] for key in Request.__annotations__ if key in found})
+    return found
 
 
 def _has_control(text: str) -> bool:
@@ -187,34 +196,42 @@ def _names(request: Request, prefix: str) -> Iterator[SecretName]:
 
 
 def _find(manager: SecretManager, options: argparse.Namespace, request: Request) -> Login | None:
-    """Return the credential for a request, if there is one for its user."""
+    """Return the credential for a request, if there is one for its user.
+
+    Raises:
+        InvalidValueError: What is there is no credential.
+        StrongroomError: It cannot be read.
+    """
     for name in _names(request, options.prefix):
         try:
             secret = manager.get(name)
         except SecretNotFoundError:
             continue
         login = _login(secret, request.username or options.username or "")
+        if login is None:
+            raise InvalidValueError(
+                f"{secret.name} is no credential for git",
+                hint="it takes username and password, in one line each (`strongroom set --trim-newline`); "
+                "see --username",
+                name=secret.name,
+            )
         if request.username in {"", login.username}:
             return login
     return None
 
 
-def _login(secret: Secret, username: str) -> Login:
-    """Return what a secret holds, if git can be told it.
+def _login(secret: Secret, username: str) -> Login | None:
+    """Return what a secret holds, if git can be told it; not if a password or a user is missing or has a line break.
 
     Raises:
-        InvalidValueError: It is no text, has no password or user, or one of them has a line break in it.
+        InvalidValueError: It is no text.
     """
     content = _members(secret.reveal_text())
     found = [content.get("username", username), content.get("password")]
     expires = content.get("password_expiry_utc")
     fits = all(isinstance(one, str) and one and not _has_control(one) for one in found)
     if not fits or not isinstance(expires, int | None):
-        raise InvalidValueError(
-            f"{secret.name} is no credential for git",
-            hint="it takes username and password, in one line each (`strongroom set --trim-newline`); see --username",
-            name=secret.name,
-        )
+        return None
     return Login(name=secret.name, username=found[0], password=found[1], version=secret.version, expires=expires)
 
 
@@ -277,9 +294,9 @@ def helper() -> int:
     Returns:
         The exit status.
     """
-    from strongroom.cli.main import main
+    from strongroom.cli.main import run_process
 
-    return main(["git", *sys.argv[1:]])
+    return run_process(["git", *sys.argv[1:]])
 
 
 COMMANDS: Final = {

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from strongroom.errors import BackendError, ConfigurationError, InvalidNameError, SecretNotFoundError, StrongroomError
+from strongroom.errors import (
+    BackendError,
+    ConfigurationError,
+    InvalidNameError,
+    InvalidValueError,
+    SecretNotFoundError,
+    StrongroomError,
+)
 from strongroom.model import SecretValue
 from strongroom.references import segment
 
@@ -89,4 +96,12 @@ def _password(keyring: KeyringBackend, service: str, username: str) -> SecretVal
             f"the keyring has no password for {username!a} of {service!a}",
             hint="nothing was imported; `keyring get SERVICE USERNAME` shows what is there",
         )
-    return SecretValue(password)
+    try:
+        return SecretValue(password)
+    except InvalidValueError:
+        pass
+    del password
+    # Raised outside the handler, where no local variable shows it.
+    raise ConfigurationError(
+        f"the password for {username!a} of {service!a} holds half of a surrogate pair", hint="mend it in the keyring"
+    )

@@ -63,8 +63,11 @@ exit status:
   With STRONGROOM_DEBUG=1 an internal error shows its traceback, which may hold values."""
 
 
-def run_process() -> int:
+def run_process(arguments: list[str] | None = None) -> int:
     """Run one command as a process of its own; what the installed script calls.
+
+    Args:
+        arguments: As :func:`main` takes them.
 
     Returns:
         The exit status.
@@ -73,7 +76,7 @@ def run_process() -> int:
     # are made and again when the interpreter ends, would take a tenth of the whole run.
     gc.set_threshold(100_000)
     _open_what_is_closed()
-    status = main()
+    status = main(arguments)
     gc.freeze()
     return status
 

@@ -203,16 +203,10 @@ def resolved(
     Raises:
         InvalidValueError: A value holds a NUL, or is not text and is to stand within text.
     """
-    problems: list[StrongroomError] = []
-    made = {}
-    for variable in variables:
-        if missing.keys().isdisjoint(variable.choices):
-            wrong = [_misfit(variable, choice, found[choice]) for choice in variable.choices]
-            problems += [problem for problem in wrong if problem is not None]
-            if not any(wrong):
-                made[variable.name] = _filled(variable, found)
-    raise_all(problems)
-    return made
+    whole = [variable for variable in variables if missing.keys().isdisjoint(variable.choices)]
+    wrong = [_misfit(variable, choice, found[choice]) for variable in whole for choice in variable.choices]
+    raise_all([problem for problem in wrong if problem is not None])
+    return {variable.name: _filled(variable, found) for variable in whole}
 
 
 def _filled(variable: Variable, found: Mapping[Choice, Secret]) -> bytes:

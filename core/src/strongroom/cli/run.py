@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 OWN_FAILURE: Final = 125
 NOT_EXECUTABLE: Final = 126
 NOT_FOUND: Final = 127
+_MOST_HANDED_OVER: Final = 6 * 2**20
+"""Bytes of arguments and variables that Linux takes at most, however large the stack may be."""
 
 _EPILOG: Final = """\
 environment:
@@ -121,7 +123,7 @@ def _run(session: Session, options: argparse.Namespace) -> int:
     }
     session.exporting.close(None)
     if handover is not None and handed.report is not None:
-        if _is_too_large(environment):
+        if _is_too_large(program, environment):
             # Found out before the program that runs is ended, so that it goes on.
             return _report(program[0], errno.E2BIG, os.strerror(errno.E2BIG))
         if not handover.agreed(handed.report):
@@ -227,8 +229,7 @@ def _is_shared(session: Session, secret: Secret) -> bool:
 
 def _passed(configuration: Configuration, options: argparse.Namespace) -> Environment:
     """Return what is inherited, without what opens the stores themselves."""
-    # A variable without a name can be inherited but not handed on: the system refuses the whole environment.
-    environment = {name: value for name, value in inherited().items() if name}
+    environment = inherited()
     if options.pass_credentials:
         return environment
     return without(environment, own_credentials(configuration), options.keep)
@@ -241,12 +242,14 @@ def _choices(manager: SecretManager, referred: list[Variable], options: argparse
     return selection.choose(manager, options.secret, options)
 
 
-def _is_too_large(environment: Environment) -> bool:
-    """Tell whether Linux refuses one of the variables for its length."""
+def _is_too_large(program: list[str], environment: Environment) -> bool:
+    """Tell whether Linux refuses one of the variables for its length, or all that is handed over; see execve(2)."""
     if sys.platform != "linux":
         return False
-    longest = 32 * os.sysconf("SC_PAGE_SIZE")
-    return any(len(name) + len(value) + len(b"=\0") > longest for name, value in environment.items())
+    lengths = [len(name) + len(value) + len(b"=\0") for name, value in environment.items()]
+    whole = [*lengths, *(len(os.fsencode(argument)) + len(b"\0") for argument in program)]
+    most = min(os.sysconf("SC_ARG_MAX"), _MOST_HANDED_OVER) - os.sysconf("SC_PAGE_SIZE")
+    return max(lengths, default=0) > 32 * os.sysconf("SC_PAGE_SIZE") or sum(whole) + 8 * len(whole) > most
 
 
 def _start(program: list[str], environment: Environment) -> int:

@@ -230,7 +230,7 @@ def fetch(
     with Progress("reading") as progress:
         batch = manager.get_many([choice.name for choice in chosen], progress=progress)
     found: dict[Choice, Secret] = {}
-    problems: dict[str, StrongroomError] = {}
+    problems: list[StrongroomError] = []
     for choice in chosen:
         answer = _answer(batch, choice)
         if isinstance(answer, Secret):
@@ -238,9 +238,8 @@ def fetch(
         elif missing is not None and isinstance(answer, SecretNotFoundError):
             missing[choice] = answer
         else:
-            # By its text: two fields of one secret that is not there are one problem.
-            problems.setdefault(str(answer), answer)
-    raise_all(list(problems.values()))
+            problems.append(answer)
+    raise_all(problems)
     # They are for somebody else, who is to have them when this command has ended.
     manager.release_leases()
     return found

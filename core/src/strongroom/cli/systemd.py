@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import socket
 
     from strongroom.manager import SecretManager
+    from strongroom.model import Secret
 
 LIMIT: Final = 1024 * 1024
 """The most bytes that systemd takes for all credentials of a unit, their names included."""
@@ -78,14 +79,14 @@ def _systemd(session: Session, options: argparse.Namespace) -> int:
 
         return write_units(session, gifts(options.give), options.folder, as_unit=options.as_unit)
     connection = _connection()
-    content = None
+    secret = None
     try:
-        content = _content(session, options, connection)
+        secret = _wanted(session, options, connection)
     finally:
-        if content is None:
+        if secret is None:
             _spoil(connection)
     # The manager is closed: everything is recorded before the unit has its credential.
-    connection.sendall(content)
+    connection.sendall(secret.reveal())
     return 0
 
 
@@ -138,20 +139,20 @@ def _connection() -> socket.socket:
     raise UsageError("standard input is no connection of systemd's", hint="see `strongroom systemd units`")
 
 
-def _content(session: Session, options: argparse.Namespace, connection: socket.socket) -> bytes:
+def _wanted(session: Session, options: argparse.Namespace, connection: socket.socket) -> Secret:
     _check_peer(connection)
     unit, name = _asked(connection)
     gift = next((one for one in gifts(options.give) if (one.unit, one.id) == (unit, name)), None)
     if gift is None:
         raise AccessDeniedError(f"{unit} is given no credential {name}", hint="add it with --give, if it is to have it")
     with session.open() as manager:
-        content = _read(manager.as_principal(f"systemd:{unit}") if options.as_unit else manager, gift.choice)
-    size = len(content) + len(name)
+        secret = _read(manager.as_principal(f"systemd:{unit}") if options.as_unit else manager, gift.choice)
+    size = len(secret.reveal()) + len(name)
     if size > LIMIT:
         raise ValueTooLargeError(
             f"{gift.choice.label} is too large for a credential", size=size, limit=LIMIT, hint="have the unit read it"
         )
-    return content
+    return secret
 
 
 def _check_peer(connection: socket.socket) -> None:
@@ -186,11 +187,11 @@ def _asked(connection: socket.socket) -> tuple[str, str]:
     return parts[2], parts[3]
 
 
-def _read(manager: SecretManager, choice: selection.Choice) -> bytes:
+def _read(manager: SecretManager, choice: selection.Choice) -> Secret:
     secret = manager.get(choice.name, field=choice.field)
     # It is for the unit, which is to have it when this command has ended.
     manager.release_leases()
-    return secret.reveal()
+    return secret
 
 
 def _spoil(connection: socket.socket) -> None:

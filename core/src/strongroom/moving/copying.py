@@ -71,6 +71,8 @@ class Copier:
         self._plan = plan
         self._rule = rule
         self._sleep = sleep
+        self._begun: set[str] = set()
+        """What has been written, be it only the first of several versions."""
         self.outcome = Outcome()
         self.notes = Notes(survey.source, survey.target, overwrite=rule is IfExists.OVERWRITE)
 
@@ -88,7 +90,8 @@ class Copier:
             self._copy(chunk)
             written = [pair.rest for pair in chunk if pair.rest in self.outcome.copied]
             self._read_back(written)
-            self._each(self.notes.take, written)
+            # What has turned out to be another's, or another value, gets no notes of ours.
+            self._each(self.notes.take, [name for name in written if name not in self.outcome.problems])
             progress(done, len(self._plan.writes))
         for _, names in counted(self._plan.equal, versions=False):
             # An earlier run may have ended between a secret and its notes.
@@ -123,6 +126,8 @@ class Copier:
         if not isinstance(looked, Look):
             return  # somebody has deleted it meanwhile
         name = self._target.place.name_of(pair.rest)
+        if isinstance(now, StrongroomError):
+            raise now
         if not self._target.is_conditional and not _is_as_before(pair.target, now):
             raise VersionConflictError(f"{name} has changed meanwhile", expected="as before", found=None, name=name)
         decision = decide(name, looked.seen, pair.target, self._rule)
@@ -138,6 +143,7 @@ class Copier:
         expected = self._target.expected(pair.target)
         for count, (value, mark) in enumerate(zip(values, marks, strict=True), start=1):
             expected = self._target.write(pair.rest, value, expected).version
+            self._begun.add(pair.rest)
             if count < len(values):
                 # It will not be the current one when the others are read back.
                 self._compare(pair.rest, self._target.version(pair.rest, expected).seen, mark)
@@ -155,7 +161,7 @@ class Copier:
         there = self._target.look([pair.rest])[pair.rest]
         if isinstance(there, Look) and isinstance(looked, Look) and missing_from(there.seen, looked.seen) == 0:
             self.outcome.equal.append(pair.rest)
-        elif self._rule is IfExists.SKIP and pair.target is None:
+        elif self._rule is IfExists.SKIP and pair.target is None and pair.rest not in self._begun:
             self.outcome.kept.append(pair.rest)
         else:
             self.outcome.problems[pair.rest] = conflict
@@ -215,8 +221,8 @@ class Copier:
         )
 
 
-def _is_as_before(before: Seen | None, now: Looked) -> bool:
-    if isinstance(now, Leased | StrongroomError):
+def _is_as_before(before: Seen | None, now: Look | Leased | None) -> bool:
+    if isinstance(now, Leased):
         return False
     seen = now.seen if now is not None else None
     if before is None or seen is None:

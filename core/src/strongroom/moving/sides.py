@@ -217,7 +217,7 @@ class Side:
         name = self.place.name_of(rest)
         # What is written is read back, so it takes the right to read. That is what this asks for; nothing is cached.
         self.manager.invalidate(name)
-        if self._compares is not False:
+        if self.is_conditional:
             try:
                 self.manager.check_set(name, value, expect_version=expected)
             except UnsupportedOperationError:
@@ -235,7 +235,7 @@ class Side:
             StrongroomError: It was not written, or that is not known.
         """
         return self.manager.set(
-            self.place.name_of(rest), value, expect_version=expected if self._compares is not False else None
+            self.place.name_of(rest), value, expect_version=expected if self.is_conditional else None
         )
 
     def version(self, rest: str, version: str) -> Look:

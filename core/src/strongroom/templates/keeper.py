@@ -60,7 +60,9 @@ class Keeper:
         self._say = say
         self._clock = clock
         self.on_ready = on_ready
-        self._files, self._reads = Files(), Reads(manager)
+        # Of what was read only the names are kept: a value lives no longer than its rendering.
+        self._files, self._has_listed = Files(), False
+        self._used: set[SecretName] = set()
         self._subscriptions: dict[SecretName, Callable[[], None]] = {}
         self._trouble = ""
         self._owes_command = False
@@ -110,7 +112,7 @@ class Keeper:
             self._forget()
         self._rounds += not rang
         has_failed = bool(self._trouble) or not self._is_ready
-        again = has_failed or self._reads.has_listed or self._rounds >= ROUNDS or self._files.has_changed()
+        again = has_failed or self._has_listed or self._rounds >= ROUNDS or self._files.has_changed()
         if rang or again:
             self._turn()
         return rang or again
@@ -131,7 +133,7 @@ class Keeper:
         """Forget what is cached of the secrets, so that the next rendering asks their backends."""
         # A leased credential is no copy of anything: forgetting it would make another one.
         leased = {one.name for one in self._manager.leases()}
-        for name in self._reads.used - leased:
+        for name in self._used - leased:
             try:
                 self._manager.invalidate(name)
             except StrongroomError:
@@ -146,7 +148,7 @@ class Keeper:
             self._owes_command |= bool(self._write(files, reads))
         except StrongroomError as failure:
             error = failure.again()
-        self._files, self._reads = files, reads
+        self._files, self._used, self._has_listed = files, reads.used, reads.has_listed
         if error is not None:
             self._told("\n".join([str(error), *getattr(error, "__notes__", ())]))
             return error
@@ -176,5 +178,5 @@ class Keeper:
 
     def _leave_others(self) -> None:
         """Hear no more of secrets that are not used any more; after a failure nobody knows which those are."""
-        for name in self._subscriptions.keys() - self._reads.used:
+        for name in self._subscriptions.keys() - self._used:
             self._subscriptions.pop(name)()

@@ -25,6 +25,13 @@ def test_a_json_file_is_known_by_its_name(importer: Importer) -> None:
     assert importer.content == {"db/password": "x", "a": ""}
 
 
+def test_folders_without_a_name_are_refused_however_many_there_are(importer: Importer) -> None:
+    levels = 505
+    status, _, problems = importer('{"": ' * levels + '"x"' + "}" * levels, "--flatten", file="some.json")
+    assert status == 2
+    assert "has an empty key: name it" in problems
+
+
 def test_a_trial_run_writes_nothing_and_says_what_it_would_do(importer: Importer) -> None:
     importer.put(A="old")
     status, _, notes = importer("A=1\nB=2\n", "--dry-run", "--if-exists", "skip")

@@ -163,10 +163,11 @@ class Calls:
             return _told(text, is_error=not finished.ok)
         if not finished.ok:
             raise RefusedError(f"the action failed: {finished.said}")
-        picked = _shown(outputs.pick(settings.output, finished.output), self._held.masker)
-        if len(_compact(picked).encode()) > settings.max_output:
-            raise RefusedError("the answer is larger than max_output, and was dropped")
-        return _told(_compact(picked), structured=picked)
+        picked = outputs.pick(settings.output, finished.output)
+        # Before each text is looked through, as nothing else goes on meanwhile; and after it, as a mask may be longer.
+        _checked(picked, settings)
+        shown = _shown(picked, self._held.masker)
+        return _told(_checked(shown, settings), structured=shown)
 
     async def _list(self, given: Mapping[str, Any] | None) -> types.CallToolResult:
         accept({}, given)
@@ -203,6 +204,14 @@ def _shown(content: Any, masker: Masker) -> Any:
     if masker.finds(json.dumps(content)):
         raise RefusedError("the answer has a number in it that would have to be masked, and was dropped")
     return content
+
+
+def _checked(content: Any, settings: ActionSettings) -> str:
+    """Return JSON as it is told, if it is not too much."""
+    text = _compact(content)
+    if len(text.encode(errors="surrogatepass")) > settings.max_output:
+        raise RefusedError("the answer is larger than max_output, and was dropped")
+    return text
 
 
 def _compact(content: Any) -> str:

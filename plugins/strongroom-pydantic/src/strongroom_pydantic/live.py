@@ -184,10 +184,13 @@ class LiveSettings(Generic[S]):
 
     def _follow(self, names: frozenset[str]) -> None:
         """Hear of changes of these secrets, and of no others."""
-        for name in names - self._ends.keys():
+        for name in names - set(self._ends):
             self._ends[name] = self._manager.on_update(name, _weak(self))
-        for name in self._ends.keys() - names:
-            self._ends.pop(name)()
+        for name in set(self._ends) - names:
+            self._ends.pop(name, _nothing)()
+        if self._closed:
+            # It was closed meanwhile, which waits for nobody.
+            _end(self._ends)
 
     def _swap(self) -> Exception | None:
         """Make settings, and have them take the place of the old ones; return why that could not be done."""

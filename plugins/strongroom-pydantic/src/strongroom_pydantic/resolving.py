@@ -92,22 +92,29 @@ class ResolvingSettingsSource(PydanticBaseSettingsSource):
         """Resolve variables that are nothing but a reference, before they are decoded; return their values."""
         inner: Any = self._inner
         variables = inner.env_vars
-        mine = [name for name in variables if isinstance(variables[name], str) and self._is_mine(name)]
+        spelled = self._spelled()
+        inside = self._inside(spelled)
+        mine = [
+            name
+            for name in variables
+            if isinstance(variables[name], str) and (name in spelled or name.startswith(inside))
+        ]
         referring = {name: variables[name] for name in mine if is_reference(variables[name])}
         self._read(referring.values(), current)
         resolved = {name: self._resolved(text, current) for name, text in referring.items()}
         inner.env_vars = {**variables, **resolved}
         return resolved
 
-    def _is_mine(self, variable: str) -> bool:
-        """Tell whether a variable fills a field, or a part of one."""
+    def _spelled(self) -> set[str]:
+        """Return the variables that fill a field, as they are spelled."""
         inner: Any = self._inner
-        delimiter = getattr(inner, "env_nested_delimiter", None)
-        for name in self._variables(getattr(inner, "env_prefix", "") or ""):
-            spelled = name if getattr(inner, "case_sensitive", False) else name.lower()
-            if variable == spelled or (delimiter and variable.startswith(spelled + delimiter)):
-                return True
-        return False
+        names = self._variables(getattr(inner, "env_prefix", "") or "")
+        return {name if getattr(inner, "case_sensitive", False) else name.lower() for name in names}
+
+    def _inside(self, spelled: Iterable[str]) -> tuple[str, ...]:
+        """Return how variables begin that fill a part of a field."""
+        delimiter = getattr(self._inner, "env_nested_delimiter", None)
+        return tuple(name + delimiter for name in spelled) if delimiter else ()
 
     def _variables(self, prefix: str) -> Iterator[str]:
         for place in self._places():

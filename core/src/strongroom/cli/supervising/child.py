@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from strongroom.cli.environment import inherited
 from strongroom.cli.supervising.handover import Report
 
 _STATES: Final = os.WNOHANG | os.WUNTRACED | os.WCONTINUED
@@ -106,6 +107,4 @@ def _spawn(arguments: Sequence[str], mask: Iterable[int]) -> int:
     # Not from the current folder, where anybody may have put a module of that name.
     flags = ["-I"] if sys.flags.isolated else ["-P"]
     command = [sys.executable, *flags, "-m", "strongroom", *arguments]
-    # A variable without a name can be inherited but not handed on.
-    environment = {name: value for name, value in os.environb.items() if name}
-    return os.posix_spawn(sys.executable, command, environment, setsigmask=mask)
+    return os.posix_spawn(sys.executable, command, inherited(), setsigmask=mask)

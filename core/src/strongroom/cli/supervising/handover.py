@@ -10,15 +10,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 
 from typing import Final
 
 from strongroom._record import Record
 from strongroom.cli.command import UsageError
+from strongroom.memory import end_with_parent, forbid_inspection
 
-_PARENT_DEATH: Final = 1
-"""``PR_SET_PDEATHSIG`` of <linux/prctl.h>."""
 _CHUNK: Final = 4096
 """Bytes: what a pipe takes at least. Each part is announced, so that a parent that waits for signals reads it."""
 
@@ -61,7 +59,9 @@ class Handover:
             os.set_inheritable(self._go, False)
         except (ValueError, OSError) as error:
             raise UsageError("--handover is for strongroom's own use", hint="use --on-change") from error
-        _end_with_parent()
+        # Beside the program that still runs, it holds the new values, and what opens the stores.
+        forbid_inspection()
+        end_with_parent()
 
     def agreed(self, report: Report) -> bool:
         """Say what is ready, and wait; return whether to become the program.
@@ -80,14 +80,3 @@ class Handover:
             return os.read(self._go, 1) == b"g"
         except OSError:
             return False
-
-
-def _end_with_parent() -> None:
-    """Have the system kill this process, and the program that it becomes, when the parent dies; only Linux can."""
-    if sys.platform != "linux":
-        return
-    try:
-        import ctypes
-    except ImportError:
-        return
-    ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL, 0, 0, 0)
