@@ -18,6 +18,7 @@ BASES = {
         ("operations/reading", "Reader"),
         ("operations/batch", "BatchReader"),
         ("operations/keys", "KeyUser"),
+        ("operations/acts", "Actor"),
     )
 }
 """The classes whose methods are shown as a class's own: they are its bases, in modules of their own for their size."""

@@ -47,6 +47,7 @@ API = (
             ("aio/manager", "AsyncSecretManager"),
             ("aio/rotation", "AsyncRotationDesk"),
             ("aio/journals", "AsyncJournalDesk"),
+            ("aio/recorded", "AsyncRecordedAction"),
         ),
     ),
     ("What a read gives", (("model", "Secret"), ("model", "SecretValue"), ("model", "ValueType"))),
@@ -94,7 +95,14 @@ API = (
         ),
     ),
     ("Masking: `strongroom.masking`", (("masking/masker", "Masker"), ("masking/stream", "MaskingStream"))),
-    ("Upkeep and trails", (("operations/maintenance", "AuditedMaintenance"), ("trails", "OpenTrail"))),
+    (
+        "Upkeep and trails",
+        (
+            ("operations/maintenance", "AuditedMaintenance"),
+            ("operations/recorded", "RecordedAction"),
+            ("trails", "OpenTrail"),
+        ),
+    ),
     ("Errors", (("errors", "StrongroomError"),)),
 )
 CONTRACTS = (

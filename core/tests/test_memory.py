@@ -116,7 +116,8 @@ class TestLocking:
         """Without the right, and with a limit that lets nobody lock a page."""
         unprivileged = """
             import ctypes, os, resource
-            import strongroom, strongroom.config.load, strongroom.manager, strongroom.memory  # while they can be read
+            # While they can be read; from Python 3.12 on, typing imports inspect only when it is needed.
+            import inspect, strongroom, strongroom.config.load, strongroom.manager, strongroom.memory
             resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
             if os.geteuid() == 0:
                 os.setresuid(65534, 65534, 65534)

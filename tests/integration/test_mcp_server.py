@@ -131,9 +131,17 @@ def test_a_model_uses_a_secret_that_it_does_not_see(desk: Path, cli: Cli, mode: 
         "exit status 0\nhello [masked]\n\nstandard error:\nerr [masked]\n",
     ]
     assert log == "strongroom mcp: show: exit status 0\n"
-    read = [event for event in trail(cli) if event["event"] == "get"]
+    events = trail(cli)
+    read = [event for event in events if event["event"] == "get"]
     assert [(event["principal"], event["on_behalf_of"], event["key"]) for event in read] == [
         ("assistant/show", "desk", "db/password")
+    ]
+    run = [event for event in events if event["event"] == "action"]
+    assert [(event["principal"], event["phase"], event["result"], event["detail"]) for event in run] == [
+        ("assistant", "attempt", "ok", "mcp/list_secrets"),
+        ("assistant", "outcome", "ok", "mcp/list_secrets"),
+        ("assistant/show", "attempt", "ok", "mcp/show: approval: none"),
+        ("assistant/show", "outcome", "ok", "mcp/show: approval: none"),
     ]
     assert VALUE not in "".join(path.read_text(errors="replace") for path in desk.rglob("*.jsonl"))
 
@@ -283,6 +291,13 @@ def test_nothing_is_left_running_when_the_server_ends(desk: Path, cli: Cli, how:
         os.kill(process.pid, signal.SIGKILL if how == "it is killed" else signal.SIGTERM)
     wait_until(lambda: not is_running(number))
     end(process, -signal.SIGKILL if how == "it is killed" else 0)
+    left = [attempt["detail"] for attempt in json.loads(cli("audit", "report", "--json").stdout)["open_attempts"]]
+    tail = cli("audit", "tail", "--json", "--result", "interrupted").stdout
+    outcomes = [json.loads(line) for line in tail.splitlines()]
+    if how == "it is killed":
+        assert (left, outcomes) == (["mcp/slow: approval: none"], [])
+    else:
+        assert (left, [event["detail"] for event in outcomes]) == ([], ["mcp/slow: approval: none"])
 
 
 def test_a_client_that_does_not_read_the_log_holds_up_nothing(desk: Path, cli: Cli) -> None:

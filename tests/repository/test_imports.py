@@ -22,7 +22,7 @@ ROWS = (
     # What the core offers itself: to the core it is a plugin like any other.
     {"builtin"},
     {"discovery"},
-    {"policy", "dotenv", "references", "masking"},
+    {"policy", "dotenv", "references", "masking", "inputs"},
     {"config", "rendering"},
     {"joining"},
     {"telemetry", "lifecycle", "acting", "background", "credentials", "crew", "memory"},

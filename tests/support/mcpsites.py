@@ -29,6 +29,7 @@ from strongroom_mcp.held import Held
 from strongroom_mcp.settings import ActionSettings, McpSettings, ParameterSettings
 from strongroom_mcp.switch import Switch
 from strongroom_mcp.tools import serve
+from strongroom_mcp.trail import Trail
 
 VALUE = "Tr0ub4dor&3 <correct> horse/é"
 SECRETS = {
@@ -98,6 +99,7 @@ class Site:
         sink: What was recorded.
         clock: By which calls are counted and approvals expire.
         switch: The kill switch.
+        trail: What records calls.
         calls: What runs calls.
     """
 
@@ -108,7 +110,8 @@ class Site:
         self.sink = sink
         self.clock = FakeClock()
         self.switch = Switch(str(folder / "mcp.stopped"))
-        self.calls = Calls(settings, Held(manager), self.switch, self.clock)
+        self.trail = Trail(manager, settings.principal)
+        self.calls = Calls(settings, Held(manager), self.trail, self.switch, self.clock)
 
     def session(
         self, script: Callable[[Client], Awaitable[Any]], *, mode: str = "auto", person: Person | None = None
@@ -124,7 +127,7 @@ class Site:
         async def run() -> Any:
             server = serve(self.settings, self.calls)
             async with anyio.create_task_group() as group:
-                group.start_soon(self.switch.watch, self.calls.end)
+                group.start_soon(self.switch.watch, self.calls.end, self.trail.switched)
                 async with Client(server, mode=mode, elicitation_callback=person) as client:
                     answer = await script(client)
                 group.cancel_scope.cancel()
@@ -157,6 +160,10 @@ class Site:
     def reads(self) -> list[tuple[str | None, str | None]]:
         """Return who has read what."""
         return [(event.principal, event.key) for event in self.sink.events if event.event == "get"]
+
+    def actions(self) -> list[tuple[str, str, str | None]]:
+        """Return what the trail says of each action: the phase, the result and the detail."""
+        return [(event.phase, event.result, event.detail) for event in self.sink.events if event.event == "action"]
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from strongroom.model import SecretName, SecretValue
 from strongroom.moving.copying import Copier
 from strongroom.moving.marks import Marker
 from strongroom.moving.places import configuration_at, parse_place
-from strongroom.moving.planning import Plan, make_plan
+from strongroom.moving.planning import Plan, complete
 from strongroom.moving.rules import IfExists
 from strongroom.moving.sides import Side
 from strongroom.moving.survey import State, Survey
@@ -130,26 +130,18 @@ class Move:
     @contextlib.contextmanager
     def survey(self, source: str = "here", target: str = "there", **options: Any) -> Iterator[Survey]:
         """Lend both sides."""
-        configuration = load(self._content, ready=("here", "there"))
-        marker = Marker()
-        with contextlib.ExitStack() as stack:
-            sides = []
-            for text in (source, target):
-                place = parse_place(text, configuration.backends)
-                parts = Parts(
-                    configuration_at(configuration, place.backend), backends={"here": self.here, "there": self.there}
-                )
-                manager = stack.enter_context(SecretManager(parts, configuration.principal))
-                sides.append(Side(manager, place, marker, **{"workers": 1} | options))
-            yield Survey(*sides)
+        ready = {"here": self.here, "there": self.there}
+        with surveyed(self._content, source, target, ready=ready, **{"workers": 1} | options) as survey:
+            yield survey
 
     def copy(
         self, source: str = "here", target: str = "there", *, rule: str = "error", **options: Any
     ) -> tuple[Plan, Copier]:
         """Copy; raise what keeps a plan from being carried out."""
         with self.survey(source, target, **options) as survey:
-            plan = make_plan(survey, IfExists(rule), silent)
-            problems: list[StrongroomError] = [*plan.conflicts, *plan.problems]
+            plan = Plan()
+            complete(plan, survey, IfExists(rule), silent)
+            problems: list[StrongroomError] = [*plan.conflicts.values(), *plan.problems.values()]
             if problems:
                 raise problems[0]
             copier = Copier(survey, plan, IfExists(rule), sleep=lambda seconds: None)
@@ -160,6 +152,31 @@ class Move:
         """Return how the two compare."""
         with self.survey(source, target, **options) as survey:
             return {pair.rest: pair.state for pair in survey.everywhere(silent)}
+
+
+@contextlib.contextmanager
+def surveyed(
+    content: dict[str, Any], source: str, target: str, *, ready: dict[str, Any] | None = None, **options: Any
+) -> Iterator[Survey]:
+    """Lend both sides of a move.
+
+    Args:
+        content: The configuration.
+        source: Where from, as on the command line.
+        target: Where to.
+        ready: Backends that are there already, by name.
+        options: Those of a side.
+    """
+    configuration = load(content, ready=tuple(ready or ()))
+    marker = Marker()
+    with contextlib.ExitStack() as stack:
+        sides = []
+        for text in (source, target):
+            place = parse_place(text, configuration.backends)
+            parts = Parts(configuration_at(configuration, place.backend), backends=ready)
+            manager = stack.enter_context(SecretManager(parts, configuration.principal))
+            sides.append(Side(manager, place, marker, parts.is_leased, **options))
+        yield Survey(*sides)
 
 
 def silent(done: int, total: int) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from strongroom.aio.journals import AsyncJournalDesk as AsyncJournalDesk
     from strongroom.aio.manager import AsyncSecretManager as AsyncSecretManager
     from strongroom.aio.manager import open_async as open_async
+    from strongroom.aio.recorded import AsyncRecordedAction as AsyncRecordedAction
     from strongroom.aio.rotation import AsyncRotationDesk as AsyncRotationDesk
     from strongroom.anomaly.stage import Alert as Alert
     from strongroom.cache.stats import CacheStats as CacheStats
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from strongroom.operations.journals import QueuedWrite as QueuedWrite
     from strongroom.operations.journals import Replayed as Replayed
     from strongroom.operations.maintenance import AuditedMaintenance as AuditedMaintenance
+    from strongroom.operations.recorded import RecordedAction as RecordedAction
     from strongroom.operations.recovery import Description as Description
     from strongroom.operations.recovery import Destroyed as Destroyed
     from strongroom.operations.recovery import Undeleted as Undeleted
@@ -73,6 +75,7 @@ __all__ = [
     "Alert",
     "Announcement",
     "AsyncJournalDesk",
+    "AsyncRecordedAction",
     "AsyncRotationDesk",
     "AsyncSecretManager",
     "AuditedMaintenance",
@@ -100,6 +103,7 @@ __all__ = [
     "PartHealth",
     "Principal",
     "QueuedWrite",
+    "RecordedAction",
     "Replayed",
     "Rotated",
     "RotatedKey",
@@ -129,6 +133,7 @@ __getattr__ = importer(
         "acting": "acting_as",
         "aio.journals": "AsyncJournalDesk",
         "aio.manager": "AsyncSecretManager open_async",
+        "aio.recorded": "AsyncRecordedAction",
         "aio.rotation": "AsyncRotationDesk",
         "anomaly.stage": "Alert",
         "cache.stats": "CacheStats",
@@ -145,6 +150,7 @@ __getattr__ = importer(
         "operations.encryption": "DataKey RotatedKey",
         "operations.journals": "JournalDesk QueuedWrite Replayed",
         "operations.maintenance": "AuditedMaintenance",
+        "operations.recorded": "RecordedAction",
         "operations.recovery": "Description Destroyed Undeleted",
         "outages.known": "KnownOutage",
         "outcomes": "Deleted Rotated Written",

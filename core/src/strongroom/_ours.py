@@ -19,6 +19,7 @@ OURS: Final = {
     "strongroom.audit_sinks": {
         "jsonl": "strongroom-audit-jsonl",
         "otel": "strongroom-otel",
+        "pytest": "strongroom-pytest",
         "syslog": "strongroom-audit-syslog",
     },
     "strongroom.anomaly_detectors": {

@@ -27,6 +27,7 @@ from strongroom.model import (
     SecretName,
     SecretValue,
 )
+from strongroom.operations.acts import Actor
 from strongroom.operations.batch import BatchReader
 from strongroom.operations.checkup import Checkup, ManagerHealth
 from strongroom.operations.keys import KeyUser
@@ -101,7 +102,7 @@ def open(  # noqa: A001  # the public name is strongroom.open
     return manager
 
 
-class SecretManager(BatchReader, KeyUser):
+class SecretManager(BatchReader, KeyUser, Actor):
     """Reads and changes secrets as one principal. Made by :func:`open`.
 
     It is safe to use from several threads and across a fork.

@@ -447,8 +447,8 @@ class AuditEvent(Record):
     timestamp: str
     """UTC in ISO 8601 with microseconds and offset."""
     event: str
-    """``get``, ``set``, ``delete``, ``rotate``, ``list``, ``refresh``, ``renew``, ``revoke``, ``release``, ``opened``,
-    ``closed``, ``gap``, ``degraded``, ``recovering``, ``healthy`` and the like."""
+    """``get``, ``set``, ``delete``, ``rotate``, ``list``, ``refresh``, ``renew``, ``revoke``, ``release``, ``action``,
+    ``opened``, ``closed``, ``gap``, ``degraded``, ``recovering``, ``healthy`` and the like."""
     phase: str = "outcome"
     """``attempt`` or ``outcome``."""
     key: str | None = None
@@ -461,7 +461,7 @@ class AuditEvent(Record):
     host: str | None = None
     pid: int | None = None
     result: str = "ok"
-    """``ok``, ``queued``, or the ``code`` of the error."""
+    """``ok``, ``queued``, the ``code`` of the error, or what a program says of an ``action`` of its own."""
     cache_hit: bool = False
     source: str | None = None
     """``cache``, ``backend``, ``stale`` or ``fallback``."""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.cli.command import UsageError
-from strongroom.cli.git import parse
+from strongroom.cli.git import MOST_BYTES, parse
 
 CONFIGURATION = r"""
 audit = "none"
@@ -31,6 +31,8 @@ type = "memory"
 "git/odd.example.com/a%20b/%2E%2E" = '{"username": "odd", "password": "of-odd"}'
 "git/past.example.com" = '{"username": "bot", "password": "gone", "password_expiry_utc": 1000}'
 "git/future.example.com" = '{"username": "bot", "password": "there", "password_expiry_utc": 99999999999}'
+"git/true.example.com" = '{"username": "bot", "password": "there", "password_expiry_utc": true}'
+"git/localhost:x@h.example.com" = '{"username": "bot", "password": "not here"}'
 "git/localhost:3000" = '{"username": "bot", "password": "here"}'
 "git/127.0.0.1" = '{"username": "bot", "password": "here"}'
 "git/%5B::1%5D:3000" = '{"username": "bot", "password": "here"}'
@@ -138,8 +140,8 @@ def test_who_may_not_read_it_is_told_so_and_git_stops(helper: Helper) -> None:
     assert "git/git.example.com" in said
 
 
-@pytest.mark.parametrize("host", ["two.example.com", "half.example.com", "nobody.example.com"])
-def test_a_value_that_could_pose_as_another_line_or_has_no_password_is_refused(helper: Helper, host: str) -> None:
+@pytest.mark.parametrize("host", ["two.example.com", "half.example.com", "nobody.example.com", "true.example.com"])
+def test_a_value_that_could_pose_as_another_line_or_is_no_credential_is_refused(helper: Helper, host: str) -> None:
     status, answer, said = helper.get(host, username="bot")
     assert (status, answer) == (2, "quit=1\n")
     assert f"git/{host}" in said
@@ -159,6 +161,7 @@ def test_nothing_is_sent_unencrypted_unless_that_is_allowed(helper: Helper) -> N
     assert "http://git.example.com is not encrypted" in said
     assert helper.get("git.example.com", "--allow-http", protocol="http") == told("bot", "p=1 é")
     assert helper.get("127.0.0.1.example.com", protocol="http")[1] == ""
+    assert helper.get("localhost:x@h.example.com", protocol="http")[1] == ""
     assert helper.get("git.example.com", "--allow-http", protocol="smtp") == (0, "", "")
 
 
@@ -190,6 +193,19 @@ def test_a_question_in_which_one_thing_could_pose_as_another_is_refused(helper: 
     status, answer, said = helper("get", asked=asked)
     assert (status, answer) == (2, "quit=1\n")
     assert said == "strongroom: that is not how git asks for a credential: let git call it; see gitcredentials(7)\n"
+
+
+@pytest.mark.parametrize("unit", [b"x", b"wwwauth[]=x\n"], ids=["one line", "lines"])
+def test_a_question_without_end_is_refused(helper: Helper, unit: bytes) -> None:
+    status, answer, said = helper("get", asked=unit * (MOST_BYTES // len(unit) + 1))
+    assert (status, answer) == (2, "quit=1\n")
+    assert "has no end" in said
+
+
+def test_a_time_that_no_clock_reaches_is_not_stored(helper: Helper) -> None:
+    asked = {"protocol": "https", "host": "new.example.com", "username": "bot", "password": "new"}
+    done = helper("--writable", "store", asked=lines(asked | {"password_expiry_utc": "9" * 5000}))
+    assert done == (0, "", "strongroom: stored git/new.example.com\n")
 
 
 # A line ends a value, so git refuses to say one that has a line end in it.

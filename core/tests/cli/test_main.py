@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
 import sys
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -80,3 +82,36 @@ def test_a_setting_that_a_project_made_up_is_shown_harmlessly(desk: Any) -> None
     done = desk("list")
     assert done.status == 2
     assert done.stderr.removesuffix("\n").isprintable()
+
+
+def test_little_output_that_nobody_reads_is_no_error(desk: Any) -> None:
+    """It is written when the process ends, which has its status by then."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as unread:
+        assert ended(desk, unread) == (0, "")
+
+
+def test_little_output_that_cannot_be_kept_is_an_error(desk: Any) -> None:
+    # Nothing else is always full.
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs the device /dev/full")
+    with open("/dev/full", "wb") as full:
+        status, told = ended(desk, full)
+    assert (status, told.count("\n")) == (1, 1)
+    assert told.startswith("strongroom: the system has refused something: No space left on device")
+
+
+def ended(desk: Any, output: BinaryIO) -> tuple[int, str]:
+    """Have the command print its version into a file; return its status and what it told on standard error."""
+    done = subprocess.run(
+        desk.command("--version"),
+        env=desk.environment(),
+        cwd=desk.folder,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stderr

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from strongroom.cli.output import Access
-from strongroom.cli.placing import Wanted, changes, place
+from strongroom.cli.placing import Wanted, changes, place, place_new
 from strongroom.errors import ConfigurationError
 
 NOBODY = 65534
@@ -232,3 +232,93 @@ def test_a_run_that_is_killed_leaves_the_old_file_or_the_new_one_and_nothing_tha
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no/out\.conf cannot be written: No such file"):
         put(tmp_path / "no/out.conf", b"x")
+
+
+class TestNewFiles:
+    """Files that must be new: all of them, or none."""
+
+    @pytest.fixture
+    def files(self, tmp_path: Path) -> dict[str, bytes]:
+        """Three files, two of them in folders that are not there yet."""
+        return {str(tmp_path / name): name.encode() for name in ("a", "deep/er/b", "deep/c")}
+
+    def test_they_are_there_with_their_folders_and_mode_whatever_the_umask(
+        self, tmp_path: Path, files: dict[str, bytes], kind: str
+    ) -> None:
+        before = os.umask(0o077)
+        try:
+            place_new(files, 0o644)
+        finally:
+            os.umask(before)
+        assert {path: Path(path).read_bytes() for path in files} == files
+        assert {rights(Path(path))[0] for path in files} == {0o644}
+        assert sorted(os.listdir(tmp_path / "deep")) == ["c", "er"]
+
+    def test_if_some_are_taken_all_of_these_are_named_and_nothing_is_made(
+        self, tmp_path: Path, files: dict[str, bytes]
+    ) -> None:
+        (tmp_path / "a").symlink_to("nowhere")
+        (tmp_path / "deep").mkdir()
+        (tmp_path / "deep/c").write_bytes(b"old")
+        with pytest.raises(ConfigurationError, match=r"there is a file at .*/a: remove it first") as caught:
+            place_new(files, 0o644)
+        assert "deep/c" in caught.value.__notes__[0]
+        assert (os.listdir(tmp_path / "deep"), (tmp_path / "deep/c").read_bytes()) == (["c"], b"old")
+
+    @pytest.mark.parametrize(("call", "which"), [("fchmod", 2), ("fsync", 3), ("fsync", 5)])
+    def test_if_one_cannot_be_written_the_others_go_with_their_folders(
+        self, tmp_path: Path, files: dict[str, bytes], kind: str, call: str, which: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real: Any = getattr(os, call)
+        calls = []
+
+        def fail(*arguments: Any, **options: Any) -> Any:
+            calls.append(call)
+            if len(calls) == which:
+                raise OSError(errno.EIO, "Input/output error")
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(os, call, fail)
+        with pytest.raises(ConfigurationError, match="cannot be written: Input/output error"):
+            place_new(files, 0o644)
+        assert os.listdir(tmp_path) == []
+
+    def test_what_somebody_else_puts_there_at_the_last_moment_stays_and_ours_goes(
+        self, tmp_path: Path, files: dict[str, bytes], kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = os.link
+        calls = []
+
+        def overtaken(*arguments: Any, **options: Any) -> None:
+            calls.append(arguments)
+            if len(calls) == 2:
+                (tmp_path / "deep/er/b").write_bytes(b"theirs")
+            real(*arguments, **options)
+
+        monkeypatch.setattr(os, "link", overtaken)
+        with pytest.raises(ConfigurationError, match=r"there is a file at .*/b: remove it first"):
+            place_new(files, 0o644)
+        left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
+        assert (left, (tmp_path / "deep/er/b").read_bytes()) == (["deep/er/b"], b"theirs")
+
+    def test_an_interrupted_run_takes_back_what_it_has_made(
+        self, tmp_path: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real, calls = os.link, []
+
+        def interrupted(*arguments: Any, **options: Any) -> None:
+            calls.append(arguments)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            real(*arguments, **options)
+
+        monkeypatch.setattr(os, "link", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            place_new(files, 0o644)
+        assert os.listdir(tmp_path) == []
+
+    def test_a_file_in_the_place_of_a_folder_is_told(self, tmp_path: Path, files: dict[str, bytes]) -> None:
+        (tmp_path / "deep").write_bytes(b"")
+        with pytest.raises(ConfigurationError, match="deep/er/b cannot be written: "):
+            place_new(files, 0o644)
+        assert os.listdir(tmp_path) == ["deep"]

@@ -368,6 +368,19 @@ class TestRender:
         assert sorted(path.name for path in (ruled.folder / "out").iterdir()) == ["ci-%2F..%2Fy.hcl", "ci-x.hcl"]
         assert "# What ci-x may do." in (ruled.folder / "out/ci-x.hcl").read_text()
 
+    def test_no_file_is_replaced_before_all_of_them_are_ready(self, ruled: Any) -> None:
+        (ruled.folder / "out").mkdir()
+        (ruled.folder / "out/ci-x.hcl").write_text("old")
+        done = ruled(*VAULT, "--principal", "ci-x", "--principal", f"ci-{'y' * 250}", "--output", "out")
+        assert (done.status, (ruled.folder / "out/ci-x.hcl").read_text()) == (2, "old")
+        assert "cannot be written: File name too long: check its folder" in done.stderr
+        assert len(list((ruled.folder / "out").iterdir())) == 1
+
+    def test_a_folder_that_cannot_be_made_is_named(self, ruled: Any) -> None:
+        done = ruled(*VAULT, "--principal", "ci-x", "--output", "strongroom.toml")
+        assert done.status == 2
+        assert "strongroom.toml cannot be made: File exists" in done.stderr
+
     def test_a_backend_s_setting_may_be_a_number(self, ruled: Any) -> None:
         ruled.configure('backend = "main"\n' + RULES + "[backends.kv]\ntype = 'vault'\nmount = 5\n")
         assert 'path "5/data/ci/*"' in ruled(*VAULT, "--principal", "ci-x").stdout

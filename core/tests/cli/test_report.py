@@ -117,3 +117,26 @@ def test_stats_without_a_read_are_zero(desk: Any) -> None:
     total = desk("stats", "--json").json["total"]
     assert (total["reads"], total["hit_rate"], total["slowest_seconds"]) == (0, 0.0, None)
     assert desk("stats").status == 0
+
+
+def test_an_action_counts_by_its_end_and_not_again_for_the_read_that_was_refused(desk: Any) -> None:
+    desk.record(
+        {"number": 1, "event": "action", "phase": "attempt", "id": "1", "detail": "deploy"},
+        {"number": 2, "event": "get", "key": "api/key", "result": "denied"},
+        {"number": 3, "event": "action", "id": "1", "result": "denied", "detail": "deploy"},
+        {"number": 4, "event": "action", "result": "not_approved", "detail": "deploy"},
+        {"number": 5, "event": "action", "result": "ok", "detail": "deploy"},
+    )
+    [figures] = desk("audit", "report", "--json").json["by_principal"].values()
+    assert (figures["denials"], figures["errors"], figures["changes"], figures["reads"]) == (1, 1, 0, 0)
+
+
+def test_an_action_without_an_outcome_is_listed_with_what_it_was(desk: Any) -> None:
+    desk.record({"event": "action", "phase": "attempt", "key": None, "detail": "deploy/shop: approval: \x1b[2J"})
+    shown = desk("audit", "report").lines
+    assert "action  -  process 1 on here  deploy/shop: approval: \\x1b[2J" in shown[-1]
+
+
+def test_the_line_of_an_action_says_what_it_was(desk: Any) -> None:
+    desk.record({"event": "action", "key": None, "result": "not_approved", "detail": "deploy/shop: approval: operator"})
+    assert "action  -  not_approved  -  deploy/shop: approval: operator" in desk("audit", "tail").lines[-1]

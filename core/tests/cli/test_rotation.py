@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import textwrap
 
 from pathlib import Path
@@ -229,11 +232,32 @@ class TestUnits:
         assert f"--config {desk.folder / 'strongroom.toml'} rotate --all-due" in service
         assert "OnUnitInactiveSec=1800s" in timer
 
+    def test_they_act_as_the_principal_who_was_named(self, desk: Any) -> None:
+        assert "/strongroom.toml --as ops rotate --all-due\n" in desk("--as", "ops", "rotation", "units").stdout
+
+    def test_a_module_that_python_runs_is_started_as_one(self, desk: Any) -> None:
+        command = [sys.executable, "-m", "strongroom", "rotation", "units"]
+        printed = subprocess.check_output(command, cwd=desk.folder, env=desk.environment(), text=True)
+        assert f"ExecStart={sys.executable} -m strongroom --config " in printed
+
     def test_nothing_is_overwritten(self, desk: Any, tmp_path: Path) -> None:
         assert desk("rotation", "units", str(tmp_path / "units")).status == 0
         done = desk("rotation", "units", str(tmp_path / "units"))
         assert done.status == 2
         assert "there is a file at" in done.stderr
+        (tmp_path / "units" / "strongroom-rotate.service").unlink()
+        assert desk("rotation", "units", str(tmp_path / "units")).status == 2
+        assert os.listdir(tmp_path / "units") == ["strongroom-rotate.timer"]
+
+    def test_a_long_time_between_two_looks_is_one_that_systemd_can_read(self, desk: Any) -> None:
+        printed = desk("rotation", "units", "--every", "14d").stdout
+        assert "OnUnitInactiveSec=1209600s\nRandomizedDelaySec=302400s\n" in printed
+
+    def test_a_path_that_would_add_lines_to_a_unit_is_refused(self, desk: Any) -> None:
+        (desk.folder / "strongroom.toml").rename(desk.folder / "a\nExecStart=b.toml")
+        done = desk("--config", "a\nExecStart=b.toml", "rotation", "units", "units")
+        assert (done.status, done.stdout) == (2, "")
+        assert "cannot stand in a unit" in done.stderr
 
     def test_they_are_printed_without_a_folder(self, desk: Any) -> None:
         assert "[Timer]" in desk("rotation", "units").lines

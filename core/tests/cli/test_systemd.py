@@ -258,3 +258,13 @@ def test_the_units_are_written_with_a_drop_in_for_each_that_is_given_something(d
     assert "LoadCredential=user:%t/strongroom-credentials.sock" in drop_in
     again = desk("systemd", "units", *gifts, "units")
     assert (again.status, "there is a file at" in again.stderr) == (2, True)
+
+
+def test_units_are_all_written_or_none(desk: Any) -> None:
+    drop_in = desk.folder / "units/shop.service.d/strongroom-credentials.conf"
+    drop_in.parent.mkdir(parents=True)
+    drop_in.touch()
+    done = desk("systemd", "units", *GIFTS, "units")
+    assert done.status == 2
+    assert f"there is a file at {drop_in}" in done.stderr
+    assert os.listdir(desk.folder / "units") == ["shop.service.d"]

@@ -143,12 +143,16 @@ def test_a_file_that_everybody_may_read_is_noted(place: Any) -> None:
         (["--check", "--on-change", "true", "page.j2", "a"], "--check changes nothing"),
         (["--every", "5s", "page.j2", "a"], "--every is for --watch"),
         (["--watch", "--every", "0.5s", "page.j2", "a"], "--every is below 1s"),
-        (["--watch", "--every", "soon", "page.j2", "a"], "--every soon is no such time"),
+        (["--watch", "--every", "99999999999d", "page.j2", "a"], "--every is above a hundred years"),
+        (["--watch", "--every", "soon", "page.j2", "a"], "--every takes a duration such as"),
         (["--on-change", "'", "page.j2", "a"], "has a quote without its end"),
         (["--on-change", " ", "page.j2", "a"], "names no command"),
         (["no.j2", "a"], "no.j2 cannot be read"),
         (["page.j2", "no/a"], "cannot be written: No such file"),
         (["page.j2", "."], "is no regular file"),
+        (["page.j2", "new/"], "new/ is a folder"),
+        (["/dev/zero", "a"], "/dev/zero has more than"),
+        (["--watch", "/dev/zero", "a"], "/dev/zero is no plain file"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_nothing_is_written(place: Any, arguments: list[str], told: str) -> None:

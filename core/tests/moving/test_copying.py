@@ -24,7 +24,7 @@ from strongroom.errors import (
     VersionConflictError,
 )
 from strongroom.model import ABSENT, SecretName, SecretValue
-from strongroom.moving.planning import make_plan
+from strongroom.moving.planning import Plan, complete
 from strongroom.moving.rules import IfExists
 from strongroom.moving.sides import OUTAGES
 from strongroom.moving.survey import State
@@ -224,9 +224,9 @@ def test_a_secret_that_is_deleted_meanwhile_is_passed_over(here: Kept, there: Ke
     here.put("b", "1")
     with move.survey() as survey:
         here.after = lambda operation, name: operation == "list" and here.delete(DeleteRequest(name=SecretName("a")))
-        plan = make_plan(survey, IfExists.ERROR, silent)
+        complete(plan := Plan(), survey, IfExists.ERROR, silent)
     assert [pair.rest for pair in plan.writes] == ["b"]
-    assert plan.problems == []
+    assert plan.problems == {}
 
 
 @pytest.mark.parametrize("before", [[], ["old"]])

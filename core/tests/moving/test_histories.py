@@ -14,9 +14,10 @@ from strongroom.moving.marks import Marker
 MARKER = Marker()
 
 
-def seen(values: str, *, whole: bool = True) -> Seen:
+def seen(values: str, *, whole: bool = True, counted: bool = True) -> Seen:
     """Return a history of values of one letter each."""
-    return Seen(marks=tuple(MARKER.mark(SecretValue(value)) for value in values), version="1", whole=whole)
+    marks = tuple(MARKER.mark(SecretValue(value)) for value in values)
+    return Seen(marks=marks, version="1", whole=whole, counted=counted)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,29 @@ def test_text_and_bytes_are_two_values() -> None:
     assert missing_from(text, binary) is None
     assert text.current.has_content_of(binary.current)
     assert not text.current.is_equal_to(binary.current)
+
+
+@pytest.mark.parametrize(
+    ("uncounted", "counted", "equal"),
+    [
+        ("abbc", "abc", True),
+        ("aabbcc", "abc", True),
+        ("abbc", "abbc", True),
+        # A write that is stopped leaves versions, and takes none away.
+        ("abc", "abbc", False),
+        ("abcb", "abc", False),
+        ("abbd", "abc", False),
+        ("bbc", "abc", False),
+    ],
+)
+def test_what_a_stopped_write_may_have_left_is_no_difference(uncounted: str, counted: str, equal: bool) -> None:
+    one, other = seen(uncounted, counted=False), seen(counted)
+    assert (one.is_equal_to(other), other.is_equal_to(one)) == (equal, equal)
+
+
+def test_of_two_that_count_their_versions_each_version_is_compared() -> None:
+    assert not seen("abb").is_equal_to(seen("ab"))
+    assert seen("abb", counted=False).is_equal_to(seen("aab", counted=False))
 
 
 def test_marks_of_two_runs_have_nothing_in_common() -> None:

@@ -61,6 +61,14 @@ def test_a_link_to_another_file_is_a_change(page: Path, tmp_path: Path) -> None:
     assert files.has_changed()
 
 
+def test_a_mark_that_an_editor_puts_before_the_text_is_no_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "marked.j2").write_bytes(b"\xef\xbb\xbftext\n")
+    files = Files()
+    included = files.included(str(tmp_path), "marked.j2")
+    assert included is not None
+    assert files.read(str(tmp_path / "marked.j2")).text == included.text == "text\n"
+
+
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no\.j2 cannot be read: No such file"):
         Files().read(str(tmp_path / "no.j2"))

@@ -33,6 +33,23 @@ TAIL = """
         def backend(self):
             return Broken()
 """
+OPENED_TWICE = """
+    class TestBroken(PollingChecks):
+        capabilities = frozenset(Capability)
+
+        @pytest.fixture
+        def backend(self):
+            return Broken()
+
+        @pytest.fixture
+        def reopen(self, backend):
+            def again():
+                other = Broken()
+                other._histories = backend._histories
+                return other
+
+            return again
+"""
 MISTAKES = {
     "remembers what it has said once": (
         """
@@ -107,6 +124,55 @@ MISTAKES = {
         {"test_a_forked_child_can_ask_for_versions"},
     ),
 }
+OF_ITS_OWN = """
+        @property
+        def own(self):
+            return f"{id(self)}."
+
+        def read(self, request):
+            found = super().read(request)
+            return found.replace(version=self.own + found.version)
+
+        def write(self, request):
+            made = super().write(request)
+            return made.replace(version=self.own + made.version)
+
+        def current_versions(self, request):
+            result = super().current_versions(request)
+            return changed(result, {name: version and self.own + version for name, version in result.versions.items()})
+"""
+NOT_SHARED = """
+        versions_are_shared = False
+"""
+BETWEEN = {
+    "makes versions of its own": (
+        OF_ITS_OWN,
+        {
+            "test_whoever_opens_the_same_is_told_the_same_version",
+            "test_a_change_is_seen_by_whoever_opens_the_same",
+        },
+    ),
+    "sees only what it has changed itself": (
+        """
+        said = None
+
+        def current_versions(self, request):
+            self.said = self.said or {}
+            found = super().current_versions(request).versions
+            versions = {name: self.said.setdefault(name, found[name]) for name in request.names}
+            return CurrentVersionsResult(versions=versions, errors={})
+
+        def write(self, request):
+            self.said = None
+            return super().write(request)
+
+        def delete(self, request):
+            self.said = None
+            return super().delete(request)
+        """,
+        {"test_a_change_is_seen_by_whoever_opens_the_same"},
+    ),
+}
 
 
 def module(body: str, tail: str = TAIL) -> str:
@@ -131,3 +197,22 @@ def test_a_backend_that_says_no_versions_is_not_checked(failed_checks: Callable[
     source = module("pass", TAIL.replace("Broken()", "Plain()"))
     plain = textwrap.dedent(body).partition("\n\n")[2]
     assert failed_checks(source.replace("class TestBroken", plain + "\n\nclass TestBroken")) == set()
+
+
+@pytest.mark.parametrize(("body", "expected"), BETWEEN.values(), ids=BETWEEN.keys())
+def test_a_mistake_between_two_openings_fails_its_checks(
+    failed_checks: Callable[..., set[str]], body: str, expected: set[str]
+) -> None:
+    assert failed_checks(module(body, OPENED_TWICE)) == expected
+
+
+def test_versions_that_are_not_shared_may_differ(failed_checks: Callable[..., set[str]]) -> None:
+    assert failed_checks(module(OF_ITS_OWN + NOT_SHARED, OPENED_TWICE)) == set()
+
+
+def test_two_openings_must_not_be_one_object(failed_checks: Callable[..., set[str]]) -> None:
+    source = module("pass", OPENED_TWICE).replace("return again", "return lambda: backend")
+    assert failed_checks(source, "-k", "opens_the_same") == {
+        "test_whoever_opens_the_same_is_told_the_same_version",
+        "test_a_change_is_seen_by_whoever_opens_the_same",
+    }

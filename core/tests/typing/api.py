@@ -150,6 +150,13 @@ def tell_failures_apart(manager: SecretManager) -> str | None:
     return None
 
 
+def act(manager: SecretManager) -> None:
+    with manager.recorded("deploy/shop", detail="approval: operator") as action:
+        assert_type(action, strongroom.RecordedAction)
+        action.note(result="rolled_back", detail="3 of 4 hosts")
+    manager.record_refused("deploy/shop", "not_approved", detail="approval: operator")
+
+
 def open_in_each_way() -> None:
     with strongroom.open() as manager:
         read(manager)
@@ -171,6 +178,9 @@ async def use_asyncio(config: str) -> None:
         with strongroom.acting_as("api-server"):
             await manager.get("api/key")
         await manager.as_principal("api-server").get("api/key")
+        async with manager.recorded("deploy/shop") as action:
+            assert_type(action, strongroom.AsyncRecordedAction)
+        await manager.record_refused("deploy/shop", "not_approved")
         stop = manager.on_update("db/**", react)
         stop()
     opened = await strongroom.open_async()

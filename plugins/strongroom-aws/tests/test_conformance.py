@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -45,6 +46,11 @@ class Contract(BackendContract):
         backend = AwsBackend.open(settings)
         yield backend
         backend.close()
+
+    @pytest.fixture
+    def reopen(self, settings: AwsSettings) -> Iterator[Callable[[], AwsBackend]]:
+        with ExitStack() as stack:
+            yield lambda: stack.enter_context(closing(AwsBackend.open(settings)))
 
     @pytest.fixture
     def failing(self, settings: AwsSettings) -> Iterator[AwsBackend]:

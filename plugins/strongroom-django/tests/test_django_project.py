@@ -145,6 +145,34 @@ print(len(mail.outbox), mail.outbox[0].body, mail.outbox[0].alternatives)
     shows_nothing(printed)
 
 
+def test_a_log_that_is_written_by_our_formatter_shows_no_value(site: Site) -> None:
+    more = f"""{MORE}
+LOGGING = {{
+    "version": 1,
+    "formatters": {{"masked": {{
+        "()": "strongroom_django.reporting.StrongroomFormatter", "format": "%(levelname)s: %(message)s"
+    }}}},
+    "handlers": {{"console": {{
+        "class": "logging.StreamHandler", "formatter": "masked", "stream": "ext://sys.stdout"
+    }}}},
+    "loggers": {{"django.request": {{"handlers": ["console"], "propagate": False}}}},
+}}
+"""
+    site.write(CONFIGURE, more=more, views=VIEWS, paths=PATHS)
+    code = """
+import logging
+from django.conf import settings
+from django.test import Client
+Client(raise_request_exception=False).get("/fail")
+logging.getLogger("django.request").warning("again %s", settings.PAYMENT)
+"""
+    printed = site.output(code=code, **ENVIRONMENT)
+    assert "ERROR: Internal Server Error: /fail" in printed
+    assert "no answer to [masked]" in printed
+    assert "WARNING: again [masked]" in printed
+    shows_nothing(printed)
+
+
 def test_sessions_outlive_a_rotation_of_the_key(site: Site) -> None:
     keys = {"audit": "none", "backends": {"here": {"type": "memory"}}}
     configure = f"""

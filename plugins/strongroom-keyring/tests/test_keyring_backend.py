@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,11 +119,10 @@ def test_a_backend_that_cannot_list_knows_no_only_user() -> None:
 
 def test_entries_are_listed(ring: StrongroomKeyring, manager: strongroom.SecretManager) -> None:
     for service, username in [("https://b.example/", "u"), ("a", ""), ("", "z"), ("a", "é/x")]:
-        if username:
+        with warnings.catch_warnings():
+            # Newer versions of keyring advise against an empty user.
+            warnings.simplefilter("ignore", DeprecationWarning)
             ring.set_password(service, username, "x")
-        else:
-            with pytest.deprecated_call():
-                ring.set_password(service, username, "x")
     manager.set("keyring/a", "no entry")
     manager.set("keyring/a/b/c", "no entry")
     manager.set("keyring/a/%zz", "no entry")

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import anyio
 import mcp_types as types
 import pytest
 
@@ -163,3 +164,26 @@ def test_a_program_that_is_missing_or_hangs_does_not_approve(tmp_path: Path) -> 
         with site(tmp_path, settings=settings, show=shell("echo hello", approval="command")) as one:
             assert one.text("show") == DENIED
             assert one.reads() == []
+
+
+def test_nobody_is_asked_about_more_calls_than_may_run_at_a_time(tmp_path: Path) -> None:
+    async def script(client: Client) -> list[str]:
+        answers: list[str] = []
+
+        async def call() -> None:
+            answers.append(text_of(await client.call_tool("show", {})))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(call)
+            while len(answers) < 3:
+                await anyio.sleep(0.01)
+            (tmp_path / "go").touch()
+        return answers
+
+    settings = approving(tmp_path, f"echo >> {tmp_path}/asked; until [ -e {tmp_path}/go ]; do sleep 0.01; done")
+    with site(tmp_path, settings=settings, show=shell("true", approval="command", concurrency=2)) as one:
+        answers = one.session(script)
+    busy = "the action runs as often as it may at a time: try again when it has ended"
+    assert answers == [busy, busy, busy, "exit status 0", "exit status 0"]
+    assert (tmp_path / "asked").read_text() == "\n\n"

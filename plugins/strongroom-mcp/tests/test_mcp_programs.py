@@ -270,3 +270,61 @@ def test_who_leaves_the_group_cannot_keep_the_call_from_ending(tmp_path: Path) -
     with site(tmp_path, show=show) as one:
         assert one.text("show") == "exit status 0\ndone\n"
     os.kill(int(number.read_text()), signal.SIGKILL)
+
+
+def test_an_output_that_is_cut_holds_no_part_of_a_value_that_another_call_uses_meanwhile(tmp_path: Path) -> None:
+    go_on = tmp_path / "go on"
+
+    async def script(client: Client) -> str:
+        answers: list[str] = []
+
+        async def call() -> None:
+            answers.append(text_of(await client.call_tool("show", {})))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            while not (tmp_path / "begun").exists():
+                await anyio.sleep(0.01)
+            await client.call_tool("other", {})
+            go_on.touch()
+        await call()
+        return "\n".join(answers)
+
+    (tmp_path / "kept").write_text(VALUE)
+    told = f'touch "{tmp_path}/begun"; until [ -e "{go_on}" ]; do sleep 0.01; done; cat "{tmp_path}/kept"'
+    show = shell(told, environment={}, max_output=len(RAW) - 4)
+    with site(tmp_path, show=show, other=shell("true")) as one:
+        answers = one.session(script)
+    assert answers == "the output was cut, and was dropped: try again\nexit status 0\n[masked]"
+
+
+STARTS = {
+    "no such program": ("/no/such/program", "/", "/no/such/program: No such file or directory"),
+    "no right to run it": ("/etc/passwd", "/", "/etc/passwd: Permission denied"),
+    "no program": ("{folder}/text", "/", "{folder}/text: Exec format error"),
+    "no such folder": ("/bin/true", "{folder}/gone", "the folder {folder}/gone: No such file or directory"),
+}
+
+
+@pytest.mark.parametrize("what", STARTS)
+def test_the_log_alone_says_why_a_program_cannot_be_started(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    (tmp_path / "text").write_text("no program\n")
+    (tmp_path / "text").chmod(0o700)
+    program, folder, said = (text.format(folder=tmp_path) for text in STARTS[what])
+    with site(tmp_path, show=action(command=(program,), folder=folder, environment={"TOKEN": TOKEN})) as one:
+        assert one.text("show") == "the program of the action cannot be started"
+    assert f"the program of an action cannot be started: {said}" in caplog.messages
+    assert VALUE not in caplog.text
+
+
+def test_the_log_does_not_say_what_a_program_would_have_been_given(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    word = "x" * 200_000
+    parameters = {"word": ParameterSettings(max_length=len(word))}
+    with site(tmp_path, show=shell("true", "word", parameters=parameters)) as one:
+        assert one.text("show", {"word": word}) == "the program of the action cannot be started"
+    assert "the program of an action cannot be started: /bin/sh: Argument list too long" in caplog.messages
+    assert "xxx" not in caplog.text

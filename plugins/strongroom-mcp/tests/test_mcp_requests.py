@@ -42,7 +42,21 @@ def test_a_parameter_is_one_part_of_the_path_and_one_value_of_the_query(tmp_path
 
 
 @pytest.mark.parametrize(
-    "word", ["..", ".", "../x", "x/../../y", "..\\x", "%2e%2e", "%252e%252e%252fx", "..;x", "x/%2e./y", ""]
+    "word",
+    [
+        "..",
+        ".",
+        "../x",
+        "x/../../y",
+        "..\\x",
+        "%2e%2e",
+        "%252e%252e%252fx",
+        "..;x",
+        "x/%2e./y",
+        "",
+        "\uff0e\uff0e",
+        "\u2025\uff0fx",
+    ],
 )
 def test_a_parameter_leads_to_no_other_folder(tmp_path: Path, seen: Seen, word: str) -> None:
     with site(tmp_path, look=web_action(seen, "/a/{word}", parameters=WORD)) as one:

@@ -130,6 +130,64 @@ def test_settings_that_were_filled_in_before_they_were_refused_do_not_show(manag
     assert_hidden(VALUE, repr([frame.locals for frame in frames if frame.name == "__init__"]), "the frame")
 
 
+class Kept(BaseModel):
+    password: SecretStr
+
+
+class Assigned(Shop):
+    model_config = StrongroomConfigDict(validate_assignment=True)
+
+    field: str
+    kept: Kept
+    number: int = 1
+
+    @model_validator(mode="after")
+    def refuse(self) -> Assigned:
+        if self.number == 2:
+            raise ValueError(f"two does not go with {self.kept.password.get_secret_value()}")
+        return self
+
+
+@pytest.mark.parametrize(("name", "value"), [("number", VALUE), ("number", 2), ("field", [VALUE])])
+def test_a_field_that_may_not_be_set_so_shows_no_value(name: str, value: object, manager: SecretManager) -> None:
+    manager.set("shop/field", VALUE)
+    manager.set("shop/kept/password", VALUE)
+    with using(manager):
+        made = Assigned()
+    with pytest.raises(ValidationError) as caught:
+        setattr(made, name, value)
+    error = caught.value
+    frames = traceback.TracebackException.from_exception(error, capture_locals=True).stack
+    assert_hidden(VALUE, repr([frame.locals for frame in frames if frame.name == "__setattr__"]), "the frame")
+    shown = "\n".join([report_of(error, "pydantic"), str(error), repr(error.errors()), error.json()])
+    assert_hidden(VALUE, shown, "the error")
+
+
+def test_a_field_of_frozen_settings_is_refused_without_the_value(manager: SecretManager) -> None:
+    class Settings(Shop):
+        model_config = StrongroomConfigDict(frozen=True)
+
+        field: str
+
+    manager.set("shop/field", "as it was")
+    with using(manager):
+        made = Settings()
+    with pytest.raises(ValidationError) as caught:
+        made.field = VALUE  # type: ignore[misc]  # it is frozen
+    assert_hidden(VALUE, str(caught.value) + repr(caught.value.errors()), "the error")
+    assert made.field == "as it was"
+
+
+def test_a_field_can_be_set_where_pydantic_lets_it(manager: SecretManager) -> None:
+    manager.set("shop/field", VALUE)
+    manager.set("shop/kept/password", VALUE)
+    with using(manager):
+        made = Assigned()
+    made.number = 3
+    made.kept = Kept(password=SecretStr("another one"))
+    assert (made.number, made.kept.password.get_secret_value()) == (3, "another one")
+
+
 def test_any_other_message_stays(manager: SecretManager) -> None:
     class Settings(Shop):
         one: str

@@ -76,7 +76,7 @@ def test_output_that_the_test_reads_itself_is_found(run: Run, fixture: str) -> N
 def test_output_past_a_capturing_fixture_is_found(run: Run, fixture: str) -> None:
     body = f"    with {fixture}.disabled():\n        print(value)\n    print('ok')\n"
     result = run(f"{HEAD}, {fixture}):\n{READ}{body}")
-    assert result.parseoutcomes() == {"failed": 1}
+    result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*stdout: db/password"])
 
 
@@ -133,7 +133,7 @@ def test_a_value_that_pytest_shortens_is_masked(run: Run, compared: str, style: 
     source = f"{seed}def test_it(strongroom_manager):\n{READ}    assert {compared}\n"
     result = run(source, f"--tb={style}", "--showlocals")
     text = result.stdout.str()
-    assert result.parseoutcomes() == {"failed": 1}
+    result.assert_outcomes(failed=1)
     value = "hun" + "".join(chr(97 + i % 26) for i in range(7, 400, 3)) + "sword"
     assert "[masked]" in text
     assert not any(value[start : start + 8] in text for start in range(len(value) - 7))
@@ -289,6 +289,33 @@ def test_it_works_with_subtests_and_groups_of_exceptions(run: Run) -> None:
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert "stdout (call): db/password" in result.stdout.str()
     assert VALUE not in result.stdout.str()
+
+
+def test_it_works_with_plugins_that_judge_a_report_before_it_is_logged(run: Run, pytester: pytest.Pytester) -> None:
+    """As those do that repeat failed tests, and those that run each in a process of its own."""
+    pytester.makeconftest(
+        "from pathlib import Path\n"
+        "from _pytest.runner import runtestprotocol\n"
+        "def pytest_runtest_protocol(item, nextitem):\n"
+        "    for report in runtestprotocol(item, nextitem=nextitem, log=False):\n"
+        "        Path(f'{report.when}.txt').write_text(f'{report.outcome} {report.capstdout}')\n"
+        "        item.ihook.pytest_runtest_logreport(report=report)\n"
+        "    return True\n"
+    )
+    failed_with(run(f"{HEAD}):\n{READ}    print(value)\n"), "stdout (call): db/password")
+    assert (pytester.path / "call.txt").read_text() == "failed [masked]\n"
+
+
+def test_what_a_plugin_adds_to_a_report_on_its_way_is_found(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        "import pytest\n"
+        "@pytest.hookimpl(wrapper=True, tryfirst=True)\n"
+        "def pytest_runtest_makereport(item, call):\n"
+        "    report = yield\n"
+        f"    report.sections.append(('Page', '-'.join({VALUE.split('-')})))\n"
+        "    return report\n"
+    )
+    failed_with(run(f"{HEAD}):\n    pass\n", "-rA"), "Page: db/password")
 
 
 def test_it_works_with_parameters(run: Run) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,54 @@ def test_events_are_those_of_the_test(strongroom_manager: SecretManager, strongr
     assert strongroom_events == []
     strongroom_manager.get("db/password")
     assert [(event.event, event.key) for event in strongroom_events] == [("get", "db/password")]
+
+
+@pytest.mark.strongroom_secrets({"db/password": "plain-text"})
+def test_events_of_the_configuration_are_those_of_all_that_use_it(
+    strongroom_config: Path, strongroom_config_events: Sequence[AuditEvent]
+) -> None:
+    assert list(strongroom_config_events) == []
+    read = "import strongroom\nwith strongroom.open() as manager:\n    manager.get('db/password')\n"
+    with strongroom.open() as manager:
+        manager.get("db/password")
+        manager.get("db/password")
+        seen = [(event.event, event.cache_hit) for event in strongroom_config_events if event.key == "db/password"]
+        assert seen == [("get", False), ("get", True)]
+        subprocess.run([sys.executable, "-c", read], check=True)
+    assert {event.pid for event in strongroom_config_events} > {os.getpid()}
+    kinds = [event.event for event in strongroom_config_events]
+    assert kinds == ["opened", "get", "get", "opened", "get", "closed", "closed"]
+    assert strongroom_config_events[-1].event == "closed"
+    assert len(strongroom_config_events) == 7
+    assert "plain-text" not in repr(strongroom_config_events)
+
+
+def test_without_the_fixture_for_events_the_configuration_needs_no_sink(strongroom_config: Path) -> None:
+    """A program that the test starts may have another environment, without the sink."""
+    assert "pytest" not in strongroom_config.read_text()
+
+
+def test_a_fixture_may_open_the_configuration_before_events_are_asked_for(run: Callable[..., pytest.RunResult]) -> None:
+    source = """
+import strongroom
+
+@pytest.fixture
+def shop(strongroom_config):
+    with strongroom.open() as manager:
+        manager.list()
+        yield
+
+def test_it(shop, strongroom_config_events):
+    assert [event.event for event in strongroom_config_events] == ["opened", "list"]
+"""
+    run(source).assert_outcomes(passed=1)
+
+
+def test_events_that_are_asked_for_too_late_are_refused(run: Callable[..., pytest.RunResult]) -> None:
+    body = "    request.getfixturevalue('strongroom_config_events')\n"
+    result = run(f"def test_it(strongroom_config, request):\n{body}")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*name strongroom_config_events among the arguments of the test*"])
 
 
 class TestClock:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -35,6 +36,11 @@ class Contract(TransitKeys, BackendContract):
         backend = opened(server, mount, kv_version=self.version)
         yield backend
         backend.close()
+
+    @pytest.fixture
+    def reopen(self, server: Server, mount: str) -> Iterator[Callable[[], VaultBackend]]:
+        with ExitStack() as stack:
+            yield lambda: stack.enter_context(closing(opened(server, mount, kv_version=self.version)))
 
     @pytest.fixture
     def failing(self, server: Server, mount: str) -> Iterator[VaultBackend]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from strongroom.aio.journals import AsyncJournalDesk
+    from strongroom.aio.recorded import AsyncRecordedAction
     from strongroom.aio.rotation import AsyncRotationDesk
     from strongroom.contracts.service_rotation import Schedule
     from strongroom.leases.held import LeaseStatus
@@ -408,6 +409,16 @@ class AsyncSecretManager(AsyncKeyUser):
     async def reload(self) -> None:
         """Read the policies anew; see :meth:`SecretManager.reload`."""
         await self._in_a_thread(self._manager.reload)
+
+    def recorded(self, action: str, *, detail: str | None = None) -> AsyncRecordedAction:
+        """Return an ``async with`` block for something that the program does; see :meth:`SecretManager.recorded`."""
+        from strongroom.aio.recorded import AsyncRecordedAction
+
+        return AsyncRecordedAction(self._manager.recorded(action, detail=detail), self._threads)
+
+    async def record_refused(self, action: str, result: str, *, detail: str | None = None) -> None:
+        """Record that the program has refused to do something; see :meth:`SecretManager.record_refused`."""
+        await self._in_a_thread(partial(self._manager.record_refused, action, result, detail=detail), lane=CHANGES)
 
     @property
     def journal(self) -> AsyncJournalDesk:

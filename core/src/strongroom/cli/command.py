@@ -160,6 +160,13 @@ def note(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
+def write_bytes(content: bytes) -> None:
+    """Write exact bytes to standard output at once, behind the text that was written before."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
 def agreed(question: str, warning: str) -> bool:
     """Ask the person at the terminal before something is done that cannot be undone.
 

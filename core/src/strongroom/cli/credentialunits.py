@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from strongroom.cli.command import Session, note
-from strongroom.cli.units import quoted, write_new
+from strongroom.cli.command import Session
+from strongroom.cli.units import hand_out, own_command, quoted
 
 if TYPE_CHECKING:
     from strongroom.cli.systemd import Gift
@@ -45,7 +42,7 @@ CollectMode=inactive-or-failed
 [Service]
 Type=oneshot
 TimeoutStartSec=60s
-ExecStart={command} {config}systemd credential {options}
+ExecStart={command} systemd credential {options}
 # Whatever goes wrong, from a missing program to a kill, must not look like an empty credential:
 # more than systemd takes makes the start of the other unit fail.
 ExecStopPost=/bin/sh -c 'test "$$SERVICE_RESULT" = success || exec head -c {too_much} /dev/zero >&0'
@@ -83,17 +80,9 @@ def write_units(session: Session, gifts: Sequence[Gift], folder: str | None, *, 
         The exit status.
 
     Raises:
-        ConfigurationError: There is no configuration, or the folder cannot be written to.
+        ConfigurationError: There is no configuration, or they cannot be written.
     """
-    for name, content in units(session, gifts, as_unit=as_unit).items():
-        if folder is None:
-            sys.stdout.write(f"# {name}\n{content}\n")
-            continue
-        write_new(os.path.join(folder, name), content)
-        note(f"wrote {os.path.join(folder, name)}")
-    if folder is not None:
-        note(f"next: systemctl daemon-reload && systemctl enable --now {SOCKET} (with --user for your own)")
-    return 0
+    return hand_out(units(session, gifts, as_unit=as_unit), folder, start=SOCKET)
 
 
 def units(session: Session, gifts: Sequence[Gift], *, as_unit: bool) -> dict[str, str]:
@@ -108,18 +97,13 @@ def units(session: Session, gifts: Sequence[Gift], *, as_unit: bool) -> dict[str
         ConfigurationError: There is no configuration.
     """
     from strongroom.cli.systemd import TOO_MUCH
-    from strongroom.config.files import find
 
-    config = ["--config", os.path.abspath(find(session.config))]
-    if session.principal:
-        config += ["--as", session.principal]
     options = ["--as-unit"] if as_unit else []
     options += [f"--give {quoted(gift.spelled)}" for gift in gifts]
     made = {
         SOCKET: _SOCKET,
         SERVICE: _SERVICE.format(
-            command=quoted(os.path.abspath(sys.argv[0])),
-            config="".join(f"{quoted(word)} " for word in config),
+            command=own_command(session),
             options=" \\\n    ".join(options),
             too_much=TOO_MUCH,
         ),

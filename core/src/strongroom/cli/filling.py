@@ -11,12 +11,13 @@ from typing import Final
 
 from strongroom._record import Record
 from strongroom.cli.command import UsageError
+from strongroom.cli.durations import duration
 from strongroom.cli.placing import Wanted
-from strongroom.config.units import parse_seconds
 from strongroom.config.watch import SHORTEST_EVERY
+from strongroom.inputs import STANDARD
 
-STANDARD: Final = "-"
-"""Standard input as a template, standard output as a file."""
+EVERY: Final = 30.0
+"""Seconds between two looks, unless others are given."""
 _LAST_NUMBER: Final = (1 << 32) - 2
 """The highest number of a user or a group; the one after it stands for none."""
 
@@ -30,7 +31,7 @@ class Job(Record):
     """Owner, group and mode of the files, as far as they were named."""
     command: tuple[str, ...] = ()
     """What runs after files have changed, with its arguments; empty for nothing."""
-    every: float = 30.0
+    every: float = EVERY
     """Seconds between two looks, where it goes on."""
 
 
@@ -48,18 +49,24 @@ def job_of(options: argparse.Namespace) -> Job:
         raise UsageError("--watch goes from files to files", hint="name a template and an output for each")
     if options.check and (options.watch or any(output == STANDARD for _, output in pairs)):
         raise UsageError("--check compares once, with files", hint="leave out --watch, and name an output for each")
+    if options.watch:
+        _check_templates([template for template, _ in pairs])
     if options.every is not None and not options.watch:
         raise UsageError("--every is for --watch", hint="add --watch")
     if options.on_change is not None and options.check:
         raise UsageError("--check changes nothing, so --on-change never comes to it", hint="leave out one of them")
     wanted = Wanted(mode=_mode(options.mode), owner=_owner(options.owner), group=_group(options.group))
-    return Job(pairs=pairs, wanted=wanted, command=_command(options.on_change), every=_every(options.every))
+    every = EVERY if options.every is None else duration("--every", options.every, least=SHORTEST_EVERY)
+    return Job(pairs=pairs, wanted=wanted, command=_command(options.on_change), every=every)
 
 
 def _pairs(paths: list[str]) -> tuple[tuple[str, str], ...]:
     paths = [*paths, STANDARD] if len(paths) == 1 else paths
     if len(paths) % 2:
         raise UsageError(f"{paths[-1]} has no output", hint="name templates and outputs by turns")
+    for output in paths[1::2]:
+        if output.endswith("/"):
+            raise UsageError(f"{output} is a folder", hint="name the file in it")
     pairs = [(template, _absolute(output)) for template, output in zip(paths[::2], paths[1::2], strict=True)]
     # Whatever links lead there.
     outputs = [_real(output) for _, output in pairs]
@@ -72,6 +79,13 @@ def _pairs(paths: list[str]) -> tuple[tuple[str, str], ...]:
     if templates.count(STANDARD) > 1:
         raise UsageError("standard input is one template only", hint="name a file for the other")
     return tuple(pairs)
+
+
+def _check_templates(paths: list[str]) -> None:
+    """Refuse what can be read once only, such as a pipe: the second time would wait for ever."""
+    for path in paths:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise UsageError(f"{path} is no plain file, so it cannot be read again", hint="write it to a file")
 
 
 def _absolute(path: str) -> str:
@@ -114,18 +128,6 @@ def _number(text: str, what: str, look_up: Callable[[], int]) -> int:
         return look_up()
     except KeyError:
         raise UsageError(f"there is no {what} {text!r}", hint="check how it is spelled") from None
-
-
-def _every(text: str | None) -> float:
-    if text is None:
-        return 30.0
-    try:
-        every = parse_seconds(text)
-    except ValueError as error:
-        raise UsageError(f"--every {text} is no such time", hint=f"expected {error}") from error
-    if every < SHORTEST_EVERY:
-        raise UsageError("--every is below 1s", hint="leave it out for 30s")
-    return every
 
 
 def _command(text: str | None) -> tuple[str, ...]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom._record import Record
-from strongroom.cli.command import Command, Session, UsageError, note
-from strongroom.cli.text import printable
+from strongroom.cli.command import Command, Session, UsageError, note, write_bytes
+from strongroom.cli.text import has_control, printable
 from strongroom.errors import InvalidNameError, InvalidValueError, SecretNotFoundError
 from strongroom.model import ABSENT, Secret, SecretName
 from strongroom.references import segment
@@ -18,6 +19,11 @@ from strongroom.references import segment
 if TYPE_CHECKING:
     from strongroom.manager import SecretManager
 
+_SECONDS: Final = re.compile("[0-9]{1,18}")
+_PORT: Final = re.compile(r":[0-9]*\Z")
+
+MOST_BYTES: Final = 1 << 20
+"""The most that git may say at once."""
 DEPTH: Final = 8
 """How many segments of a path are looked at: the address may be one that a foreign repository names."""
 
@@ -113,17 +119,19 @@ def _git(session: Session, options: argparse.Namespace) -> int:
 
 
 def _lines() -> Iterator[bytes]:
-    for line in sys.stdin.buffer:
-        if line == b"\n":
+    left = MOST_BYTES
+    while left > 0:
+        line = sys.stdin.buffer.readline(left)
+        if line in {b"", b"\n"}:
             return
+        left -= len(line)
         yield line
+    raise UsageError("what git asks has no end", hint="let git call it; see gitcredentials(7)")
 
 
 def _tell(*lines: str) -> None:
     # As bytes: neither the locale nor the system may change what git reads.
-    sys.stdout.flush()
-    sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode())
-    sys.stdout.buffer.flush()
+    write_bytes("".join(f"{line}\n" for line in lines).encode())
 
 
 def parse(content: bytes) -> Request:
@@ -155,15 +163,10 @@ def _attributes(content: bytes) -> dict[str, str] | None:
         key, equals, value = line.partition("=")
         if key.endswith("[]"):
             continue  # Capabilities and challenges of the server: a user and a password need neither.
-        if line and (not equals or key in found or _has_control(line)):
+        if line and (not equals or key in found or has_control(line)):
             return None  # One value must not be able to pose as two, or a second host as the first.
         found[key] = value
     return found
-
-
-def _has_control(text: str) -> bool:
-    # Half of a surrogate pair, which JSON can spell, is no text either.
-    return any(ord(one) < 32 or ord(one) == 127 or "\ud800" <= one <= "\udfff" for one in text)
 
 
 def _is_meant(request: Request, options: argparse.Namespace) -> bool:
@@ -177,7 +180,7 @@ def _is_meant(request: Request, options: argparse.Namespace) -> bool:
 
 
 def _is_here(host: str) -> bool:
-    name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+    name = _PORT.sub("", host)
     numbers = name.split(".")
     loopback = len(numbers) == 4 and numbers[0] == "127" and all(one.isdecimal() and len(one) <= 3 for one in numbers)
     return loopback or name.lower() in {"localhost", "[::1]"}
@@ -229,8 +232,8 @@ def _login(secret: Secret, username: str) -> Login | None:
     content = _members(secret.reveal_text())
     found = [content.get("username", username), content.get("password")]
     expires = content.get("password_expiry_utc")
-    fits = all(isinstance(one, str) and one and not _has_control(one) for one in found)
-    if not fits or not isinstance(expires, int | None):
+    fits = all(isinstance(one, str) and one and not has_control(one) for one in found)
+    if not fits or isinstance(expires, bool) or not isinstance(expires, int | None):
         return None
     return Login(name=secret.name, username=found[0], password=found[1], version=secret.version, expires=expires)
 
@@ -267,7 +270,7 @@ def _store(session: Session, options: argparse.Namespace, request: Request) -> N
     import json
 
     content: dict[str, Any] = {"username": request.username, "password": request.password}
-    if request.password_expiry_utc.isdecimal():
+    if _SECONDS.fullmatch(request.password_expiry_utc):
         content["password_expiry_utc"] = int(request.password_expiry_utc)
     with session.open() as manager:
         # git stores what it has just been given from here, too.

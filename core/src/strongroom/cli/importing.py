@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
@@ -24,6 +23,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
     VersionConflictError,
 )
+from strongroom.inputs import read_input, shown
 from strongroom.model import ABSENT, SecretName, SecretValue
 
 if TYPE_CHECKING:
@@ -135,7 +135,9 @@ def _named(options: argparse.Namespace) -> dict[SecretName, SecretValue]:
             problems.append(error)
             continue
         if name in named:
-            problems.append(ConfigurationError(f"{name} stands in {options.file} in two spellings", hint="keep one"))
+            problems.append(
+                ConfigurationError(f"{name} stands in {shown(options.file)} in two spellings", hint="keep one")
+            )
         named[name] = value
     raise_all(problems)
     return named
@@ -146,15 +148,15 @@ def _parsed(options: argparse.Namespace) -> tuple[dict[str, SecretValue], list[S
         from strongroom.cli import keyringsource
 
         return keyringsource.read(options.keyring, options.keyring_backend)
-    content = _content(options.file)
+    content = read_input(options.file)
     form = options.format or next((_FORMATS[end] for end in _FORMATS if options.file.endswith(end)), "dotenv")
     if form == "dotenv":
         sopsfile.refuse_text(content, options.file)
-        return dotenv.parse(content, options.file), []
+        return dotenv.parse(content, shown(options.file)), []
     document, problems = _document(content, form, options)
     sopsfile.refuse(document, options.file, form)
     reader = documents.Reader(
-        options.file, documents.Shapes(flatten=options.flatten, stringify=options.stringify), problems
+        shown(options.file), documents.Shapes(flatten=options.flatten, stringify=options.stringify), problems
     )
     reader.take(document)
     return reader.found, reader.problems
@@ -167,20 +169,10 @@ def _document(
     if form == "json":
         from strongroom.cli import jsonfile
 
-        return jsonfile.parse(content, options.file), []
+        return jsonfile.parse(content, shown(options.file)), []
     from strongroom.cli import yamlfile
 
-    return yamlfile.parse(content, options.file, stringify=options.stringify)
-
-
-def _content(path: str) -> SecretValue:
-    if path == "-":
-        return SecretValue(sys.stdin.buffer.read())
-    try:
-        with open(path, "rb") as file:
-            return SecretValue(file.read())
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}", hint="check the path") from error
+    return yamlfile.parse(content, shown(options.file), stringify=options.stringify)
 
 
 def _plan(manager: SecretManager, values: dict[SecretName, SecretValue], options: argparse.Namespace) -> Plan:
@@ -303,7 +295,7 @@ def _report(
     for name in sorted(skipped):
         note(f"{'would skip' if options.dry_run else 'skipped'} {name}, which exists already")
     if not written and not skipped:
-        note(f"{options.file} holds no secret")
+        note(f"{shown(options.file)} holds no secret")
 
 
 def _told(written: Written | None) -> dict[str, str | None]:

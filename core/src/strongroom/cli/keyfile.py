@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from strongroom.cli.output import AS_IT_STANDS, remove_drafts, sync_folder, try_lock, write_private
+from strongroom.cli.output import remove_drafts, sync_folder, try_lock, write_private
 from strongroom.config.references import NEW, FileSource
 from strongroom.contracts.keys import KeySource
 from strongroom.errors import ConfigurationError
+from strongroom.inputs import AS_IT_STANDS
 
 OLD: Final = ".old"
 

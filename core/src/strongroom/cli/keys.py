@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from typing import Final
 
 from strongroom.cli.command import Command, Session, add_json, print_json
-from strongroom.cli.values import content
+from strongroom.cli.values import content, write_value
 from strongroom.errors import InvalidValueError
 from strongroom.model import SecretValue
 
@@ -34,7 +33,7 @@ def _encrypt(session: Session, options: argparse.Namespace) -> int:
     if options.json:
         print_json({"key": options.key, "ciphertext": ciphertext})
     else:
-        _write(ciphertext.encode(), options)
+        write_value(ciphertext.encode(), newline=options.newline)
     return 0
 
 
@@ -52,7 +51,7 @@ def _decrypt(session: Session, options: argparse.Namespace) -> int:
 
         print_json({"key": options.key, "value_base64": base64.b64encode(plaintext.reveal()).decode()})
     else:
-        _write(plaintext.reveal(), options)
+        write_value(plaintext.reveal(), newline=options.newline)
     return 0
 
 
@@ -64,14 +63,6 @@ def _data(options: argparse.Namespace) -> bytes:
         pass
     # Raised outside the handler, whose error holds the text.
     raise InvalidValueError("the associated data is not UTF-8 text", code="not_text")
-
-
-def _write(output: bytes, options: argparse.Namespace) -> None:
-    sys.stdout.flush()
-    sys.stdout.buffer.write(output)
-    if options.newline or sys.stdout.isatty():
-        sys.stdout.buffer.write(b"\n")
-    sys.stdout.buffer.flush()
 
 
 COMMANDS: Final = {

@@ -77,6 +77,12 @@ def run_process(arguments: list[str] | None = None) -> int:
     gc.set_threshold(100_000)
     _open_what_is_closed()
     status = main(arguments)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _forget_output()
+        if not isinstance(error, BrokenPipeError):
+            status = status or _failed(error)
     gc.freeze()
     return status
 
@@ -102,11 +108,15 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read our output is gone. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 0
     except Exception as error:  # noqa: BLE001  # a traceback may show values, so none reaches the user unasked
         return _failed(error)
+
+
+def _forget_output() -> None:
+    """Lose what whoever has read our output does not take any more; Python would complain of it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _failed(error: Exception) -> int:

@@ -6,17 +6,17 @@ import argparse
 import sys
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.cli.command import Command, Session, UsageError, add_json, note, print_json, table
 from strongroom.cli.problems import raise_all
 from strongroom.cli.progress import Progress
-from strongroom.errors import BackendUnavailableError, SecretNotFoundError, StrongroomError
+from strongroom.errors import BackendUnavailableError, SecretNotFoundError, StrongroomError, SuspiciousActivityError
 
 if TYPE_CHECKING:
-    from strongroom.moving.copying import Copier
+    from strongroom.moving.copying import Copied, Copier
     from strongroom.moving.planning import Plan
     from strongroom.moving.survey import Pair, Survey
 
@@ -73,13 +73,15 @@ def _sides(session: Session, options: argparse.Namespace) -> Iterator[Survey]:
     refuse_overlap(places[0], places[1], configuration.backends)
     marker = Marker()
     with ExitStack() as stack:
-        managers = {
-            name: stack.enter_context(session.open(configuration_at(configuration, name)))
-            for name in dict.fromkeys(place.backend for place in places)
-        }
+        ends = {}
+        for name in dict.fromkeys(place.backend for place in places):
+            manager = stack.enter_context(session.open(configuration_at(configuration, name)))
+            assert session.parts is not None, "a manager is open"
+            ends[name] = manager, session.parts.is_leased
         source, target = (
-            Side(managers[place.backend], place, marker, workers=options.workers, versions=options.versions)
+            Side(manager, place, marker, makes, workers=options.workers, versions=options.versions)
             for place in places
+            for manager, makes in [ends[place.backend]]
         )
         yield Survey(source, target)
 
@@ -100,33 +102,41 @@ def _configure_copy(parser: argparse.ArgumentParser) -> None:
 
 def _copy(session: Session, options: argparse.Namespace) -> int:
     from strongroom.moving.copying import Copier
-    from strongroom.moving.planning import make_plan
+    from strongroom.moving.planning import Plan, complete
     from strongroom.moving.rules import IfExists
 
     rule = IfExists(options.if_exists)
+    plan = Plan()
     with _sides(session, options) as survey:
-        with Progress("comparing") as progress:
-            plan = make_plan(survey, rule, progress)
-        _refuse(plan, survey, keep_going=options.keep_going)
         copier = Copier(survey, plan, rule)
+        with _telling_what_stops(options, survey, plan, copier), Progress("comparing") as progress:
+            complete(plan, survey, rule, progress)
+        _refuse(options, survey, plan, copier)
         if not options.dry_run:
-            _run(copier, plan)
-    _report(options, survey, plan, copier)
-    problems = [*plan.problems, *(error for _, error in sorted(_problems(copier).items()))]
-    raise_all(sorted(problems, key=lambda error: not isinstance(error, BackendUnavailableError)))
+            with _telling_what_stops(options, survey, plan, copier):
+                _run(copier, plan)
+    try:
+        (_print_answer if options.json else _report)(options, survey, plan, copier)
+    finally:
+        # They make the exit status even if nobody reads the answer to its end.
+        problems = _problems(plan, copier).values()
+        raise_all(sorted(problems, key=lambda error: not isinstance(error, BackendUnavailableError)))
     return 0
 
 
-def _refuse(plan: Plan, survey: Survey, *, keep_going: bool) -> None:
+def _refuse(options: argparse.Namespace, survey: Survey, plan: Plan, copier: Copier) -> None:
     """Raise what keeps the plan from being carried out."""
+    found = [*plan.conflicts.values(), *([] if options.keep_going else plan.problems.values())]
     try:
-        raise_all([*plan.conflicts, *([] if keep_going else plan.problems)])
-    except StrongroomError as error:
-        error.add_note("nothing was copied")
+        raise_all(found)
+        if not any((plan.writes, plan.equal, plan.kept, plan.leased, plan.problems)):
+            label = survey.source.place.label
+            raise SecretNotFoundError(f"there is no secret in {label}", hint="see `strongroom list`; it takes a folder")
+    except StrongroomError as stop:
+        if found:
+            stop.add_note("nothing was copied")
+        _answer_stopped(options, survey, plan, copier, stop)
         raise
-    if not any((plan.writes, plan.equal, plan.kept, plan.leased, plan.problems)):
-        label = survey.source.place.label
-        raise SecretNotFoundError(f"there is no secret in {label}", hint="see `strongroom list`; it takes a folder")
 
 
 def _run(copier: Copier, plan: Plan) -> None:
@@ -140,56 +150,114 @@ def _run(copier: Copier, plan: Plan) -> None:
         raise
 
 
-def _problems(copier: Copier) -> dict[str, StrongroomError]:
-    """Return by name why it was not copied, or why its notes may be copied another time."""
-    unnoted = {name: error for name, error in copier.notes.failed.items() if isinstance(error, BackendUnavailableError)}
-    return unnoted | copier.outcome.problems
+@contextmanager
+def _telling_what_stops(options: argparse.Namespace, survey: Survey, plan: Plan, copier: Copier) -> Iterator[None]:
+    """Tell what was found until an error or Ctrl-C, which are raised on, and told after it."""
+    try:
+        yield
+    except BaseException as stop:
+        _answer_stopped(options, survey, plan, copier, stop)
+        _report_before(stop, [*plan.conflicts.values(), *_problems(plan, copier).values()])
+        raise
+
+
+def _report_before(stop: BaseException, problems: Iterable[StrongroomError]) -> None:
+    """Tell the problems of single names that were found before a stop, each once."""
+    from strongroom.cli.main import report
+
+    for ending in (BackendUnavailableError, SuspiciousActivityError):
+        if isinstance(stop, ending):
+            # It speaks for the others of its kind, and the next run comes by their names again.
+            problems = [error for error in problems if not isinstance(error, ending)]
+    for problem in {str(error): error for error in problems}.values():
+        report(problem)
+
+
+def _problems(plan: Plan, copier: Copier) -> dict[str, StrongroomError]:
+    """Return by name why it was not copied, or why its notes may be copied another time; in the order of the names."""
+    unnoted = {
+        name: error for name, error in dict(copier.notes.failed).items() if isinstance(error, BackendUnavailableError)
+    }
+    # After Ctrl-C a call that was under way may end while this is made: each copy is made at one go.
+    found = unnoted | plan.problems | dict(copier.outcome.problems)
+    return dict(sorted(found.items()))
+
+
+def _answer_stopped(
+    options: argparse.Namespace, survey: Survey, plan: Plan, copier: Copier, stop: BaseException
+) -> None:
+    # What has ended it is told even if nobody reads the answer to its end.
+    with suppress(OSError):
+        if options.json:
+            _print_answer(options, survey, plan, copier, stop=stop)
+
+
+def _print_answer(
+    options: argparse.Namespace, survey: Survey, plan: Plan, copier: Copier, *, stop: BaseException | None = None
+) -> None:
+    """Tell programs what was done, and what has ended it if something has."""
+    label, outcome = survey.target.place.label_of, copier.outcome
+    written: dict[str, Any] = {} if options.dry_run and stop else dict.fromkeys(pair.rest for pair in plan.writes)
+    if not options.dry_run:
+        written = _copied(copier)
+    failed = plan.conflicts | plan.problems | dict(outcome.problems)
+    shortened = plan.shortened | dict(outcome.shortened)
+    content = {"dry_run": options.dry_run, "from": survey.source.place.label, "to": survey.target.place.label}
+    content |= {
+        "copied": [
+            {"name": label(name), "version": one and one.version, "versions": one and one.versions}
+            for name, one in written.items()
+        ],
+        "equal": [label(name) for name in sorted([*plan.equal, *outcome.equal])],
+        "kept": [label(name) for name in sorted([*plan.kept, *outcome.kept])],
+        "leased": [label(name) for name in sorted([*plan.leased, *outcome.leased])],
+        "fewer_versions": {label(name): count for name, count in sorted(shortened.items())},
+        "notes_kept": sorted(map(label, copier.notes.kept)),
+        "failed": [{"name": label(name), "error": error.code} for name, error in sorted(failed.items())],
+        "notes_failed": sorted(map(label, dict(copier.notes.failed))),
+        "stopped": _code(stop),
+    }
+    print_json(content)
+
+
+def _copied(copier: Copier) -> dict[str, Copied]:
+    """Return by name what was copied and found to be well, in the order of the names."""
+    problems = dict(copier.outcome.problems)
+    return {name: one for name, one in sorted(dict(copier.outcome.copied).items()) if name not in problems}
+
+
+def _code(stop: BaseException | None) -> str | None:
+    if stop is None:
+        return None
+    return stop.code if isinstance(stop, StrongroomError) else "interrupted"
 
 
 def _report(options: argparse.Namespace, survey: Survey, plan: Plan, copier: Copier) -> None:
-    name_of = survey.target.place.name_of
-    outcome = copier.outcome
-    copied = {name: one for name, one in sorted(outcome.copied.items()) if name not in outcome.problems}
-    kept = sorted([*plan.kept, *outcome.kept])
-    equal = sorted([*plan.equal, *outcome.equal])
-    shortened = plan.shortened | outcome.shortened
-    if options.json:
-        written: dict[str, Any] = dict.fromkeys(pair.rest for pair in plan.writes) if options.dry_run else copied
-        entries = [
-            {"name": name_of(name), "version": one and one.version, "versions": one and one.versions}
-            for name, one in written.items()
-        ]
-        content = {"dry_run": options.dry_run, "from": survey.source.place.label, "to": survey.target.place.label}
-        content |= {"copied": entries, "equal": list(map(name_of, equal)), "kept": list(map(name_of, kept))}
-        content |= {"leased": list(map(name_of, sorted(plan.leased)))}
-        content |= {"fewer_versions": {name_of(name): count for name, count in sorted(shortened.items())}}
-        failed = [{"name": name_of(name), "error": error.code} for name, error in sorted(outcome.problems.items())]
-        content |= {"notes_kept": sorted(map(name_of, copier.notes.kept))}
-        print_json(content | {"failed": failed, "notes_failed": sorted(map(name_of, copier.notes.failed))})
-        return
+    """Tell people what was done."""
+    label, outcome = survey.target.place.label_of, copier.outcome
     if options.dry_run:
         for pair in plan.writes:
-            note(f"would copy {name_of(pair.rest)}")
-    for name in kept:
-        note(f"{'would keep' if options.dry_run else 'kept'} {name_of(name)}, which has another value")
-    for name in sorted(plan.leased):
-        note(f"left out {name}, which is made anew for each reader")
-    _report_losses(survey, copier, shortened)
+            note(f"would copy {label(pair.rest)}")
+    for name in sorted([*plan.kept, *outcome.kept]):
+        note(f"{'would keep' if options.dry_run else 'kept'} {label(name)}, which has another value")
+    for name in sorted([*plan.leased, *outcome.leased]):
+        note(f"left out {label(name)}, which is made anew for each reader")
+    _report_losses(survey, copier, plan.shortened | outcome.shortened)
     if not options.dry_run:
-        note(_summary(survey, len(copied), len(equal)))
+        note(_summary(survey, len(_copied(copier)), len(plan.equal) + len(outcome.equal)))
 
 
 def _report_losses(survey: Survey, copier: Copier, shortened: dict[str, int]) -> None:
     """Say what the target has not got of secrets that are there."""
-    target, name_of = survey.target.place.backend, survey.target.place.name_of
+    target, label = survey.target.place.backend, survey.target.place.label_of
     if shortened:
         note(f"{target} has not all older versions of {_secrets(len(shortened))}, and takes them no more")
     if copier.notes.refusal is not None:
         note(f"notes about secrets, if there are any, were not copied: {copier.notes.refusal.what}")
     for name in sorted(copier.notes.kept):
-        note(f"what is noted about {name_of(name)} has stayed where it differs; --if-exists overwrite replaces it")
+        note(f"what is noted about {label(name)} has stayed where it differs; --if-exists overwrite replaces it")
     for name, error in sorted(copier.notes.failed.items()):
-        note(f"what is noted about {name_of(name)} was not copied: {error.what}")
+        note(f"what is noted about {label(name)} was not copied: {error.what}")
 
 
 def _summary(survey: Survey, copied: int, equal: int) -> str:
@@ -209,8 +277,14 @@ def _configure_diff(parser: argparse.ArgumentParser) -> None:
 def _diff(session: Session, options: argparse.Namespace) -> int:
     from strongroom.moving.survey import State
 
-    with _sides(session, options) as survey, Progress("comparing") as progress:
-        pairs = [pair for pair in survey.everywhere(progress) if pair.state is not State.GONE]
+    pairs: list[Pair] = []
+    with _sides(session, options) as survey:
+        try:
+            with Progress("comparing") as progress:
+                pairs.extend(pair for pair in survey.everywhere(progress) if pair.state is not State.GONE)
+        except BaseException as stop:
+            _report_before(stop, [pair.error for pair in pairs if pair.error is not None])
+            raise
     if not pairs:
         both = f"{survey.source.place.label} and {survey.target.place.label}"
         raise SecretNotFoundError(f"there is no secret in {both}", hint="see `strongroom list`; they take a folder")

@@ -9,13 +9,10 @@ import stat
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
 
 from strongroom._record import Record
 from strongroom.errors import ConfigurationError
-
-AS_IT_STANDS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-"""How to open what somebody else may have put there: links are not followed, pipes not waited for."""
+from strongroom.inputs import AS_IT_STANDS
 
 
 class Access(Record):
@@ -46,8 +43,8 @@ def write_private(path: str, content: bytes, *, replace: bool) -> None:
     if not replace and os.path.lexists(path):
         raise _taken(path)
     try:
-        remove_drafts(path)
-        _write(path, content, replace=replace)
+        with drafted(path, content, Access(), replace=replace) as publish:
+            publish()
         sync_folder(path)
     except FileExistsError as error:
         raise _taken(path) from error
@@ -60,7 +57,7 @@ def _taken(path: str) -> ConfigurationError:
 
 
 @contextmanager
-def drafted(path: str, content: bytes, access: Access) -> Iterator[Callable[[], None]]:
+def drafted(path: str, content: bytes, access: Access, *, replace: bool = True) -> Iterator[Callable[[], None]]:
     """Have a file ready beside its place, durably; it is gone at the end of the block unless it was put there.
 
     Drafts that earlier, killed runs have left of the same file are removed. Nobody has more rights at the draft
@@ -70,28 +67,29 @@ def drafted(path: str, content: bytes, access: Access) -> Iterator[Callable[[], 
         path: The file's absolute path.
         content: Its bytes.
         access: Its owner, group and mode.
+        replace: Whether what is there may go.
 
     Yields:
-        A function that gives it its name, in the place of what is there. It raises ``OSError`` if it cannot.
+        A function that gives it its name. It raises ``OSError`` if it cannot, and ``FileExistsError`` where
+        something is that may not go.
 
     Raises:
         OSError: The folder cannot be written to, or the file cannot have such an owner or group.
     """
     remove_drafts(path, owner=access.owner)
     with _unnamed(path, content, access) as (descriptor, draft, is_nameless):
-        if is_nameless:
+        if is_nameless and replace:
             _name(descriptor, draft)
-        yield lambda: os.replace(draft, path)
 
+        def publish() -> None:
+            if replace:
+                os.replace(draft, path)
+            elif is_nameless:
+                _name(descriptor, path)
+            else:
+                _publish(draft, path)
 
-def _write(path: str, content: bytes, *, replace: bool) -> None:
-    with _unnamed(path, content, Access()) as (descriptor, draft, is_nameless):
-        if is_nameless:
-            _name(descriptor, draft if replace else path)
-        if replace:
-            os.replace(draft, path)
-        elif not is_nameless:
-            _publish(draft, path)
+        yield publish
 
 
 @contextmanager

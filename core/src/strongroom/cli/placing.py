@@ -1,17 +1,18 @@
-"""Puts files with secrets in them in their places: what is there keeps its owner and mode, unless others are wanted."""
+"""Puts files in their places, all of them or none: those with secrets in them, and those that must be new."""
 
 from __future__ import annotations
 
 import os
 import stat
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 
 from strongroom._record import Record
 from strongroom.cli.output import Access, drafted, sync_folder
+from strongroom.cli.problems import raise_all
 from strongroom.errors import ConfigurationError
-from strongroom.templates.files import content_of
+from strongroom.inputs import content_of
 
 
 class Wanted(Record):
@@ -56,11 +57,68 @@ def place(files: Mapping[str, bytes], changed: Mapping[str, Access]) -> None:
             for path, publish in ready.items():
                 publish()
                 sync_folder(path)
-    except PermissionError as error:
-        hint = "its owner and group can be kept by root only: name others with --owner and --group, or check its folder"
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}", hint=hint) from error
     except OSError as error:
+        hint = "check its folder"
+        if isinstance(error, PermissionError) and {changed[path].owner, changed[path].group} != {None}:
+            hint = f"its owner and group can be kept by root only: name others with --owner and --group, or {hint}"
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}", hint=hint) from error
+
+
+def place_new(files: Mapping[str, bytes], mode: int) -> None:
+    """Write files where nothing is yet, each at once and durably, and make their folders: all of them, or none.
+
+    Args:
+        files: What each file is to hold, by absolute path.
+        mode: Their mode.
+
+    Raises:
+        ConfigurationError: Something is at one of the places, or cannot be
+            written; what was made has been taken back.
+    """
+    raise_all([_taken(path) for path in files if os.path.lexists(path)])
+    path = ""
+    try:
+        with _taken_back() as made, ExitStack() as ready:
+            publishing = {}
+            for path, content in files.items():
+                _make_folder(os.path.dirname(path), made)
+                publishing[path] = ready.enter_context(drafted(path, content, Access(mode=mode), replace=False))
+            for path, publish in publishing.items():
+                publish()
+                made.append(path)
+                sync_folder(path)
+    except OSError as error:
+        # Somebody else was faster, since it was looked.
+        if isinstance(error, FileExistsError) and os.path.lexists(path):
+            raise _taken(path) from error
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}", hint="check its folder") from error
+
+
+@contextmanager
+def _taken_back() -> Iterator[list[str]]:
+    """Lend a list for the files and folders that are made; if the block fails, they go again, the last one first."""
+    made: list[str] = []
+    try:
+        yield made
+    except BaseException:
+        for path in reversed(made):
+            # A folder stays in which somebody else has put something meanwhile.
+            with suppress(OSError):
+                (os.rmdir if os.path.isdir(path) else os.unlink)(path)
+        raise
+
+
+def _make_folder(folder: str, made: list[str]) -> None:
+    """Make a folder, and those that it is in; add to a list which ones were not there."""
+    if os.path.isdir(folder):
+        return
+    _make_folder(os.path.dirname(folder), made)
+    os.makedirs(folder, exist_ok=True)
+    made.append(folder)
+
+
+def _taken(path: str) -> ConfigurationError:
+    return ConfigurationError(f"there is a file at {path}", hint="remove it first, if it may go")
 
 
 def _change(path: str, content: bytes, wanted: Wanted) -> Access | None:
@@ -80,7 +138,7 @@ def _change(path: str, content: bytes, wanted: Wanted) -> Access | None:
     )
     same = (access.mode, access.owner, access.group) == (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
     # One that cannot be read counts as another.
-    return None if same and content_of(path) == content else access
+    return None if same and status.st_size == len(content) and content_of(path) == content else access
 
 
 def _or(wanted: int | None, present: int) -> int:

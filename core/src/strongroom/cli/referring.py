@@ -21,7 +21,8 @@ from strongroom.errors import (
     SecretNotFoundError,
     StrongroomError,
 )
-from strongroom.model import Secret, SecretValue
+from strongroom.inputs import read_file
+from strongroom.model import Secret
 from strongroom.references import SCHEME, Reference
 
 REFERENCES_HELP: Final = """\
@@ -131,19 +132,11 @@ def _of_file(path: str, problems: list[StrongroomError], *, allow_plain: bool) -
     file = printable(path)
     found = [
         _examined(Variable(name=name.encode(), text=value.reveal_text(), file=file), problems)
-        for name, value in parse(_content(path, file), file).items()
+        for name, value in parse(read_file(path, file), file).items()
     ]
     if not allow_plain:
         problems += [_plain(variable) for variable in found if not variable.references and not _refers(variable.text)]
     return found
-
-
-def _content(path: str, shown: str) -> SecretValue:
-    try:
-        with open(path, "rb") as file:
-            return SecretValue(file.read())
-    except OSError as error:
-        raise ConfigurationError(f"{shown} cannot be read: {error.strerror}", hint="check the path") from error
 
 
 def _refers(text: str) -> bool:

@@ -58,8 +58,8 @@ def render(config: str | None, options: argparse.Namespace, *, now: float) -> in
         raise _refusal(losses, options.target)
     for one, loss in losses:
         note(f"strongroom: narrowed for {printable(one.principal)}: {printable(_told(loss))}")
+    _write(rendered, options)
     for one in rendered:
-        _write(one, options)
         for text in one.notes:
             note(f"strongroom: {printable(one.principal)}: {text}")
     return 0
@@ -177,19 +177,30 @@ def _refusal(losses: list[tuple[Rendered, Loss]], target: str) -> UnsupportedOpe
     return error
 
 
-def _write(one: Rendered, options: argparse.Namespace) -> None:
-    text = _head(one) + one.text if options.target == "vault" else one.text
+def _write(rendered: list[Rendered], options: argparse.Namespace) -> None:
+    texts = {one.principal: _head(one) + one.text if options.target == "vault" else one.text for one in rendered}
     if not options.output:
-        sys.stdout.write(text)
+        sys.stdout.writelines(texts.values())
         return
+    # Imported here: most policies are printed.
     from urllib.parse import quote
 
-    from strongroom.cli.output import write_private
+    from strongroom.cli.output import Access
+    from strongroom.cli.placing import place
 
-    path = os.path.join(options.output, f"{quote(one.principal, safe='@+=,')}.{_ENDINGS[options.target]}")
-    os.makedirs(options.output, exist_ok=True)
-    write_private(path, text.encode(), replace=True)
-    note(f"wrote {printable(path)}")
+    folder = os.path.abspath(options.output)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{folder} cannot be made: {error.strerror}", hint="choose another --output"
+        ) from error
+    ending = _ENDINGS[options.target]
+    names = {principal: f"{quote(principal, safe='@+=,')}.{ending}" for principal in texts}
+    files = {os.path.join(folder, name): texts[principal].encode() for principal, name in names.items()}
+    place(files, dict.fromkeys(files, Access()))
+    for name in names.values():
+        note(f"wrote {printable(os.path.join(options.output, name))}")
 
 
 def _head(one: Rendered) -> str:

@@ -54,6 +54,8 @@ def figure_of(event: AuditEvent) -> str | None:
         return "alerts"
     if event.principal is None:
         return None
+    if event.event == "action" and event.result in DENIED | MISSING:
+        return None  # the read that it has failed for is counted
     if event.result in DENIED:
         return "denials"
     if event.result in MISSING:
@@ -111,7 +113,9 @@ class Report:
             sys.stdout.write("\n")
         sys.stdout.write(f"{len(self._open)} attempts without an outcome\n")
         for event in self._open.values():
-            columns = (event.timestamp, event.principal, event.event, event.key, f"process {event.pid} on {event.host}")
+            where = f"process {event.pid} on {event.host}"
+            columns = [event.timestamp, event.principal, event.event, event.key, where]
+            columns += [event.detail] if event.detail else []
             sys.stdout.write("  ".join(printable(column or "-") for column in columns) + "\n")
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from strongroom.cli.command import Command, Session, UsageError, add_json, note, print_json, table
+from strongroom.cli.durations import duration
 from strongroom.cli.text import printable
 from strongroom.cli.values import report_written
 from strongroom.errors import RotationError, StrongroomError
@@ -60,7 +61,7 @@ def _configure_rotate(parser: argparse.ArgumentParser) -> None:
 
 def _rotate(session: Session, options: argparse.Namespace) -> int:
     _check_usage(options)
-    wait = _duration("--wait", options.wait)
+    wait = duration("--wait", options.wait)
     with session.open() as manager:
         if options.all_due:
             return _all_due(manager, options)
@@ -108,16 +109,6 @@ def _check_usage(options: argparse.Namespace) -> None:
     ]
     if chosen and given:
         raise UsageError(f"{', '.join(given)} goes with a plain rotation only")
-
-
-def _duration(option: str, text: str) -> float:
-    from strongroom.config.units import parse_seconds
-
-    try:
-        # Nought needs no unit.
-        return parse_seconds(0 if text == "0" else text)
-    except ValueError as error:
-        raise UsageError(f"{option} takes {error}, not {text!r}") from error
 
 
 def _plan(plan: RotationPlan, options: argparse.Namespace) -> int:
@@ -194,9 +185,9 @@ def _configure_rotation(parser: argparse.ArgumentParser) -> None:
 def _rotation(session: Session, options: argparse.Namespace) -> int:
     if options.action == "units":
         # Imported here, as every command's own.
-        from strongroom.cli.units import write_units
+        from strongroom.cli.units import SHORTEST_EVERY, write_units
 
-        return write_units(session, options.folder, _duration("--every", options.every))
+        return write_units(session, options.folder, duration("--every", options.every, least=SHORTEST_EVERY))
     with session.open() as manager:
         found = manager.rotation.status(options.prefix)
     if options.json:

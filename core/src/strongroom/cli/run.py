@@ -17,12 +17,13 @@ from strongroom.cli.referring import Variable
 from strongroom.cli.selection import Choice
 from strongroom.cli.substitutes import note_substitutes
 from strongroom.config.load import Configuration
-from strongroom.errors import SecretNotFoundError, StrongroomError
+from strongroom.errors import SecretNotFoundError
 
 if TYPE_CHECKING:
     from strongroom.cli.supervising.handover import Handover, Report
+    from strongroom.leases.held import LeaseStatus
     from strongroom.manager import SecretManager
-    from strongroom.model import Secret
+    from strongroom.model import SecretName
 
 OWN_FAILURE: Final = 125
 NOT_EXECUTABLE: Final = 126
@@ -46,12 +47,14 @@ environment:
 
 on change:
   With --on-change, strongroom stays as the parent of the program. It looks whether
-  other versions of the secrets are current, and has no value itself. `restart` reads
-  all of them anew, sends the program SIGTERM, after --stop-timeout SIGKILL, and starts
-  it with the new values; while they cannot be read, the program goes on with what it
-  has. `hup` sends SIGHUP: the environment stays what it was. Signals are passed on,
-  the program's status is passed back, 128 and more if a signal has ended it. On Linux
-  the program is killed if strongroom is; elsewhere it lives on.
+  other versions of the secrets are current and which there are below each --prefix,
+  and has no value itself. `restart` reads all of them anew, sends the program SIGTERM,
+  after --stop-timeout SIGKILL, and starts it with the new values; while they cannot be
+  read, the program goes on with what it has. It does so before a leased credential
+  ends, too. `hup` sends SIGHUP: the environment stays what it was, so leased
+  credentials are refused. Signals are passed on, the program's status is passed back,
+  128 and more if a signal has ended it. On Linux the program is killed if strongroom
+  is; elsewhere it lives on.
 
 core dumps:
   Neither strongroom nor the program leaves one, not even to a program that collects
@@ -172,17 +175,27 @@ def _handed_over(session: Session, configuration: Configuration, options: argpar
     referred = referring.collect(passed, options)
     base = pristine(passed, options.keep) if options.pristine else passed
     missing: dict[Choice, SecretNotFoundError] = {}
+    listed: set[SecretName] = set()
+    leases: list[LeaseStatus] = []
     with session.open(configuration) as manager:
-        chosen = selection.variables(_choices(manager, referred, options), options)
+        chosen = selection.variables(_choices(manager, referred, options, listed), options)
         variables = referring.overruled(referred, chosen, base)
         wanted = [*chosen.values(), *(choice for variable in variables for choice in variable.choices)]
-        found = selection.fetch(manager, wanted, missing if options.if_missing != "error" else None)
+        if options.on_change == "hup":
+            from strongroom.cli.supervising.reporting import refuse_leased
+
+            refuse_leased(session, wanted)
+        found = selection.fetch(manager, wanted, missing if options.if_missing != "error" else None, leases)
         secrets = {variable: found[choice] for variable, choice in chosen.items() if choice in found}
         # Left out altogether is what cannot be filled in: neither the reference stays, nor what was inherited.
         replaced = {*(name.encode() for name in chosen), *(one.name for one in referred)}
         environment = {name: value for name, value in base.items() if name not in replaced}
         environment = with_secrets(environment, secrets, chosen) | referring.resolved(variables, found, missing)
-        report = _report_on(session, wanted, found, missing) if options.handover is not None else None
+        report = None
+        if options.handover is not None:
+            from strongroom.cli.supervising.reporting import report_on
+
+            report = report_on(session, wanted, found, missing, listed=listed, leases=leases)
     # Closed: everything is recorded before the program can use any of it.
     note_substitutes(found.values())
     if options.if_missing == "warn":
@@ -193,40 +206,6 @@ def _handed_over(session: Session, configuration: Configuration, options: argpar
     return _Handed(environment=environment, report=report)
 
 
-def _report_on(
-    session: Session,
-    wanted: list[Choice],
-    found: dict[Choice, Secret],
-    missing: dict[Choice, SecretNotFoundError],
-) -> Report:
-    """Return which versions of the secrets the program gets."""
-    from strongroom.cli.supervising.handover import Report
-
-    known: dict[str, str | None] = {
-        # The secret is there, and which version was read is not known, if it is only the field that is not.
-        choice.name: None
-        for choice, error in missing.items()
-        if error.code != "field_not_found"
-    }
-    passing = set()
-    for choice, secret in found.items():
-        if _is_shared(session, secret):
-            known[choice.name] = secret.version
-        else:
-            passing.add(str(choice.name))
-    names = sorted({str(choice.name) for choice in wanted})
-    return Report(names=tuple(names), known=known, passing=tuple(sorted(passing)))
-
-
-def _is_shared(session: Session, secret: Secret) -> bool:
-    """Tell whether another process is told the same version."""
-    try:
-        return session.parts is None or session.parts.backend(secret.backend).versions_are_shared
-    except StrongroomError:
-        # It is out of reach, and a copy was read. When it is back, any other version is another one.
-        return True
-
-
 def _passed(configuration: Configuration, options: argparse.Namespace) -> Environment:
     """Return what is inherited, without what opens the stores themselves."""
     environment = inherited()
@@ -235,11 +214,13 @@ def _passed(configuration: Configuration, options: argparse.Namespace) -> Enviro
     return without(environment, own_credentials(configuration), options.keep)
 
 
-def _choices(manager: SecretManager, referred: list[Variable], options: argparse.Namespace) -> list[Choice]:
+def _choices(
+    manager: SecretManager, referred: list[Variable], options: argparse.Namespace, listed: set[SecretName]
+) -> list[Choice]:
     """Return what the command line names; nothing is an error only where nothing else refers to secrets."""
     if (referred or options.env_file) and not options.secret and not options.prefix:
         return []
-    return selection.choose(manager, options.secret, options)
+    return selection.choose(manager, options.secret, options, listed)
 
 
 def _is_too_large(program: list[str], environment: Environment) -> bool:

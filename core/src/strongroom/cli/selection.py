@@ -15,6 +15,7 @@ from strongroom.errors import SecretNotFoundError, StrongroomError
 from strongroom.model import Secret, SecretName
 
 if TYPE_CHECKING:
+    from strongroom.leases.held import LeaseStatus
     from strongroom.manager import SecretManager
     from strongroom.operations.batch import Batch
 
@@ -108,13 +109,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def choose(manager: SecretManager, wanted: Iterable[str], options: argparse.Namespace) -> list[Choice]:
+def choose(
+    manager: SecretManager,
+    wanted: Iterable[str],
+    options: argparse.Namespace,
+    listed: set[SecretName] | None = None,
+) -> list[Choice]:
     """Return what was asked for by name and by prefix, in that order, each once.
 
     Args:
         manager: Lists what is below a prefix.
         wanted: ``NAME``, ``NAME#FIELD``, ``VARIABLE=NAME`` or ``VARIABLE=NAME#FIELD``.
         options: The command line, with what ``configure`` has added.
+        listed: Takes the names that were found below a prefix.
 
     Raises:
         UsageError: Nothing was asked for, or a ``#`` has no field behind it.
@@ -129,6 +136,8 @@ def choose(manager: SecretManager, wanted: Iterable[str], options: argparse.Name
         if not names:
             raise SecretNotFoundError(f"there is no secret below {prefix!r}", hint="see `strongroom list`")
         choices += [Choice(name=name) for name in names]
+        if listed is not None:
+            listed.update(names)
     folders = [prefix.removesuffix("/") for prefix in options.prefix if options.strip_prefix and prefix]
     return list(dict.fromkeys(choice.replace(short=_short(choice.name, folders)) for choice in choices))
 
@@ -212,7 +221,10 @@ def is_special(variable: str) -> bool:
 
 
 def fetch(
-    manager: SecretManager, choices: Iterable[Choice], missing: dict[Choice, SecretNotFoundError] | None = None
+    manager: SecretManager,
+    choices: Iterable[Choice],
+    missing: dict[Choice, SecretNotFoundError] | None = None,
+    leases: list[LeaseStatus] | None = None,
 ) -> dict[Choice, Secret]:
     """Read what was chosen; all or nothing.
 
@@ -220,6 +232,7 @@ def fetch(
         manager: Reads.
         choices: What was chosen.
         missing: Takes those that the backend says are not there, where that is no failure.
+        leases: Takes the leases of what was read.
 
     Raises:
         StrongroomError: At least one cannot be read; the notes name the others that cannot.
@@ -240,6 +253,8 @@ def fetch(
         else:
             problems.append(answer)
     raise_all(problems)
+    if leases is not None:
+        leases += manager.leases()
     # They are for somebody else, who is to have them when this command has ended.
     manager.release_leases()
     return found

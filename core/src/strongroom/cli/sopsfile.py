@@ -8,6 +8,7 @@ from typing import Final
 
 from strongroom.cli.documents import Members
 from strongroom.errors import ConfigurationError
+from strongroom.inputs import STANDARD, shown
 from strongroom.model import SecretValue
 
 _MARK: Final = "ENC[AES256_GCM,data:"
@@ -20,7 +21,7 @@ def refuse_text(content: SecretValue, source: str) -> None:
 
     Args:
         content: The file's bytes.
-        source: The file's name, for errors.
+        source: The file; ``-`` for standard input.
 
     Raises:
         ConfigurationError: It is encrypted.
@@ -34,7 +35,7 @@ def refuse(document: Members, source: str, form: str) -> None:
 
     Args:
         document: What the file holds.
-        source: The file's name, for errors.
+        source: The file; ``-`` for standard input.
         form: ``json`` or ``yaml``.
 
     Raises:
@@ -71,10 +72,10 @@ def _refuse(source: str, form: str) -> None:
     # Imported here: hardly a file is encrypted.
     import shlex
 
-    file = "FILE" if source == "-" else shlex.quote(source)
+    file = "FILE" if source == STANDARD else shlex.quote(source)
     # As JSON, since the lines of a decrypted .env file have lost where their values had line feeds.
     decrypt = f"sops decrypt {file}" if form == "yaml" else f"sops decrypt --output-type json {file}"
     raise ConfigurationError(
-        f"{source} is encrypted by SOPS, and nothing of it was used",
+        f"{shown(source)} is encrypted by SOPS, and nothing of it was used",
         hint=f"import what it decrypts: {decrypt} | strongroom import - --format {form} --flatten",
     )

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
-from strongroom.cli.command import Command, Session, note
-from strongroom.cli.filling import STANDARD, Job, job_of
+from strongroom.cli.command import Command, Session, note, write_bytes
+from strongroom.cli.filling import Job, job_of
+from strongroom.cli.output import Access
 from strongroom.cli.placing import changes, place
 from strongroom.cli.substitutes import note_substitutes
 from strongroom.cli.text import printable
+from strongroom.inputs import STANDARD
 
 if TYPE_CHECKING:
     from strongroom.config.load import Configuration
@@ -85,14 +87,14 @@ def _render(session: Session, options: argparse.Namespace) -> int:
             manager.release_leases()
     # Closed: everything is recorded before anybody can use any of it.
     note_substitutes(reads.found())
+    found = changes(files, job.wanted)
     if options.check:
-        found = changes(files, job.wanted)
         for path in found:
             note(f"would write {printable(path)}")
         return WOULD_CHANGE if found else 0
-    changed = _write(job, files)
+    _write(job, files, found)
     _print(text)
-    trouble = _runner(job.command, configuration)() if changed else ""
+    trouble = _runner(job.command, configuration)() if found else ""
     if trouble:
         note(f"strongroom: {printable(trouble)}")
     return 1 if trouble else 0
@@ -108,15 +110,13 @@ def _rendered(job: Job, files: Files, reads: Reads) -> tuple[dict[str, bytes], b
     return made, text
 
 
-def _write(job: Job, files: dict[str, bytes]) -> list[str]:
-    """Write what is not there yet; return the paths that have changed."""
-    found = changes(files, job.wanted)
+def _write(job: Job, files: dict[str, bytes], found: dict[str, Access]) -> None:
+    """Write what is not there yet, and say what has become of each file."""
     place(files, found)
     for path in files:
         note(f"wrote {printable(path)}" if path in found else f"unchanged {printable(path)}")
         if path in found and found[path].mode & 0o004 and job.wanted.mode is None:
             note(f"strongroom: note: everybody may read {printable(path)}, as before: add --mode 0600 to change that")
-    return list(found)
 
 
 def _print(text: bytes | None) -> None:
@@ -124,9 +124,7 @@ def _print(text: bytes | None) -> None:
         return
     if sys.stdout.isatty():
         note("strongroom: note: secrets follow in clear; name a file to have them in a private one")
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text)
-    sys.stdout.buffer.flush()
+    write_bytes(text)
 
 
 def _keep(session: Session, job: Job) -> int:
@@ -166,7 +164,10 @@ def _writer(job: Job, manager: SecretManager) -> Callable[[Files, Reads], list[s
         note_substitutes(one for one in reads.found() if (one.name, one.version) not in told)
         told.clear()
         told.update((one.name, one.version) for one in reads.found() if one.age)
-        return _write(job, made) if changes(made, job.wanted) else []
+        found = changes(made, job.wanted)
+        if found:
+            _write(job, made, found)
+        return list(found)
 
     return write
 

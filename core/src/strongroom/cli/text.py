@@ -25,6 +25,16 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def has_control(text: str) -> bool:
+    """Tell whether a text could pose as several lines, or as something else than text.
+
+    Args:
+        text: The text.
+    """
+    # Half of a surrogate pair, which JSON can spell, is no text either.
+    return any(ord(one) < 32 or ord(one) == 127 or "\ud800" <= one <= "\udfff" for one in text)
+
+
 def seconds(duration: float) -> str:
     """Return a duration in the unit that suits it, with three digits.
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from strongroom import dotenv
 from strongroom.cli import jsonfile, selection
-from strongroom.cli.command import Command, Session, note
+from strongroom.cli.command import Command, Session, note, write_bytes
 from strongroom.cli.problems import raise_all
 from strongroom.cli.substitutes import note_substitutes
 from strongroom.errors import ConfigurationError, StrongroomError
@@ -85,9 +85,7 @@ def _hand_over(text: str, options: argparse.Namespace) -> None:
         return
     if sys.stdout.isatty():
         note("strongroom: note: secrets follow in clear; --output FILE writes them into a private file")
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode())
-    sys.stdout.buffer.flush()
+    write_bytes(text.encode())
 
 
 COMMANDS: Final = {

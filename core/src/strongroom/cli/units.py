@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import sys
 
+from collections.abc import Mapping
 from typing import Final
 
-from strongroom.cli.command import Session, note
-from strongroom.errors import ConfigurationError
+from strongroom.cli.command import Session, UsageError, note
+from strongroom.cli.placing import place_new
+from strongroom.cli.text import has_control, printable
 
 SERVICE: Final = "strongroom-rotate.service"
 TIMER: Final = "strongroom-rotate.timer"
+SHORTEST_EVERY: Final = 60.0
+"""Seconds between two looks, at least."""
 
 _SERVICE: Final = """\
 [Unit]
@@ -21,7 +25,7 @@ After=network-online.target
 
 [Service]
 Type=oneshot
-ExecStart={command} {config}rotate --all-due
+ExecStart={command} rotate --all-due
 # Credentials go here, in a drop-in of your own: LoadCredentialEncrypted=, EnvironmentFile= or User=.
 UMask=0077
 NoNewPrivileges=yes
@@ -36,8 +40,8 @@ Description=Look every {minutes:g} min which secrets are due for rotation
 
 [Timer]
 OnBootSec=2min
-OnUnitInactiveSec={seconds:g}s
-RandomizedDelaySec={delay:g}s
+OnUnitInactiveSec={seconds}s
+RandomizedDelaySec={delay}s
 
 [Install]
 WantedBy=timers.target
@@ -56,60 +60,82 @@ def write_units(session: Session, folder: str | None, every: float) -> int:
         The exit status.
 
     Raises:
-        ConfigurationError: There is no configuration, the time is too short, or the folder cannot be written to.
+        ConfigurationError: There is no configuration, or they cannot be written.
     """
-    if every < 60:
-        raise ConfigurationError(f"--every {every:g}s is too often", hint="use at least 1m")
-    for name, content in units(session.config, every).items():
-        if folder is None:
-            sys.stdout.write(f"# {name}\n{content}\n")
-            continue
-        write_new(os.path.join(folder, name), content)
-        note(f"wrote {os.path.join(folder, name)}")
-    if folder is not None:
-        note(
-            "next: systemctl daemon-reload && systemctl enable --now strongroom-rotate.timer (with --user for your own)"
-        )
+    return hand_out(units(session, every), folder, start=TIMER)
+
+
+def hand_out(made: Mapping[str, str], folder: str | None, *, start: str) -> int:
+    """Print units, or write all of them or none, and say what comes next.
+
+    Args:
+        made: The units' texts by their paths in the folder.
+        folder: Where to write them, made if need be; they are printed unless given.
+        start: The one that is to be started then.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ConfigurationError: One of them is there already, or cannot be written; then none was.
+    """
+    if folder is None:
+        sys.stdout.writelines(f"# {name}\n{content}\n" for name, content in made.items())
+        return 0
+    files = {os.path.abspath(os.path.join(folder, name)): content.encode() for name, content in made.items()}
+    # There are no secrets in them, and systemd asks for units that everybody may read.
+    place_new(files, mode=0o644)
+    for name in made:
+        note(f"wrote {printable(os.path.join(folder, name))}")
+    note(f"next: systemctl daemon-reload && systemctl enable --now {start} (with --user for your own)")
     return 0
 
 
-def units(config: str | None, every: float) -> dict[str, str]:
+def units(session: Session, every: float) -> dict[str, str]:
     """Return the units' texts by their file names.
 
     Args:
-        config: The configuration's path, as it was given; searched for unless given.
+        session: The global options.
         every: Seconds between two looks.
 
     Raises:
         ConfigurationError: There is no configuration.
     """
-    from strongroom.config.files import find
-
-    path = os.path.abspath(find(config))
-    command = os.path.abspath(sys.argv[0])
     return {
-        SERVICE: _SERVICE.format(command=quoted(command), config=f"--config {quoted(path)} "),
-        TIMER: _TIMER.format(minutes=every / 60, seconds=every, delay=every / 4),
+        SERVICE: _SERVICE.format(command=own_command(session)),
+        # Whole seconds: systemd knows no number with an exponent.
+        TIMER: _TIMER.format(minutes=every / 60, seconds=round(every), delay=round(every / 4)),
     }
 
 
-def quoted(path: str) -> str:
-    """Return a path as a word of a command line of systemd's, see systemd.service(5)."""
-    text = path.replace("%", "%%").replace("$", "$$").replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"' if any(character.isspace() or character in "\"'\\;" for character in path) else text
+def own_command(session: Session) -> str:
+    """Return the beginning of a command line of systemd's: this program, with the global options of this call.
 
-
-def write_new(path: str, content: str) -> None:
-    """Write a unit's file that is not there yet, and its folder if need be.
+    Args:
+        session: The global options.
 
     Raises:
-        ConfigurationError: There is such a file, or it cannot be written.
+        ConfigurationError: There is no configuration.
+        UsageError: A unit could not hold a path or the principal.
     """
-    try:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(content)
-    except FileExistsError as error:
-        raise ConfigurationError(f"there is a file at {path}", hint="remove it first, if it may go") from error
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}", hint="check its folder") from error
+    from strongroom.config.files import find
+
+    program = os.path.abspath(sys.argv[0])
+    # As a module of Python's, it is no program by itself.
+    words = [sys.executable, "-m", "strongroom"] if os.path.basename(program) == "__main__.py" else [program]
+    words += ["--config", os.path.abspath(find(session.config))]
+    if session.principal:
+        words += ["--as", session.principal]
+    return " ".join(map(quoted, words))
+
+
+def quoted(path: str) -> str:
+    """Return a path as a word of a command line of systemd's, see systemd.service(5).
+
+    Raises:
+        UsageError: A unit could not hold it, or would hold more lines than it seems.
+    """
+    if has_control(path):
+        raise UsageError(f"{path!a} cannot stand in a unit", hint="choose another without control characters, in UTF-8")
+    text = path.replace("%", "%%").replace("$", "$$").replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"' if any(character.isspace() or character in "\"'\\;" for character in path) else text

@@ -7,9 +7,21 @@ import sys
 
 from typing import TYPE_CHECKING, Any, Final
 
-from strongroom.cli.command import QUEUED_STATUS, Command, Session, UsageError, add_json, note, print_json, table
+from strongroom.cli.command import (
+    QUEUED_STATUS,
+    Command,
+    Session,
+    UsageError,
+    add_json,
+    note,
+    print_json,
+    table,
+    write_bytes,
+)
 from strongroom.cli.substitutes import note_copy, note_substitutes, queued_note
-from strongroom.errors import ConfigurationError, InvalidValueError
+from strongroom.cli.text import printable
+from strongroom.errors import InvalidValueError
+from strongroom.inputs import read_file, read_standard_input
 from strongroom.model import ABSENT, Secret, SecretValue, ValueType
 
 if TYPE_CHECKING:
@@ -33,12 +45,18 @@ def _get(session: Session, options: argparse.Namespace) -> int:
         if options.json:
             print_json(_described(secret) | _spelled_out(secret))
             return 0
-        sys.stdout.flush()
-        sys.stdout.buffer.write(secret.reveal())
-        if options.newline or sys.stdout.isatty():
-            sys.stdout.buffer.write(b"\n")
-        sys.stdout.buffer.flush()
+        write_value(secret.reveal(), newline=options.newline)
     return 0
+
+
+def write_value(content: bytes, *, newline: bool) -> None:
+    """Write a value to standard output: its exact bytes, with a line feed added at a terminal.
+
+    Args:
+        content: The value's bytes.
+        newline: Whether to add the line feed anywhere else, too.
+    """
+    write_bytes(content + (b"\n" if newline or sys.stdout.isatty() else b""))
 
 
 def _described(secret: Secret) -> dict[str, Any]:
@@ -108,18 +126,27 @@ def content(name: str, path: str | None) -> bytes:
 
     Raises:
         ConfigurationError: The file cannot be read.
+        UsageError: Nothing was typed, or no text.
+        ValueTooLargeError: It has no end, or hardly one.
     """
     if path is not None:
-        try:
-            with open(path, "rb") as file:
-                return file.read()
-        except OSError as error:
-            raise ConfigurationError(f"{path} cannot be read: {error.strerror}", hint="check the path") from error
+        return read_file(path).reveal()
     if not sys.stdin.isatty():
-        return sys.stdin.buffer.read()
+        return read_standard_input().reveal()
+    return _typed(name)
+
+
+def _typed(name: str) -> bytes:
     import getpass
 
-    return getpass.getpass(f"Value of {name} (not shown): ").encode()
+    try:
+        return getpass.getpass(f"Value of {printable(name)} (not shown): ").encode()
+    except EOFError:
+        what = "nothing was typed"
+    except UnicodeError:
+        what = "what was typed is not UTF-8 text"
+    # Raised outside the handler: the error in there may hold what was typed.
+    raise UsageError(what, hint="type the value and a line feed, or pipe it in")
 
 
 def _value(content: bytes, *, binary: bool, trim: bool) -> SecretValue:

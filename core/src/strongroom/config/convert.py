@@ -18,7 +18,7 @@ from strongroom._record import Record
 from strongroom.config.references import Text, absolute, is_reference, make_source
 from strongroom.config.units import parse_seconds, parse_size
 from strongroom.contracts.keys import KeySource
-from strongroom.contracts.settings import FilePath, Seconds, SettingsCheck, Size
+from strongroom.contracts.settings import FilePath, Seconds, Size
 from strongroom.errors import ConfigurationError, InvalidValueError
 from strongroom.model import SecretValue
 
@@ -81,7 +81,9 @@ def convert(settings: type[Any], table: dict[str, Any], place: Place, *, text_or
         for key, value in table.items()
     }
     made = settings(**content)
-    problems = made.problems() if isinstance(made, SettingsCheck) else []
+    # By its name: whether an object follows a protocol is looked up with `inspect` from Python 3.12 on, and that takes
+    # a tenth of the time in which a command starts.
+    problems = made.problems() if hasattr(made, "problems") else []
     if problems:
         raise ConfigurationError(f"{place.table or 'the configuration'} in {place.file}: {'; '.join(problems)}")
     return made

@@ -41,6 +41,7 @@ class Outcome:
         copied: What was written.
         equal: What was found to be equal when it was to be written.
         kept: What the rule has left as it was.
+        leased: What has turned out to be made for each reader.
         shortened: What has fewer versions in the target than in the source, with how many it has there.
         problems: Why a name was not copied, or what is wrong with the copy.
     """
@@ -49,6 +50,7 @@ class Outcome:
         self.copied: dict[str, Copied] = {}
         self.equal: list[str] = []
         self.kept: list[str] = []
+        self.leased: list[str] = []
         self.shortened: dict[str, int] = {}
         self.problems: dict[str, StrongroomError] = {}
 
@@ -123,13 +125,16 @@ class Copier:
     def _write(self, pair: Pair, looked: Looked, now: Looked) -> None:
         if isinstance(looked, StrongroomError):
             raise looked
-        if not isinstance(looked, Look):
+        if looked is None:
             return  # somebody has deleted it meanwhile
-        name = self._target.place.name_of(pair.rest)
         if isinstance(now, StrongroomError):
             raise now
+        if isinstance(looked, Leased) or isinstance(now, Leased):
+            self.outcome.leased.append(pair.rest)
+            return
+        name = self._target.place.name_of(pair.rest)
         if not self._target.is_conditional and not _is_as_before(pair.target, now):
-            raise VersionConflictError(f"{name} has changed meanwhile", expected="as before", found=None, name=name)
+            raise self._changed(pair.rest, expected="as before", found=None)
         decision = decide(name, looked.seen, pair.target, self._rule)
         if decision.verdict is not Verdict.WRITE:
             (self.outcome.equal if decision.verdict is Verdict.EQUAL else self.outcome.kept).append(pair.rest)
@@ -142,13 +147,26 @@ class Copier:
     def _write_history(self, pair: Pair, values: Sequence[SecretValue], marks: Sequence[Mark]) -> None:
         expected = self._target.expected(pair.target)
         for count, (value, mark) in enumerate(zip(values, marks, strict=True), start=1):
-            expected = self._target.write(pair.rest, value, expected).version
+            try:
+                expected = self._target.write(pair.rest, value, expected).version
+            except VersionConflictError as conflict:
+                raise self._changed(pair.rest, conflict.expected, conflict.found) from conflict
             self._begun.add(pair.rest)
             if count < len(values):
                 # It will not be the current one when the others are read back.
                 self._compare(pair.rest, self._target.version(pair.rest, expected).seen, mark)
             else:
                 self.outcome.copied[pair.rest] = Copied(version=expected, versions=count, mark=mark)
+
+    def _changed(self, rest: str, expected: str, found: str | None) -> VersionConflictError:
+        name = self._target.place.name_of(rest)
+        return VersionConflictError(
+            f"{name} has changed in {self._target.place.backend} since it was compared, and was left as it is",
+            expected=expected,
+            found=found,
+            name=name,
+            hint="run the same command again, which compares it anew",
+        )
 
     def _note_length(self, rest: str, whole: int) -> None:
         listed = self._target.manager.versions(self._target.place.name_of(rest))
@@ -221,9 +239,7 @@ class Copier:
         )
 
 
-def _is_as_before(before: Seen | None, now: Look | Leased | None) -> bool:
-    if isinstance(now, Leased):
-        return False
+def _is_as_before(before: Seen | None, now: Look | None) -> bool:
     seen = now.seen if now is not None else None
     if before is None or seen is None:
         return before is seen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 
 from strongroom._record import Record
 from strongroom.moving.marks import Mark
@@ -24,6 +25,8 @@ class Seen(Record):
     """Whether the first version that was ever written is known to be listed still."""
     unbroken: int = 0
     """How many of the newest marks have no deleted version between them; 0 for all of them."""
+    counted: bool = True
+    """Whether the versions are numbered, so that each of them has been the current one."""
 
     @property
     def current(self) -> Mark:
@@ -31,9 +34,19 @@ class Seen(Record):
         return self.marks[-1]
 
     def is_equal_to(self, other: Seen) -> bool:
-        """Tell whether both have the same values in the same order, from first to last."""
-        return len(self.marks) == len(other.marks) and all(
-            mine.is_equal_to(theirs) for mine, theirs in zip(self.marks, other.marks, strict=True)
+        """Tell whether both have the same values in the same order, from first to last.
+
+        Where versions are not numbered, a write that was stopped half-way leaves one behind which the next write puts
+        the same value, and nobody can tell it from the others: there what repeats the version before it is not counted.
+        """
+        if len(self.marks) == len(other.marks) and _are_equal(self.marks, other.marks):
+            return True
+        mine, theirs = _ends(self.marks), _ends(other.marks)
+        return (
+            len(mine) == len(theirs)
+            and _are_equal([self.marks[end] for end in mine], [other.marks[end] for end in theirs])
+            and (not self.counted or _are_repeated_less(mine, theirs))
+            and (not other.counted or _are_repeated_less(theirs, mine))
         )
 
 
@@ -58,6 +71,16 @@ def missing_from(target: Seen, source: Seen) -> int | None:
     short = source.replace(marks=tuple(source.marks[end] for end in ends))
     lacking = _lacking(_without_repeats(target), short)
     return None if lacking is None else len(source.marks) - 1 - ends[len(ends) - 1 - lacking]
+
+
+def _are_equal(one: Sequence[Mark], other: Sequence[Mark]) -> bool:
+    return all(mine.is_equal_to(theirs) for mine, theirs in zip(one, other, strict=True))
+
+
+def _are_repeated_less(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Tell of the ends of two rows of runs whether none in the first one is longer than that in the other."""
+    pairs = zip(pairwise((-1, *one)), pairwise((-1, *other)), strict=True)
+    return all(end - before <= last - first for (before, end), (first, last) in pairs)
 
 
 def _lacking(target: Seen, source: Seen) -> int | None:

@@ -35,9 +35,13 @@ class Place(Record):
         Raises:
             InvalidNameError: Together that is no name, as it is too long, or one that is reserved.
         """
-        name = SecretName(f"{self.folder}/{rest}" if self.folder else rest)
+        name = SecretName(self.label_of(rest))
         refuse_reserved(name)
         return name
+
+    def label_of(self, rest: str) -> str:
+        """Return the same for people and programs to read, whether or not it is a name."""
+        return f"{self.folder}/{rest}" if self.folder else rest
 
     def rest_of(self, name: SecretName) -> str:
         """Return what a name below the folder is called there."""

@@ -17,8 +17,8 @@ class Plan:
         kept: What is there with another value, and stays.
         leased: What is made for each reader, and is not copied.
         shortened: What is there with fewer versions, of those that are equal, and with how many.
-        conflicts: What is there with another value, and the rule does not say what to do.
-        problems: What cannot be copied.
+        conflicts: By name what is there with another value, and the rule does not say what to do.
+        problems: By name why it cannot be copied.
     """
 
     def __init__(self) -> None:
@@ -27,14 +27,15 @@ class Plan:
         self.kept: list[str] = []
         self.leased: list[str] = []
         self.shortened: dict[str, int] = {}
-        self.conflicts: list[VersionConflictError] = []
-        self.problems: list[StrongroomError] = []
+        self.conflicts: dict[str, VersionConflictError] = {}
+        self.problems: dict[str, StrongroomError] = {}
 
 
-def make_plan(survey: Survey, rule: IfExists, progress: Progress) -> Plan:
+def complete(plan: Plan, survey: Survey, rule: IfExists, progress: Progress) -> None:
     """Compare both sides, and check each value that is to be written.
 
     Args:
+        plan: Takes what is found, so that it is there even if this is stopped.
         survey: Both sides.
         rule: What to do about what differs.
         progress: Told how many names are done, and how many there are.
@@ -43,22 +44,20 @@ def make_plan(survey: Survey, rule: IfExists, progress: Progress) -> Plan:
         StrongroomError: A side cannot be listed or is out of reach; what concerns one name only is in the plan.
         AuditError: Something cannot be recorded.
     """
-    plan = Plan()
     for pair, look in survey.from_source(progress):
         if pair.state is State.LEASED:
             plan.leased.append(pair.rest)
         elif pair.error is not None:
-            plan.problems.append(pair.error)
+            plan.problems[pair.rest] = pair.error
         elif look is not None:
             try:
                 _add(plan, survey, rule, pair, look)
             except VersionConflictError as conflict:
-                plan.conflicts.append(conflict)
+                plan.conflicts[pair.rest] = conflict
             except (AuditError, ClosedError):
                 raise
             except StrongroomError as problem:
-                plan.problems.append(problem)
-    return plan
+                plan.problems[pair.rest] = problem
 
 
 def _add(plan: Plan, survey: Survey, rule: IfExists, pair: Pair, look: Look) -> None:

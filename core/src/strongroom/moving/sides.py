@@ -14,7 +14,9 @@ from strongroom.errors import (
     BackendUnavailableError,
     SecretNotFoundError,
     StrongroomError,
+    SuspiciousActivityError,
     UnsupportedOperationError,
+    VersionConflictError,
 )
 from strongroom.model import ABSENT, Absent, Secret, SecretName, SecretValue, SecretVersion
 from strongroom.moving.histories import READABLE, Seen
@@ -27,8 +29,12 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 
+TRIES: Final = 3
+"""How often a history is read at most that goes on changing below us."""
 OUTAGES: Final = 10
-"""How many calls in a row may meet an outage until the move stops."""
+"""How many calls in a row may meet an outage, or a detector that blocks them, until the move stops."""
+ENDING: Final = (BackendUnavailableError, SuspiciousActivityError)
+"""What ends a move if there is nothing else any more."""
 _PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_-.")
 _PLAIN_LENGTH: Final = 128
 
@@ -42,7 +48,7 @@ class Look(Record):
 
 
 class Leased(Record):
-    """What was read is a credential that has been made for this reader; it is given back at the end."""
+    """A read makes a credential for this reader. If one has been made, it is given back at the end."""
 
 
 Looked = Look | Leased | StrongroomError | None
@@ -50,7 +56,7 @@ Looked = Look | Leased | StrongroomError | None
 
 
 class Outages:
-    """Counts calls in a row that met an outage."""
+    """Counts calls in a row that met an outage, or a detector that blocked them."""
 
     def __init__(self) -> None:
         self._met = 0
@@ -60,13 +66,20 @@ class Outages:
 
         Raises:
             BackendUnavailableError: Too many have met an outage, one after the other.
+            SuspiciousActivityError: The same of those that were blocked.
         """
-        if not isinstance(error, BackendUnavailableError):
+        if not isinstance(error, ENDING):
             self._met = 0
             return
         self._met += 1
         if self._met < OUTAGES:
             return
+        if isinstance(error, SuspiciousActivityError):
+            # To go on asking would only make it worse.
+            raise SuspiciousActivityError(
+                f"stopped after {OUTAGES} calls in a row that were blocked, the last of which said: {error.what}",
+                hint=f"{error.hint}; then run the same command again, and what has been copied is not copied again",
+            ) from error
         raise BackendUnavailableError(
             f"stopped after {OUTAGES} calls in a row without an answer, the last of which said: {error.what}",
             code=error.code,
@@ -82,20 +95,29 @@ class Side:
         manager: See :func:`strongroom.moving.places.configuration_at`.
         place: The backend and the folder.
         marker: Marks values; the same one for both sides.
+        makes: Tells whether a read of a whole name makes a credential.
         workers: How many calls to make at the same time.
         versions: Whether histories are concerned, and not only current versions.
 
     Attributes:
-        outages: Counts the calls that meet none but outages.
+        outages: Counts the calls that come to nothing, one after the other.
     """
 
     def __init__(
-        self, manager: SecretManager, place: Place, marker: Marker, *, workers: int = 8, versions: bool = False
+        self,
+        manager: SecretManager,
+        place: Place,
+        marker: Marker,
+        makes: Callable[[str], bool],
+        *,
+        workers: int = 8,
+        versions: bool = False,
     ) -> None:
         self.manager = manager
         self.place = place
         self.outages = Outages()
         self._marker = marker
+        self._makes = makes
         self.workers = workers
         self.versions = versions
         self._compares: bool | None = None
@@ -117,8 +139,13 @@ class Side:
         """Tell whether any backend can spell a name."""
         return len(self.place.folder) + len(rest) < _PLAIN_LENGTH and _PLAIN.issuperset(f"{self.place.folder}{rest}")
 
+    def makes(self, rest: str) -> bool:
+        """Tell whether a name stands for credentials that are made by reading; known once the side has been listed."""
+        named = self._attempt(partial(self.place.name_of, rest))
+        return not isinstance(named, StrongroomError) and self._makes(named)
+
     def look(self, names: Sequence[str]) -> dict[str, Looked]:
-        """Read some secrets, and all their versions if these are concerned.
+        """Read some secrets, and all their versions if these are concerned. What a read would make is not read.
 
         Args:
             names: Without the folder.
@@ -131,7 +158,9 @@ class Side:
             UnsupportedOperationError: It keeps no versions, and these are concerned.
             AuditError: What is read cannot be recorded.
         """
-        return self._look_at_versions(names) if self.versions else self.look_at_current(names)
+        leased: dict[str, Looked] = {rest: Leased() for rest in names if self.makes(rest)}
+        others = [rest for rest in names if rest not in leased]
+        return leased | (self._look_at_versions(others) if self.versions else self.look_at_current(others))
 
     def look_at_current(self, names: Sequence[str]) -> dict[str, Looked]:
         """Read the current versions of some secrets; otherwise as :meth:`look`."""
@@ -184,8 +213,24 @@ class Side:
         self._settle(result if isinstance(result, StrongroomError) else None)
         return None if isinstance(result, SecretNotFoundError) else result
 
-    def _history(self, rest: str) -> Look:
+    def _history(self, rest: str) -> Look | Leased:
         name = self.place.name_of(rest)
+        for _ in range(TRIES):
+            try:
+                return self._history_now(name)
+            except SecretNotFoundError as error:
+                # Where a write drops the oldest version, it may do so after that has been listed.
+                if error.code != "version_not_found":
+                    raise
+        raise VersionConflictError(
+            f"{name} was changed each time its versions were read",
+            expected="as listed",
+            found=None,
+            name=name,
+            hint="run the same command again",
+        )
+
+    def _history_now(self, name: SecretName) -> Look | Leased:
         listed = self.manager.versions(name)
         readable = [one for one in listed if one.state in READABLE]
         current = [one for one in readable if one.state == "current"]
@@ -194,12 +239,15 @@ class Side:
         # Where an older version has been made the current one again, it is what the history has come to.
         ordered = [one for one in readable if one is not current[-1]] + current[-1:]
         values = tuple(self.manager.get(name, version=one.version).value for one in ordered)
+        if name in self._leased():
+            return Leased()
         seen = Seen(
             marks=tuple(map(self._marker.mark, values)),
             version=current[-1].version,
             created=current[-1].created,
             whole=_has_first(listed),
             unbroken=_unbroken(listed),
+            counted=_is_counted(listed),
         )
         return Look(seen=seen, values=values)
 
@@ -267,8 +315,11 @@ class Side:
 def _has_first(listed: Iterable[SecretVersion]) -> bool:
     # Where versions are counted, the first one says that none has been dropped; where they have other names, the
     # backend keeps so many that none is.
-    first = next(iter(listed)).version
-    return not first.isdecimal() or int(first) == 1
+    return not _is_counted(listed) or int(next(iter(listed)).version) == 1
+
+
+def _is_counted(listed: Iterable[SecretVersion]) -> bool:
+    return all(one.version.isdecimal() for one in listed)
 
 
 def _unbroken(listed: Sequence[SecretVersion]) -> int:

@@ -74,7 +74,7 @@ class Survey:
         names = sorted(here | there)
         for done, chunk in counted(names, versions=self.source.versions):
             mine = self.source.look([name for name in chunk if name in here])
-            theirs = self.target.look([name for name in chunk if name in there])
+            theirs = self.target.look([name for name in chunk if name in there or self.target.makes(name)])
             yield from (compared(name, mine.get(name), theirs.get(name)) for name in chunk)
             progress(done, len(names))
 
@@ -89,15 +89,16 @@ class Survey:
         self._try_versions(names)
         for done, chunk in counted(names, versions=self.source.versions):
             mine = self.source.look(chunk)
-            # What no list has is there for none of us, but a name that the backend cannot spell has to be tried.
-            wanted = [
-                name for name in chunk if listed is None or name in listed or not self.target.has_plain_name(name)
-            ]
-            theirs = self.target.look(wanted)
+            # What no list has is there for none of us, but a name that the backend cannot spell has to be tried, and
+            # one that stands for credentials is in no list.
+            theirs = self.target.look([name for name in chunk if listed is None or self._is_to_be_seen(name, listed)])
             for name in chunk:
                 looked = mine.pop(name)
                 yield compared(name, looked, theirs.pop(name, None)), looked if isinstance(looked, Look) else None
             progress(done, len(names))
+
+    def _is_to_be_seen(self, name: str, listed: set[str]) -> bool:
+        return name in listed or not self.target.has_plain_name(name) or self.target.makes(name)
 
     def _try_versions(self, names: Sequence[str]) -> None:
         """Have a target refuse that keeps no versions, although it may have none of the names to be asked about.
@@ -106,7 +107,7 @@ class Survey:
             UnsupportedOperationError: It keeps none, and these are concerned.
         """
         for name in names if self.target.versions else ():
-            if not isinstance(self.target.look([name])[name], StrongroomError):
+            if not isinstance(self.target.look([name])[name], StrongroomError | Leased):
                 return
 
     def _listed(self) -> set[str] | None:

@@ -171,7 +171,7 @@ class GuardedBackend(GuardedOptions, Backend):
             )
         if size == 0 and not self.accepts_empty:
             raise InvalidValueError(
-                f"{self.name} cannot hold an empty value",
+                f"{self.name} cannot hold an empty value for {name}",
                 name=name,
                 backend=self.name,
                 hint="delete the secret instead, or route the name to a backend that can",

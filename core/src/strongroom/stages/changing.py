@@ -163,9 +163,9 @@ class Changer:
                 if attempt.was_sent:
                     self._drop_surely(name)
         except BaseException as error:
-            with _keeping(error):
+            with keeping(error):
                 attempt.end(result=_result_of(error, name))
-            with _keeping(error):
+            with keeping(error):
                 self._note_refusal(self._parts.backend(backend), name, error)
             raise
 
@@ -239,8 +239,12 @@ def _result_of(error: BaseException, name: SecretName) -> str:
 
 
 @contextmanager
-def _keeping(first: BaseException) -> Iterator[None]:
-    """Let an error that is about to be raised win over a failure to record it."""
+def keeping(first: BaseException) -> Iterator[None]:
+    """Let an error that is about to be raised win over a failure to record it.
+
+    Args:
+        first: The error; a note of it tells of the failure.
+    """
     try:
         yield
     except (AuditError, ClosedError) as error:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import os
-import stat
-import sys
 
 from collections.abc import Iterable
-from typing import Final
 
 from strongroom._record import Record
 from strongroom.errors import ConfigurationError
-
-STANDARD_INPUT: Final = "-"
-_AS_IT_STANDS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-"""How to open what is included: its path has no link left in it, and pipes are not waited for."""
+from strongroom.inputs import STANDARD, content_of, read_file, read_standard_input, shown
 
 Mark = tuple[int, int, int, int]
 """By what a file is told from the one that was there before."""
@@ -48,16 +43,13 @@ class Files:
 
         Raises:
             ConfigurationError: It cannot be read, or is not UTF-8 text.
+            ValueTooLargeError: It has no end, or hardly one.
         """
-        if path == STANDARD_INPUT:
-            return Source(label="standard input", text=_decoded(sys.stdin.buffer.read(), "standard input"))
+        if path == STANDARD:
+            return Source(label=shown(path), text=_decoded(read_standard_input().reveal(), shown(path)))
         self.marks[path] = _mark(path)
-        try:
-            with open(path, "rb") as file:
-                content = file.read()
-        except OSError as error:
-            raise ConfigurationError(f"{path} cannot be read: {error.strerror}", hint="check the path") from error
-        return Source(label=path, text=_decoded(content, path), folder=os.path.dirname(os.path.abspath(path)))
+        text = _decoded(read_file(path).reveal(), path)
+        return Source(label=path, text=text, folder=os.path.dirname(os.path.abspath(path)))
 
     def included(self, folder: str, name: str) -> Source | None:
         """Return a template that another one includes; ``None`` if there is none in the folder, or below it.
@@ -78,6 +70,7 @@ class Files:
         real, root = os.path.realpath(path), os.path.realpath(folder)
         if os.path.commonpath([real, root]) != root:
             return None
+        # Its path has no link left in it.
         content = content_of(real)
         return None if content is None else Source(label=path, text=_decoded(content, path), folder=folder)
 
@@ -99,28 +92,9 @@ def _mark(path: str) -> Mark | None:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def content_of(path: str) -> bytes | None:
-    """Return a regular file's content; ``None`` if it cannot be read, or something else is there, such as a link.
-
-    Args:
-        path: The file.
-    """
-    try:
-        descriptor = os.open(path, _AS_IT_STANDS)
-    except OSError:
-        return None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read()
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-
-
 def _decoded(content: bytes, label: str) -> str:
+    # Some editors put a mark before the text; where it is included, it would stand in the middle of a file.
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
         return content.decode()
     except UnicodeDecodeError as error:

@@ -57,8 +57,8 @@ class BackendContract(
 
     A backend that is ``Recoverable``, ``Describing``, ``Staging``, a ``StateStore`` or a ``VersionPolling`` as well is
     checked as that, too; so is one that is ``Encrypting``, whose fixture ``make_key`` may need to be overridden, and
-    one that is a ``Journal``, whose fixture ``reopen`` returns a function that opens the same storage once more, if
-    that can be.
+    one that is a ``Journal``. What several openings of a journal or of a ``VersionPolling`` have in common is checked
+    where the fixture ``reopen`` is overridden: it returns a function that opens the same storage once more.
 
     Example:
         .. code-block:: python

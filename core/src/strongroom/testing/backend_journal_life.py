@@ -49,15 +49,6 @@ class JournalLifeChecks(JournalKit):
     """Checks of claims, threads, processes and reopening."""
 
     @pytest.fixture
-    def reopen(self) -> Callable[[], Backend]:
-        """Return a function that opens the backend's storage once more; override it if that outlives the backend.
-
-        What it opens, it must also close in the end.
-        """
-        # A backend that keeps everything in its process has nothing to open again.
-        pytest.skip("the test class does not override the fixture `reopen`, which opens the storage once more")
-
-    @pytest.fixture
     def again(self, journal: Journal, reopen: Callable[[], Backend]) -> Reopen:
         """Return a function that opens the journal's storage once more."""
 

@@ -75,6 +75,15 @@ class BackendKit:
         return put
 
     @pytest.fixture
+    def reopen(self) -> Callable[[], Backend]:
+        """Return a function that opens the backend's storage once more; override it if that outlives the backend.
+
+        What it opens, it must also close in the end.
+        """
+        # A backend that keeps everything in its process has nothing to open again.
+        pytest.skip("the test class does not override the fixture `reopen`, which opens the storage once more")
+
+    @pytest.fixture
     def folder(self) -> str:
         """Return the folder that one check works in, another each time: servers may be shared."""
         return f"kit{secrets.token_hex(5)}"

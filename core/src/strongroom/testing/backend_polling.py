@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeGuard
 
 import pytest
@@ -31,6 +31,20 @@ class PollingChecks(BackendKit):
             # The interface is optional.
             pytest.skip("the backend does not implement the optional interface VersionPolling")
         return backend
+
+    @pytest.fixture
+    def opened_again(
+        self, polling: VersionPolling, backend: Backend, seed: Seed, folder: str, reopen: Callable[[], Backend]
+    ) -> Backend:
+        """Return the same storage opened once more, unless each opening makes versions of its own."""
+        # Some backends know only after a read.
+        read(backend, seed(f"{folder}/known", "content"))
+        if not polling.versions_are_shared:
+            # Nobody compares such versions, so there is nothing that they have to be.
+            pytest.skip("the backend says that its versions are not shared")
+        opened = reopen()
+        assert opened is not backend, "`reopen` has returned the backend under test itself"
+        return opened
 
     @promised_by(VersionPolling.current_versions)
     def test_a_current_version_is_the_one_that_a_read_names(
@@ -146,6 +160,36 @@ class PollingChecks(BackendKit):
         assert set(seen) <= written
         assert current(polling, [name])[name] == read(backend, name).version
 
+    @promised_by(VersionPolling.versions_are_shared)
+    def test_whoever_opens_the_same_is_told_the_same_version(
+        self, backend: Backend, opened_again: Backend, seed: Seed, folder: str
+    ) -> None:
+        """Two that have opened the same storage are told the same version of an unchanged secret.
+
+        Otherwise a program that follows a secret is told of changes that are none. Where each makes versions of
+        its own, `versions_are_shared` says so.
+        """
+        name = seed(f"{folder}/one", "content")
+        assert read(opened_again, name).version == read(backend, name).version
+        assert said_by(opened_again, name) == said_by(backend, name) == read(backend, name).version
+
+    @promised_by(VersionPolling.current_versions)
+    def test_a_change_is_seen_by_whoever_opens_the_same(
+        self, backend: Backend, opened_again: Backend, seed: Seed, folder: str
+    ) -> None:
+        """What one changes, another that has opened the same storage sees at its next look, as the same version.
+
+        What is asked for most is what other processes have changed.
+        """
+        name = seed(f"{folder}/changed", "first")
+        seen = {said_by(backend, name), said_by(opened_again, name)}
+        seed(name, "second, and longer")
+        assert said_by(opened_again, name) == said_by(backend, name) == read(backend, name).version
+        assert said_by(opened_again, name) not in seen
+        if Capability.WRITE in self.capabilities:
+            written = write(opened_again, name, "third, by the other").version
+            assert said_by(backend, name) == said_by(opened_again, name) == written
+
     @promised_by(Backend.after_fork)
     def test_a_forked_child_can_ask_for_versions(
         self, polling: VersionPolling, backend: Backend, seed: Seed, folder: str
@@ -181,3 +225,9 @@ def current(polling: VersionPolling, names: Iterable[SecretName]) -> dict[Secret
     absent = [name for name, error in result.errors.items() if isinstance(error, SecretNotFoundError)]
     assert result.errors.keys() == set(absent), "a version could not be told"
     return result.versions | dict.fromkeys(absent)
+
+
+def said_by(backend: Backend, name: SecretName) -> str | None:
+    """Return the current version of one secret, as this backend says it."""
+    assert says_versions(backend)
+    return current(backend, [name])[name]

@@ -45,15 +45,17 @@ class Note(str):
     __slots__ = ()
 
 
-def promised_by(contract: Callable[..., Any]) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
+def promised_by(
+    contract: Callable[..., Any] | property,
+) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
     """Have a check explain itself when it fails, by its docstring: the first line is what is expected, the rest why.
 
     The result has the explanation as ``promise``. The error that the check ends with gets it as a
     note, whatever the error is, and pytest prints that below the error. What skips a check stays as it is.
 
     Args:
-        contract: The class or the method of ``strongroom.contracts`` that promises this; ``hookimpl`` for
-            what every plugin's module promises.
+        contract: The class, the method or the property of ``strongroom.contracts`` that promises this; ``hookimpl``
+            for what every plugin's module promises.
     """
 
     def explained(check: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -89,9 +91,10 @@ def must_override(kit: object, what: str, reason: str) -> NoReturn:
     pytest.fail(f"{type(kit).__name__} must override {what}: {reason}.", pytrace=False)
 
 
-def _promise_of(check: Callable[..., Any], contract: Callable[..., Any]) -> Promise:
+def _promise_of(check: Callable[..., Any], contract: Callable[..., Any] | property) -> Promise:
     expected, _, why = inspect.cleandoc(check.__doc__ or "").replace("``", "`").partition("\n\n")
-    name = contract.__qualname__
+    named: Any = contract.fget if isinstance(contract, property) else contract
+    name: str = named.__qualname__
     where = HOOKS if contract is hookspecs.hookimpl else f"{CONTRACTS}#{_anchor_of(name)}"
     return Promise(expected=expected, why=" ".join(why.split()), contract=name, where=where)
 

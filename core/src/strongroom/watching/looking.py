@@ -32,7 +32,7 @@ from strongroom.watching.sightings import Held, Sightings
 
 REFUSED_SECONDS: Final = 600.0
 """For how long nobody looks again where a look was refused: each one would be in somebody's log as a denial."""
-_LASTING: Final = (AccessDeniedError, AuthenticationError, PluginError, UnsupportedOperationError)
+LASTING: Final = (AccessDeniedError, AuthenticationError, PluginError, UnsupportedOperationError)
 """Errors that will be the same the next time, and a while after. A file that somebody is just writing gives none."""
 
 
@@ -146,7 +146,7 @@ class Looks:
         if isinstance(error, ClosedError):
             return
         self.failures += 1
-        if isinstance(error, _LASTING):
+        if isinstance(error, LASTING):
             self._refused[f":{backend}"] = self._clock() + REFUSED_SECONDS
         self._warner.warn(f"{backend} could not be asked for changes made elsewhere: {error.what}")
 

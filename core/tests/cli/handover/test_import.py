@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 from typing import Any
@@ -128,6 +129,12 @@ def test_every_problem_of_a_file_is_found_before_anything_is_written(
     assert importer.content == {}
     for word in words:
         assert word in problems
+
+
+def test_standard_input_is_called_so(importer: Importer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"A=1\nnothing\n")))
+    status, _, problems = importer.run("-")
+    assert (status, "standard input line 2 is not NAME=VALUE" in problems) == (2, True)
 
 
 def test_what_the_backend_would_refuse_is_found_before_anything_is_written(importer: Importer) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import threading
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
+from strongroom.cli.supervising import loop
 from strongroom.cli.supervising.arrivals import Arrival
 from strongroom.cli.supervising.handover import Report
 from strongroom.cli.supervising.loop import Rules, Supervisor
@@ -31,7 +33,8 @@ class Process:
         self.began = False
 
     def look(self) -> bool:
-        return False
+        stopped, self.is_stopped = self.is_stopped, False
+        return stopped
 
     def go(self) -> None:
         self.began = True
@@ -56,6 +59,7 @@ class Play:
 
     def wait(self, timeout: float | None) -> Arrival | None:
         self.waited += 1
+        assert timeout is None or timeout < threading.TIMEOUT_MAX, "no system waits as long as that"
         at, act = self.acts[0]
         left = at - self.clock()
         if timeout is not None and timeout < left:
@@ -178,3 +182,87 @@ def test_a_hangup_that_somebody_has_sent_is_no_reason_to_start_no_other(stage: S
     stage.run((5.0, sent(HUP)), (6.0, stage.change), (8.0, stage.end), (9.0, lambda: stage.processes[1].give_up()))
     assert stage.processes[0].sent == [HUP, TERM]
     assert stage.processes[1].began
+
+
+def leased(number: int) -> Report:
+    """Return what a process has read that was given a credential for a minute."""
+    return Report(names=("a", "b"), known={"a": "1"}, leased=(("b", 60.0 - number),))
+
+
+def test_a_program_is_started_anew_before_its_credential_ends_although_nothing_has_changed(stage: Stage) -> None:
+    stage.report = leased(0)
+    stage.run((41.0, stage.end), (45.0, lambda: stage.processes[1].give_up()))
+    assert stage.processes[0].sent == [TERM]
+    assert stage.processes[1].began
+
+
+def test_a_program_that_is_asked_to_end_gets_no_credential_any_more(stage: Stage) -> None:
+    stage.report = leased(0)
+    assert stage.run((5.0, sent(TERM)), (500.0, lambda: stage.end(3))) == 3
+    assert len(stage.processes) == 1
+
+
+def test_what_has_been_changed_back_is_no_reason_although_there_is_another_credential(stage: Stage) -> None:
+    stage.report = leased(0)
+
+    def change() -> None:
+        stage.report = leased(1)
+        stage.change()
+
+    assert stage.run((5.0, change), (30.0, lambda: stage.end(3))) == 3
+    assert len(stage.processes) == 2, "another one has looked"
+    assert stage.processes[0].sent == []
+
+
+def test_the_credential_of_the_next_program_counts_from_when_that_has_read_it(stage: Stage) -> None:
+    stage.report = leased(0)
+
+    def check() -> None:
+        assert len(stage.processes) == 2, "its own credential has 20 s to live"
+
+    stage.run(
+        (41.0, stage.end),
+        (79.0, check),
+        (82.0, lambda: setattr(stage.processes[1], "status", 0)),
+        (83.0, lambda: stage.processes[2].give_up()),
+    )
+    assert [process.began for process in stage.processes] == [True, True, True]
+
+
+def test_a_program_may_have_as_long_to_end_as_it_likes(stage: Stage) -> None:
+    stage.rules = Rules(restart=True, stop_timeout=1e13)
+    stage.run((5.0, stage.change), (8000.0, stage.end), (8001.0, lambda: stage.processes[1].give_up()))
+    assert stage.processes[0].sent == [TERM]
+    assert stage.processes[1].began
+
+
+def test_a_job_that_goes_on_does_so_with_the_program_that_waits_to_begin(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspended: list[float] = []
+    monkeypatch.setattr(loop, "suspend", lambda: suspended.append(stage.clock()))
+
+    def stop() -> None:
+        # The terminal has stopped all three.
+        stage.processes[0].is_stopped = True
+
+    stage.run(
+        (5.0, stage.change),
+        (7.0, stop),
+        (8.0, sent(signal.SIGCONT)),
+        (9.0, stage.end),
+        (10.0, lambda: stage.processes[1].give_up()),
+    )
+    assert suspended == [7.0]
+    assert stage.processes[1].sent == [signal.SIGCONT]
+    assert stage.processes[1].began
+
+
+def test_a_program_that_was_ended_while_it_waited_to_begin_is_made_up_for(stage: Stage) -> None:
+    stage.run(
+        (5.0, stage.change),
+        (7.0, lambda: stage.processes[1].give_up()),
+        (8.0, stage.end),
+        (9.0, lambda: stage.processes[2].give_up()),
+    )
+    assert [process.began for process in stage.processes] == [True, False, True]

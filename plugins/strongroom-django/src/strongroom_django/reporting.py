@@ -1,6 +1,8 @@
-"""Reports of errors, on the debug page and in mails to administrators, without the values that came from strongroom."""
+"""Reports of errors, on the debug page, in mails to administrators and in logs, without the values from strongroom."""
 
 from __future__ import annotations
+
+import logging
 
 from types import FrameType
 from typing import Any
@@ -83,6 +85,22 @@ class StrongroomAdminEmailHandler(AdminEmailHandler):  # type: ignore[misc]  # D
         if options.get("html_message"):
             options["html_message"] = _masked(options["html_message"])
         super().send_mail(_masked(subject), _masked(message), *arguments, **options)
+
+
+class StrongroomFormatter(logging.Formatter):
+    """Writes log records as ``logging.Formatter`` does, with values masked in message, traceback and stack.
+
+    Django logs each error that a view raises with its traceback, whose last line is the error's own text. Name this
+    class among the ``formatters`` of ``LOGGING``.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's text without values in it.
+
+        Args:
+            record: The record, which stays as it is: other handlers write it in their own way.
+        """
+        return _masked(super().format(record))
 
 
 class _Shown:

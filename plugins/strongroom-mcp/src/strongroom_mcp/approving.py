@@ -23,8 +23,9 @@ from mcp.shared.exceptions import MCPError
 from strongroom.contracts import Record
 from strongroom_mcp.declared import used
 from strongroom_mcp.errors import RefusedError
+from strongroom_mcp.log import LOG
 from strongroom_mcp.parameters import Value
-from strongroom_mcp.programs import PATH
+from strongroom_mcp.programs import PATH, why
 from strongroom_mcp.settings import ActionSettings, McpSettings
 from strongroom_mcp.targets import address, arguments, body
 
@@ -40,7 +41,6 @@ _FORM: Final[dict[str, Any]] = {
 }
 _DESKTOP: Final = ("HOME", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
 """Variables that a program needs in order to ask a person on a screen."""
-_DENIED: Final = "the call is not approved"
 
 
 class Question(Record):
@@ -121,11 +121,11 @@ class Approver:
         Raises:
             RefusedError: It does not, or not in time.
         """
-        approved = False
         with anyio.move_on_after(self._settings.approval_timeout):
-            approved = await _ask_program(self._settings.approve, question.document())
-        if not approved:
-            raise RefusedError(_DENIED)
+            if await _ask_program(self._settings.approve, question.document()):
+                return
+            raise _denied()
+        raise _denied("approval_timeout")
 
     async def by_person(self, question: Question, context: Context) -> types.InputRequiredResult | None:
         """Have the person at the client approve a call.
@@ -140,14 +140,22 @@ class Approver:
         capability = context.session.client_capabilities
         asks = capability.elicitation if capability is not None else None
         if asks is None or (asks.form is None and asks.url is not None):
-            raise RefusedError("the action needs a person's approval, and this client cannot ask anybody")
+            raise RefusedError(
+                "the action needs a person's approval, and this client cannot ask anybody", result="cannot_ask"
+            )
         if not context.session.can_send_request:
             return self._put(question)
         answer = None
-        with anyio.move_on_after(self._settings.approval_timeout), contextlib.suppress(MCPError, ValueError):
+        with anyio.move_on_after(self._settings.approval_timeout) as limit, contextlib.suppress(MCPError, ValueError):
             answer = await context.session.elicit_form(question.text(), _FORM, context.request_id)
+        if limit.cancelled_caught:
+            raise _denied("approval_timeout")
         _check(answer)
         return None
+
+    def knows(self, state: str | None) -> bool:
+        """Tell whether that stands for a question which a client was given, and has not answered yet."""
+        return state in self._open
 
     def redeem(self, state: str, question: Question, answers: Mapping[str, Any] | None) -> None:
         """Take the answer to a question that a client was given; it counts once, and for that call only.
@@ -161,8 +169,10 @@ class Approver:
             RefusedError: It is not approved, or something else is called than was asked about.
         """
         document, until = self._open.pop(state, ("", 0.0))
-        if document != question.document() or self._clock() > until:
-            raise RefusedError(_DENIED)
+        if document != question.document():
+            raise _denied()
+        if self._clock() > until:
+            raise _denied("approval_timeout")
         _check((answers or {}).get(KEY))
 
     def _put(self, question: Question) -> types.InputRequiredResult:
@@ -177,7 +187,11 @@ class Approver:
 def _check(answer: object) -> None:
     approved = isinstance(answer, types.ElicitResult) and answer.action == "accept"
     if not approved or (answer.content or {}).get("approve") is not True:  # type: ignore[attr-defined]  # see above
-        raise RefusedError(_DENIED)
+        raise _denied()
+
+
+def _denied(result: str = "not_approved") -> RefusedError:
+    return RefusedError("the call is not approved", result=result)
 
 
 async def _ask_program(command: tuple[str, ...], document: str) -> bool:
@@ -191,8 +205,9 @@ async def _ask_program(command: tuple[str, ...], document: str) -> bool:
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=file, stdout=DEVNULL, stderr=DEVNULL, env=environment, cwd="/", start_new_session=True
             )
-        except (OSError, ValueError):
-            return False
+        except (OSError, ValueError) as error:
+            LOG.error("the program that approves cannot be started: %s", why(error, command[0], "/"))
+            raise _denied("cannot_ask") from None
     try:
         await process.wait()
     finally:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import time
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.to_thread
 import mcp_types as types
 
 from strongroom.contracts import Record
-from strongroom.errors import AccessDeniedError, StrongroomError, SuspiciousActivityError
+from strongroom.errors import AccessDeniedError, AuditError, StrongroomError, SuspiciousActivityError
 from strongroom.masking import Masker
 from strongroom_mcp import outputs, programs, requests
 from strongroom_mcp.approving import Approver, Context, Question
@@ -26,14 +28,18 @@ from strongroom_mcp.log import LOG
 from strongroom_mcp.parameters import Value, accept
 from strongroom_mcp.settings import ActionSettings, McpSettings
 from strongroom_mcp.switch import Switch
+from strongroom_mcp.trail import APPROVERS, Subject, Trail
 
 MOST_JSON: Final = 2**20
 """How many bytes of JSON are taken in where the form of the output is declared."""
 _LISTINGS: Final = 30
 """How often names may be listed in a minute: each time, backends are asked."""
-_STOPPED: Final = "everything is stopped by the operator: do not try again"
+_UNKNOWN: Final = 30
+"""How often a tool that is not declared may be called in a minute: each time is recorded."""
 
 Answer = types.CallToolResult | types.InputRequiredResult
+Work = Callable[[], Awaitable[types.CallToolResult]]
+Result = TypeVar("Result")
 
 
 class Action(Record):
@@ -44,6 +50,12 @@ class Action(Record):
     settings: ActionSettings
     limits: Limits
 
+    @property
+    def subject(self) -> Subject:
+        """What the trail calls it."""
+        approver = APPROVERS[self.settings.approval]
+        return Subject(action=f"mcp/{self.name}", principal=self.principal, approver=approver)
+
 
 class Calls:
     """Runs what a model calls.
@@ -51,12 +63,18 @@ class Calls:
     Args:
         settings: The server's settings.
         held: Reads secrets, and masks them.
+        trail: Records each call.
         switch: Stops everything.
         clock: Monotonic seconds.
     """
 
     def __init__(
-        self, settings: McpSettings, held: Held, switch: Switch, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: McpSettings,
+        held: Held,
+        trail: Trail,
+        switch: Switch,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.actions = {
             name: Action(
@@ -68,9 +86,13 @@ class Calls:
             for name, one in settings.actions.items()
         }
         self._held = held
+        self._trail = trail
         self._switch = switch
         self._approver = Approver(settings, clock)
         self._listing = Limits(_LISTINGS, 1, clock)
+        self._unknown = Limits(_UNKNOWN, 1, clock)
+        self._list_subject = Subject(action=f"mcp/{LIST}", principal=settings.principal)
+        self._unknown_subject = Subject(action="mcp-unknown", principal=settings.principal)
         self._running: set[anyio.CancelScope] = set()
 
     def end(self) -> None:
@@ -80,20 +102,9 @@ class Calls:
 
     async def call(self, context: Context, params: types.CallToolRequestParams) -> Answer:
         """Answer a call; whatever goes wrong is told in words that hold no value."""
-        scope = anyio.CancelScope()
-        self._running.add(scope)
-        try:
-            with scope:
-                return await self._answer(context, params)
-            return _refused(_STOPPED)
-        finally:
-            self._running.discard(scope)
-
-    async def _answer(self, context: Context, params: types.CallToolRequestParams) -> Answer:
         name = params.name if params.name in self.actions or params.name == LIST else "an unknown tool"
         try:
-            self._check_switch()
-            answer = await self._run(context, params)
+            return await self._answer(context, params)
         except RefusedError as error:
             LOG.info("%s: %s", name, error)
             return _refused(self._held.masker.mask_text(str(error)))
@@ -105,36 +116,88 @@ class Calls:
         except Exception as error:  # noqa: BLE001  # see above
             LOG.error("%s: %s", name, type(error).__name__)
             return _refused("the action failed inside the server")
-        return answer
 
-    async def _run(self, context: Context, params: types.CallToolRequestParams) -> Answer:
-        if params.name == LIST:
-            return await self._list(params.arguments)
+    async def _answer(self, context: Context, params: types.CallToolRequestParams) -> Answer:
         action = self.actions.get(params.name)
+        subject = self._list_subject if params.name == LIST else self._unknown_subject
+        subject = subject if action is None else action.subject
+        with ExitStack() as place:
+            try:
+                work = await self._until_stopped(partial(self._admit, action, context, params, place))
+            except RefusedError as error:
+                if error.recorded:
+                    await self._trail.refused(subject, error.result)
+                raise
+            except anyio.get_cancelled_exc_class():
+                await self._trail.refused(subject, "interrupted")
+                raise
+            if isinstance(work, types.InputRequiredResult):
+                await self._trail.refused(subject, "asked")
+                return work
+            async with self._trail.running(subject) as recorded:
+                answer = await self._until_stopped(work)
+                if answer.is_error:
+                    recorded.note(result="failed")
+            return answer
+
+    async def _until_stopped(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Do something that the kill switch ends."""
+        scope = anyio.CancelScope()
+        self._running.add(scope)
+        try:
+            with scope:
+                return await work()
+            raise _stopped()
+        finally:
+            self._running.discard(scope)
+
+    async def _admit(
+        self, action: Action | None, context: Context, params: types.CallToolRequestParams, place: ExitStack
+    ) -> types.InputRequiredResult | Work:
+        """Return what is to be done for a call, or the question that is to be answered before.
+
+        Each call counts before anything else, so that calls which come to nothing are not without end either.
+
+        Args:
+            action: What is called, if it is declared.
+            context: The client.
+            params: The call.
+            place: Keeps one of the places among those that run at a time, which a call needs to be approved, too:
+                nobody is to be asked so often that yes becomes a habit.
+
+        Raises:
+            RefusedError: Nothing is to be done.
+        """
         if action is None:
-            raise RefusedError("there is no tool of that name")
+            (self._listing if params.name == LIST else self._unknown).count()
+            self._check_switch()
+            if params.name != LIST:
+                raise RefusedError("there is no tool of that name", result="unknown_action")
+            accept({}, params.arguments)
+            return self._list
+        asks = action.settings.approval
+        is_answer = asks == "ask" and self._approver.knows(params.request_state)
+        if not is_answer:
+            action.limits.count()
+        self._check_switch()
         values = accept(action.settings.parameters, params.arguments)
         question = Question.of(action.name, action.principal, action.settings, values)
-        asked = await self._approve(action, question, context, params)
-        if asked is not None:
-            return asked
-        with action.limits.running():
-            return await self._perform(action, values)
+        place.enter_context(action.limits.running())
+        asked = await self._approve(asks, question, context, params)
+        return partial(self._perform, action, values) if asked is None else asked
 
     async def _approve(
-        self, action: Action, question: Question, context: Context, params: types.CallToolRequestParams
+        self, asks: str, question: Question, context: Context, params: types.CallToolRequestParams
     ) -> types.InputRequiredResult | None:
-        asks = action.settings.approval
-        if asks == "ask" and params.request_state is not None:
+        if asks == "none":
+            return None
+        if asks == "command":
+            await self._approver.by_program(question)
+        elif params.request_state is not None:
             self._approver.redeem(params.request_state, question, params.input_responses)
-        else:
-            action.limits.count()
-            if asks == "ask" and (asked := await self._approver.by_person(question, context)) is not None:
-                return asked
-            if asks == "command":
-                await self._approver.by_program(question)
-        if asks != "none":
-            LOG.info("%s: approved", action.name)
+        elif (asked := await self._approver.by_person(question, context)) is not None:
+            return asked
+        LOG.info("%s: approved", question.action)
         return None
 
     async def _perform(self, action: Action, values: Mapping[str, Value]) -> types.CallToolResult:
@@ -148,11 +211,17 @@ class Calls:
             self._check_switch()
             limit = MOST_JSON if settings.output else settings.max_output
             perform = programs.run if settings.command else requests.call
-            finished = await perform(settings, values, filling, self._held.masker, limit)
+            masker = self._held.masker
+            finished = await perform(settings, values, filling, masker, limit)
+            if finished.is_cut and self._held.masker is not masker:
+                # It may be cut within a value that another call has used first meanwhile, which no masker finds.
+                raise RefusedError("the output was cut, and was dropped: try again", result="unusable_answer")
             LOG.info("%s: %s", action.name, finished.said)
             return self._result(settings, finished)
         # What it had said by then may end within a value, and is dropped.
-        raise RefusedError("the action took too long, and was ended; what it had done by then is done")
+        raise RefusedError(
+            "the action took too long, and was ended; what it had done by then is done", result="took_too_long"
+        )
 
     def _result(self, settings: ActionSettings, finished: programs.Finished) -> types.CallToolResult:
         if not settings.output:
@@ -162,16 +231,14 @@ class Calls:
             text = self._held.masker.mask_text("\n".join(part for part in parts if part))
             return _told(text, is_error=not finished.ok)
         if not finished.ok:
-            raise RefusedError(f"the action failed: {finished.said}")
+            raise RefusedError(f"the action failed: {finished.said}", result="failed")
         picked = outputs.pick(settings.output, finished.output)
         # Before each text is looked through, as nothing else goes on meanwhile; and after it, as a mask may be longer.
         _checked(picked, settings)
         shown = _shown(picked, self._held.masker)
         return _told(_checked(shown, settings), structured=shown)
 
-    async def _list(self, given: Mapping[str, Any] | None) -> types.CallToolResult:
-        accept({}, given)
-        self._listing.count()
+    async def _list(self) -> types.CallToolResult:
         found = {}
         for name, action in self.actions.items():
             wanted = used(action.settings)
@@ -182,7 +249,11 @@ class Calls:
 
     def _check_switch(self) -> None:
         if self._switch.stopped:
-            raise RefusedError(_STOPPED)
+            raise _stopped()
+
+
+def _stopped() -> RefusedError:
+    return RefusedError("everything is stopped by the operator: do not try again", result="stopped")
 
 
 def _failure(error: StrongroomError) -> str:
@@ -190,6 +261,9 @@ def _failure(error: StrongroomError) -> str:
         return "the action was stopped: a detector finds the access suspicious. Do not try again"
     if isinstance(error, AccessDeniedError):
         return "the action was stopped: a secret that it needs is not for this assistant"
+    if isinstance(error, AuditError):
+        done = "was done, but its end could not be recorded" if error.applied else "was stopped: it cannot be recorded"
+        return f"the action {done}"
     return f"the action was stopped: a secret that it needs cannot be read ({error.code})"
 
 
@@ -202,7 +276,9 @@ def _shown(content: Any, masker: Masker) -> Any:
     if isinstance(content, str):
         return masker.mask_text(harmless(masker.mask_text(content)))
     if masker.finds(json.dumps(content)):
-        raise RefusedError("the answer has a number in it that would have to be masked, and was dropped")
+        raise RefusedError(
+            "the answer has a number in it that would have to be masked, and was dropped", result="unusable_answer"
+        )
     return content
 
 
@@ -210,7 +286,7 @@ def _checked(content: Any, settings: ActionSettings) -> str:
     """Return JSON as it is told, if it is not too much."""
     text = _compact(content)
     if len(text.encode(errors="surrogatepass")) > settings.max_output:
-        raise RefusedError("the answer is larger than max_output, and was dropped")
+        raise RefusedError("the answer is larger than max_output, and was dropped", result="unusable_answer")
     return text
 
 

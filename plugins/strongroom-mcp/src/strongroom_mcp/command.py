@@ -76,14 +76,16 @@ async def _session(settings: McpSettings, manager: SecretManager) -> None:
     from strongroom_mcp.held import Held
     from strongroom_mcp.log import LOG
     from strongroom_mcp.tools import serve
+    from strongroom_mcp.trail import Trail
 
     switch = _switch(settings)
-    calls = Calls(settings, Held(manager), switch)
+    trail = Trail(manager, settings.principal)
+    calls = Calls(settings, Held(manager), trail, switch)
     server = serve(settings, calls)
     if switch.stopped:
         LOG.warning("everything is stopped by %s: `strongroom mcp resume` lets actions run again", switch.path)
-    async with anyio.create_task_group() as group:
-        group.start_soon(switch.watch, calls.end)
+    async with trail.opened(), anyio.create_task_group() as group:
+        group.start_soon(switch.watch, calls.end, trail.switched)
         group.start_soon(_until_told, group)
         async with stdio.opened() as (reading, writing):
             await server.run(reading, writing, server.create_initialization_options())

@@ -50,7 +50,7 @@ class Filling:
         except InvalidValueError:
             pass
         # Raised outside the handler: what decoding raises may hold the bytes.
-        raise RefusedError("a secret that the action needs is not text")
+        raise RefusedError("a secret that the action needs is not text", result="unusable_secret")
 
 
 class Held:

@@ -26,18 +26,23 @@ class Limits:
         self._free = at_a_time
         self._clock = clock
         self._calls: deque[float] = deque()
+        self._is_over = False
 
     def count(self) -> None:
         """Count a call.
 
         Raises:
-            RefusedError: There have been too many within the last minute; this one does not count.
+            RefusedError: There have been too many within the last minute; this one does not count. Only the first
+                after one that counted is for the trail, which calls without end would fill otherwise.
         """
         now = self._clock()
         while self._calls and now - self._calls[0] >= _MINUTE:
             self._calls.popleft()
         if len(self._calls) >= self._per_minute:
-            raise RefusedError(f"the action may be called {self._per_minute} times in a minute: try again later")
+            was_over, self._is_over = self._is_over, True
+            text = f"the action may be called {self._per_minute} times in a minute: try again later"
+            raise RefusedError(text, result="too_many_calls", recorded=not was_over)
+        self._is_over = False
         self._calls.append(now)
 
     @contextmanager
@@ -48,7 +53,9 @@ class Limits:
             RefusedError: Too many run already.
         """
         if not self._free:
-            raise RefusedError("the action runs as often as it may at a time: try again when it has ended")
+            raise RefusedError(
+                "the action runs as often as it may at a time: try again when it has ended", result="too_many_running"
+            )
         self._free -= 1
         try:
             yield

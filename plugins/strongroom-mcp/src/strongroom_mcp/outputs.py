@@ -67,7 +67,7 @@ def pick(form: Form, text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise RefusedError("the answer is not of the form that is declared for it")
+        raise RefusedError("the answer is not of the form that is declared for it", result="unusable_answer")
     return found
 
 

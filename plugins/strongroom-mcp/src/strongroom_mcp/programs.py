@@ -19,13 +19,14 @@ from strongroom.references import Reference
 from strongroom_mcp.collecting import Collected
 from strongroom_mcp.errors import RefusedError
 from strongroom_mcp.held import Filling
+from strongroom_mcp.log import LOG
 from strongroom_mcp.parameters import Value
 from strongroom_mcp.settings import ActionSettings
 from strongroom_mcp.targets import arguments, filled
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_GUARD: Final = ("/bin/sh", "-c", 'read -r _; kill -s KILL -- "-$1"', "sh")
-"""Waits for the end of its input, which is that of the process that holds the other end, and kills a group."""
+_GUARD: Final = ("/bin/sh", "-c", 'read -r group && { read -r _; kill -s KILL -- "-$group"; }')
+"""Is told of a group, and kills it at the end of its input, which is that of the process that holds the other end."""
 _CHUNK: Final = 65536
 _LINGER_SECONDS: Final = 1.0
 """How long an output may stay open once the program and its group have ended."""
@@ -77,6 +78,8 @@ class Finished(Record):
     said: str
     """Its status, in words."""
     ok: bool
+    is_cut: bool
+    """Whether there was more of the output than is kept."""
 
 
 async def run(
@@ -101,18 +104,21 @@ async def run(
     outputs = Collected(masker, limit), Collected(masker, limit)
     with _files(settings, filling) as (paths, descriptors), Pipe() as out, Pipe() as err:
         pipes = out, err
-        # Shielded: once it runs, there is somebody to end it.
-        with anyio.CancelScope(shield=True):
-            process = await _start(command, environment | paths, settings.folder, descriptors, pipes)
-        try:
-            async with _guarded(process):
-                await _follow(process, pipes, outputs)
-        finally:
+        async with _guard() as guard:
+            # Shielded: once it runs, there is somebody to end it.
             with anyio.CancelScope(shield=True):
-                await _end(process)
+                process = await _start(command, environment | paths, settings.folder, descriptors, pipes)
+            try:
+                guard.write(b"%d\n" % process.pid)
+                await _follow(process, pipes, outputs)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await _end(process)
     status = process.returncode
     said = f"exit status {status}" if status is not None and status >= 0 else "ended by a signal"
-    return Finished(output=outputs[0].text(), error=outputs[1].text(), said=said, ok=status == 0)
+    texts = [one.text() for one in outputs]
+    is_cut = any(one.full for one in outputs)
+    return Finished(output=texts[0], error=texts[1], said=said, ok=status == 0, is_cut=is_cut)
 
 
 def _environment(settings: ActionSettings, filling: Filling) -> dict[str, str]:
@@ -120,7 +126,9 @@ def _environment(settings: ActionSettings, filling: Filling) -> dict[str, str]:
     made |= {name: os.environ[name] for name in settings.pass_environment if name in os.environ}
     made |= filled(settings.environment, filling.text)
     if any("\0" in text for text in made.values()):
-        raise RefusedError("a secret that the action needs has a NUL in it, which a variable cannot hold")
+        raise RefusedError(
+            "a secret that the action needs has a NUL in it, which a variable cannot hold", result="unusable_secret"
+        )
     return made
 
 
@@ -154,21 +162,40 @@ async def _start(
             pass_fds=descriptors,
             start_new_session=True,
         )
-    except (OSError, ValueError):
-        pass
+    except (OSError, ValueError) as error:
+        LOG.error("the program of an action cannot be started: %s", why(error, command[0], folder))
     # Raised outside the handler: a cause would lead to the environment.
-    raise RefusedError("the program of the action cannot be started")
+    raise RefusedError("the program of the action cannot be started", result="not_started")
+
+
+def why(error: Exception, program: str, folder: str) -> str:
+    """Return for the log why a program cannot be started; nothing that it would have been given is in it.
+
+    Args:
+        error: What was raised.
+        program: Its path, as the settings have it.
+        folder: Where it would have run.
+    """
+    if not isinstance(error, OSError) or error.errno is None:
+        return f"{program}: an argument or a variable has a NUL in it, or cannot be written in UTF-8"
+    # The system says of either that it is not there; what the error itself calls a file is not shown.
+    place = program if os.path.isdir(folder) else f"the folder {folder}"
+    return f"{place}: {os.strerror(error.errno)}"
 
 
 @contextlib.asynccontextmanager
-async def _guarded(process: Process) -> AsyncIterator[None]:
-    """Have the program's group killed if this process is killed meanwhile, which no ``finally`` gets to see."""
+async def _guard() -> AsyncIterator[asyncio.StreamWriter]:
+    """Yield what takes the group to be killed if this process is killed, which no ``finally`` gets to see.
+
+    It is there before the program is, which would go unguarded for as long as starting it takes.
+    """
     with anyio.CancelScope(shield=True):
         guard = await asyncio.create_subprocess_exec(
-            *_GUARD, str(process.pid), stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, env={}, start_new_session=True
+            *_GUARD, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, env={}, start_new_session=True
         )
+    assert guard.stdin is not None, "it has been given one"
     try:
-        yield
+        yield guard.stdin
     finally:
         with anyio.CancelScope(shield=True):
             with contextlib.suppress(ProcessLookupError):

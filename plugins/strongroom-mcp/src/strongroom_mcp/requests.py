@@ -46,7 +46,7 @@ async def call(
     except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, OSError, ValueError) as error:
         problem = _problem(error)
     # Raised outside the handler: a cause would lead to the request and its headers.
-    raise RefusedError(problem)
+    raise RefusedError(problem, result="no_answer")
 
 
 def _headers(settings: ActionSettings, filling: Filling, *, has_body: bool) -> dict[str, str]:
@@ -54,7 +54,9 @@ def _headers(settings: ActionSettings, filling: Filling, *, has_body: bool) -> d
     made |= {"Accept-Encoding": "identity"} | ({"Content-Type": "application/json"} if has_body else {})
     secret = filled(settings.headers, filling.text)
     if any(not " " <= character <= "~" for text in secret.values() for character in text):
-        raise RefusedError("a secret that the action needs has a character in it that a header cannot hold")
+        raise RefusedError(
+            "a secret that the action needs has a character in it that a header cannot hold", result="unusable_secret"
+        )
     ours = {name: text for name, text in made.items() if name.lower() not in {own.lower() for own in secret}}
     return ours | secret
 
@@ -69,14 +71,20 @@ async def _exchange(
         client.stream(settings.method, url, headers=headers, content=content) as response,
     ):
         if 300 <= response.status_code < 400:
-            raise RefusedError(f"the server answers with a redirect ({response.status_code}), which is not followed")
+            raise RefusedError(
+                f"the server answers with a redirect ({response.status_code}), which is not followed",
+                result="unusable_answer",
+            )
         if response.headers.get("content-encoding", "identity").lower() != "identity":
-            raise RefusedError("the server answers in a compressed form, in which nothing could be masked")
+            raise RefusedError(
+                "the server answers in a compressed form, in which nothing could be masked", result="unusable_answer"
+            )
         async for chunk in response.aiter_raw():
             answer.feed(chunk)
             if answer.full:
                 break
-    return Finished(output=answer.text(), said=f"HTTP status {response.status_code}", ok=response.is_success)
+    said, text = f"HTTP status {response.status_code}", answer.text()
+    return Finished(output=text, said=said, ok=response.is_success, is_cut=answer.full)
 
 
 def _problem(error: Exception) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import anyio
 
@@ -75,13 +75,20 @@ class Switch:
                 f"the kill switch {self.path} cannot be removed: {error.strerror}", hint="remove it by hand"
             ) from error
 
-    async def watch(self, act: Callable[[], None]) -> None:
+    async def watch(self, act: Callable[[], None], tell: Callable[[bool], Coroutine[Any, Any, None]]) -> None:
         """Call a function again and again as long as everything is stopped.
 
         Args:
             act: Ends what runs.
+            tell: Is told of each change, and whether everything is stopped then; nobody waits for it.
         """
-        while True:
-            if self.stopped:
-                act()
-            await anyio.sleep(LOOK_SECONDS)
+        before = self.stopped
+        async with anyio.create_task_group() as group:
+            while True:
+                stopped = self.stopped
+                if stopped:
+                    act()
+                if stopped != before:
+                    group.start_soon(tell, stopped)
+                before = stopped
+                await anyio.sleep(LOOK_SECONDS)

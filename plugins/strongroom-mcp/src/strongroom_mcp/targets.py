@@ -6,6 +6,7 @@ import json
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
+from unicodedata import normalize
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from strongroom import references
@@ -79,6 +80,8 @@ def _segment(text: str, values: Mapping[str, Value]) -> str:
 def _climbs(text: str) -> bool:
     """Tell whether a text, decoded as often as careless servers might, has a step to another folder in it."""
     for _ in range(_ROUNDS):
+        # To some servers, what looks like a dot or a slash is one.
+        text = normalize("NFKC", text)
         # What follows a semicolon is a parameter of the step to some servers.
         steps = [step.partition(";")[0].strip() for step in text.replace("\\", "/").split("/")]
         if any(step in {".", ".."} for step in steps):

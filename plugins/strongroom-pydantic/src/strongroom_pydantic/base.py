@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from strongroom_pydantic.problems import without_values
-from strongroom_pydantic.reading import reading
+from strongroom_pydantic.reading import Reading, reading
 from strongroom_pydantic.resolving import ResolvingSettingsSource
 from strongroom_pydantic.source import StrongroomSettingsSource
 
@@ -27,9 +27,9 @@ class SecretSettings(BaseSettings):
     :class:`ResolvingSettingsSource`. What else is filled from which secret :class:`StrongroomSettingsSource` says, with
     ``strongroom_prefix`` of ``model_config`` as its prefix.
 
-    What pydantic refuses is reported without any value: neither the error's text nor its ``errors()`` or ``json()``
-    holds one, and no frame of its traceback. Settings of this class are otherwise as any other ones: a field that is
-    a plain ``str`` shows itself in their ``repr``, one that is a ``SecretStr`` does not.
+    What pydantic refuses, also when a field is set, is reported without any value: neither the error's text nor its
+    ``errors()`` or ``json()`` holds one, and no frame of its traceback. Settings of this class are otherwise as any
+    other ones: a field that is a plain ``str`` shows itself in their ``repr``, one that is a ``SecretStr`` does not.
 
     Raises:
         ValidationError: A field is missing, or its value is not as it should be.
@@ -50,6 +50,28 @@ class SecretSettings(BaseSettings):
         # Pydantic has filled it in before a validator of the whole refused it, and tracebacks may show variables.
         del self
         # Raised outside the handler, and so without pydantic's own error and the frames that hold the values.
+        raise problem
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field, which pydantic may refuse: if the class is frozen, or has ``validate_assignment``.
+
+        Args:
+            name: The field's name.
+            value: Its new value.
+
+        Raises:
+            ValidationError: It is refused; the error holds neither this value nor one of another field.
+        """
+        problem: ValidationError
+        try:
+            super().__setattr__(name, value)
+        except ValidationError as error:
+            # A validator of the whole sees all fields.
+            problem = without_values(error, Reading.of([value, self]))
+        else:
+            return
+        # As above.
+        del self, value
         raise problem
 
     @classmethod

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
+
 SHOWN: Final = "[hidden]"
 
 
@@ -61,6 +63,22 @@ def texts(value: Any) -> list[str]:
     if isinstance(value, bytes):
         return [value.decode("utf-8", "backslashreplace")]
     return [str.__str__(value)] if isinstance(value, str) else [_digits(value)]
+
+
+def held_texts(value: Any) -> list[str]:
+    """Return the texts that are in a model or in what it holds, in those fields as well that do not show them.
+
+    Numbers are left out: most of them are no secrets, and stand in messages by themselves.
+    """
+    if isinstance(value, BaseModel):
+        return held_texts([*vars(value).values(), *(value.model_extra or {}).values()])
+    if isinstance(value, dict):
+        return held_texts(list(value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return [text for member in value for text in held_texts(member)]
+    if isinstance(value, Secret | SecretStr | SecretBytes):
+        return held_texts(value.get_secret_value())
+    return [text for text in texts(value) if text] if isinstance(value, str | bytes) else []
 
 
 def _digits(value: Any) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import strongroom
 
 from strongroom import Secret, SecretManager
 from strongroom.errors import SecretNotFoundError
-from strongroom_pydantic.hidden import hide, texts
+from strongroom_pydantic.hidden import held_texts, hide, texts
 
 
 class Reading:
@@ -34,6 +34,17 @@ class Reading:
         self.missing: set[str] = set()
         self.values: list[str] = []
         self._stack = ExitStack()
+
+    @classmethod
+    def of(cls, held: Any) -> Self:
+        """Return one for a making that has ended: what came of it holds the values.
+
+        Args:
+            held: A settings object, or anything with such in it.
+        """
+        ended = cls()
+        ended.values = held_texts(held)
+        return ended
 
     def opened(self, manager: SecretManager | None) -> SecretManager:
         """Return the manager: this one's own, that of :func:`using`, the given one, or one that is opened now.

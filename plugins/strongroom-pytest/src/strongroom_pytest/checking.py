@@ -20,6 +20,10 @@ _SECTION: Final = "strongroom"
 class Checker:
     """The check, as a plugin of its own: where it is switched off, no hook of it is called.
 
+    Each report is looked through twice, and neither time can be spared. Plugins that repeat tests judge by the report
+    as it was made, and those that give each test a process log it in another one, which knows no values. The report
+    of a subtest gets its output after it was made, and whatever a plugin adds on the way shows only when it is logged.
+
     Args:
         config: pytest's configuration.
     """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _SEEDS: Final = "strongroom_secrets"
 _SETTING: Final = "strongroom_leaks"
+_CONFIG_EVENTS: Final = "strongroom_config_events"
+_EVENTS_FILE: Final = "events.jsonl"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -108,6 +110,7 @@ def strongroom_manager(
 
 @pytest.fixture
 def strongroom_config(
+    request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     strongroom_secrets: Mapping[str, str | bytes | SecretValue],
@@ -123,7 +126,9 @@ def strongroom_config(
 
     for name, value in strongroom_secrets.items():
         strongroom_leaks.watch(value, name)
-    path = write_configuration(tmp_path / "strongroom", strongroom_secrets)
+    # Only for who asks: the sink has to be installed wherever the test starts a program.
+    events = _EVENTS_FILE if _CONFIG_EVENTS in request.fixturenames else None
+    path = write_configuration(tmp_path / "strongroom", strongroom_secrets, events)
     for variable in [known for known in os.environ if known.startswith("STRONGROOM_")]:
         monkeypatch.delenv(variable)
     home = tmp_path / "strongroom-home"
@@ -133,3 +138,17 @@ def strongroom_config(
         monkeypatch.setenv(f"XDG_{kind}_HOME", str(home / f".{kind.lower()}"))
     monkeypatch.setenv("STRONGROOM_CONFIG", str(path))
     return path
+
+
+@pytest.fixture
+def strongroom_config_events(strongroom_config: Path) -> Sequence[AuditEvent]:
+    """The audit events of all that uses ``strongroom_config``, also of programs that the test starts, oldest first.
+
+    It is up to date whenever it is looked at. ``opened`` and ``closed`` of each opening are among them.
+    """
+    from strongroom_pytest.events import EventLog
+
+    path = strongroom_config.with_name(_EVENTS_FILE)
+    if not path.exists():
+        raise pytest.UsageError(f"name {_CONFIG_EVENTS} among the arguments of the test, or of one of its fixtures")
+    return EventLog(path)

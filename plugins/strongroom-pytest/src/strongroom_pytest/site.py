@@ -73,15 +73,21 @@ class Site:
             return []
 
 
-def write_configuration(folder: Path, secrets: Mapping[str, Value]) -> Path:
+def write_configuration(folder: Path, secrets: Mapping[str, Value], events: str | None) -> Path:
     """Write a ``strongroom.toml`` for a memory with secrets; return its path.
 
     Args:
         folder: Where to write it, and files for those values that TOML cannot express; it must not exist.
         secrets: The secrets.
+        events: The name of a file for audit events, which is made beside it; without it none are recorded.
     """
     folder.mkdir(mode=0o700)
-    lines = ['audit = "none"', "", "[backends.test]", 'type = "memory"', "", "[backends.test.seed]"]
+    audit = ['audit = "none"']
+    if events is not None:
+        _write(folder / events, b"")
+        # At once, hits too: a test looks right after what it has done.
+        audit = ["[[audit]]", 'type = "pytest"', f"path = {_quoted(events)}", 'immediate = ["**"]']
+    lines = [*audit, "", "[backends.test]", 'type = "memory"', "", "[backends.test.seed]"]
     for number, (name, value) in enumerate(secrets.items()):
         content = value if isinstance(value, SecretValue) else SecretValue(value)
         lines.append(f"{_quoted(name)} = {_seed(content, folder / f'seed-{number}')}")

@@ -11,13 +11,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from strongroom.audit.stage import GuardedSink
 from strongroom.cli.diagnosis.finding import Finding, Place, ok, problem, warning
-from strongroom.cli.diagnosis.sources import configuration_files, kept_files, key_files
-from strongroom.cli.parts import opened_parts
+from strongroom.cli.diagnosis.sources import configuration_files, kept_files, key_files, opened_trails
 from strongroom.cli.text import seconds
-from strongroom.contracts import Trail, TrailQuery
-from strongroom.discovery import Kind
+from strongroom.contracts import TrailQuery
 from strongroom.errors import StrongroomError
 from strongroom.trails import OpenTrail
 
@@ -92,10 +89,8 @@ def _newest_file(place: Place) -> list[tuple[str, float]]:
 def _newest_events(place: Place) -> Iterator[tuple[str, float]]:
     if place.configuration is None:
         return
-    with opened_parts(place.configuration, kinds=(Kind.AUDIT_SINK,)) as parts:
-        for part in parts:
-            if isinstance(part.opened, GuardedSink) and isinstance(part.opened.wrapped, Trail):
-                yield from _newest_event(OpenTrail(part.opened))
+    for trail in opened_trails(place.configuration):
+        yield from _newest_event(trail)
 
 
 def _newest_event(trail: OpenTrail) -> Iterator[tuple[str, float]]:

@@ -7,11 +7,10 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from strongroom.audit.stage import GuardedSink
 from strongroom.cli.diagnosis.finding import Finding, Place, from_error, ok, problem, warning
-from strongroom.cli.diagnosis.sources import all_settings, keys
+from strongroom.cli.diagnosis.sources import all_settings, keys, opened_trails
 from strongroom.cli.parts import Part, free_bytes, opened_parts, own_path, told_facts
-from strongroom.contracts import HealthState, Maintenance, Trail, TrailReport, VerifyRequest
+from strongroom.contracts import HealthState, Maintenance, TrailReport, VerifyRequest
 from strongroom.discovery import Kind
 from strongroom.errors import AuditError, BackendUnavailableError, StrongroomError, TamperedError
 from strongroom.resilience.guarded import GuardedBackend
@@ -90,10 +89,8 @@ def check_trail(place: Place) -> Iterator[Finding]:
     """Verify the trails that can be read back."""
     if place.configuration is None:
         return
-    with opened_parts(place.configuration, kinds=(Kind.AUDIT_SINK,)) as parts:
-        for part in parts:
-            if isinstance(part.opened, GuardedSink) and isinstance(part.opened.wrapped, Trail):
-                yield from _trail(OpenTrail(part.opened))
+    for trail in opened_trails(place.configuration):
+        yield from _trail(trail)
 
 
 def _trail(trail: OpenTrail) -> Iterator[Finding]:

@@ -8,15 +8,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from strongroom._record import Record
+from strongroom.audit.stage import GuardedSink
 from strongroom.cli.diagnosis.finding import Place
 from strongroom.cli.keyfile import OLD
-from strongroom.cli.parts import own_path, settings_of
+from strongroom.cli.parts import opened_parts, own_path, settings_of
 from strongroom.cli.settings import plugin_tables
 from strongroom.config import files
 from strongroom.config.convert import fields
+from strongroom.config.load import Configuration
 from strongroom.config.references import NEW
-from strongroom.contracts import KeySource
+from strongroom.contracts import KeySource, Trail
+from strongroom.discovery import Kind
 from strongroom.errors import StrongroomError
+from strongroom.trails import OpenTrail
 
 
 class NamedKey(Record):
@@ -92,3 +96,11 @@ def configuration_files(place: Place) -> list[str]:
     overlay = os.path.join(os.path.dirname(source), files.OVERLAY)
     included = [part.path for layer in place.configuration.layers for part in layer.included]
     return [path for path in (source, overlay, *included) if os.path.isfile(path)]
+
+
+def opened_trails(configuration: Configuration) -> Iterator[OpenTrail]:
+    """Yield the trails that can be read back, of the sinks that can be opened; they are closed at the end."""
+    with opened_parts(configuration, kinds=(Kind.AUDIT_SINK,)) as parts:
+        for part in parts:
+            if isinstance(part.opened, GuardedSink) and isinstance(part.opened.wrapped, Trail):
+                yield OpenTrail(part.opened)

@@ -39,9 +39,10 @@ class Child:
         self.status: int | None = None
         self.is_stopped = False
         self._said = b""
-        self._report, report = os.pipe()
-        go, self._go = os.pipe()
+        self._report = self._go = report = go = -1
         try:
+            self._report, report = os.pipe()
+            go, self._go = os.pipe()
             os.set_blocking(self._report, False)
             for end in (report, go):
                 os.set_inheritable(end, True)
@@ -51,8 +52,9 @@ class Child:
             self._let_go()
             raise
         finally:
-            os.close(report)
-            os.close(go)
+            for end in (report, go):
+                if end >= 0:
+                    os.close(end)
 
     def look(self) -> bool:
         """Take in what it has said and how it is; return whether it has just been stopped."""
@@ -73,8 +75,13 @@ class Child:
         with contextlib.suppress(BlockingIOError):
             while part := os.read(self._report, 65536):
                 self._said += part
-        if self._said.endswith(b"\n"):
+        if not self._said.endswith(b"\n"):
+            return
+        try:
             self.report, self._said = Report.from_json(self._said), b""
+        except ValueError:
+            # The program that runs goes on: it is this process that the parent cannot use.
+            self.give_up()
 
     def go(self) -> None:
         """Let it become the program."""

@@ -10,13 +10,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from strongroom.cli.command import Session, UsageError
+from strongroom.cli.command import Session
+from strongroom.cli.durations import duration
 from strongroom.cli.supervising.arrivals import arriving, wake
 from strongroom.cli.supervising.changes import Changes
 from strongroom.cli.supervising.child import Child
 from strongroom.cli.supervising.loop import Rules, Supervisor
 from strongroom.cli.supervising.timetable import Timetable
-from strongroom.config.units import parse_seconds
 from strongroom.config.watch import SHORTEST_EVERY
 from strongroom.errors import ConfigurationError
 from strongroom.memory import forbid_inspection
@@ -53,7 +53,7 @@ def supervise(session: Session, options: argparse.Namespace) -> int:
             if status is not None:
                 return status
             with session.open(configuration) as manager:
-                return supervisor.run(Changes(manager, seconds["every"], wake))
+                return supervisor.run(Changes(manager, seconds["every"], wake, options.prefix))
         finally:
             supervisor.close()
 
@@ -68,13 +68,9 @@ def _seconds(options: argparse.Namespace) -> dict[str, float]:
     found = dict(_DEFAULTS)
     for name in _DEFAULTS:
         text = getattr(options, name)
-        option = f"--{name.replace('_', '-')}"
-        try:
-            found[name] = parse_seconds(text) if text is not None else found[name]
-        except ValueError as error:
-            raise UsageError(f"{option} takes {error}, not {text!r}") from error
-    if found["every"] < SHORTEST_EVERY:
-        raise UsageError("--every is below 1s", hint="look less often")
+        if text is not None:
+            least = SHORTEST_EVERY if name == "every" else 0.0
+            found[name] = duration(f"--{name.replace('_', '-')}", text, least=least)
     return found
 
 

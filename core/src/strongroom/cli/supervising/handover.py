@@ -29,16 +29,40 @@ class Report(Record):
     """The version of each, as far as that is known; ``None`` of one that is not there."""
     passing: tuple[str, ...] = ()
     """Those whose versions are another process's own, so that nothing follows from them."""
+    listed: tuple[str, ...] = ()
+    """What was found below the folders that were asked for, sorted."""
+    leased: tuple[tuple[str, float], ...] = ()
+    """For how many seconds each leased credential lives; these are among the names only."""
+
+    def brings_nothing_new(self, before: Report) -> bool:
+        """Tell whether a program that has got something else already would get nothing new by this.
+
+        A leased credential is another one each time, which is no news by itself.
+
+        Args:
+            before: What it has got.
+        """
+        mine, others = ((one.names, one.known, one.listed) for one in (self, before))
+        return mine == others and not self.passing
 
     def to_json(self) -> bytes:
         """Return it in one line."""
-        return json.dumps([self.names, self.known, self.passing]).encode() + b"\n"
+        return json.dumps({field: getattr(self, field) for field in self._fields}).encode() + b"\n"
 
     @classmethod
     def from_json(cls, line: bytes) -> Report:
-        """Return what ``to_json`` has written."""
-        names, known, passing = json.loads(line)
-        return cls(names=tuple(names), known=known, passing=tuple(passing))
+        """Return what ``to_json`` has written.
+
+        Raises:
+            ValueError: It was written by another release, to which strongroom was upgraded meanwhile.
+        """
+        try:
+            content = json.loads(line)
+            lists = {field: tuple(content[field]) for field in ("names", "passing", "listed")}
+            leased = tuple((str(name), float(seconds)) for name, seconds in content["leased"])
+            return cls(known=dict(content["known"]), leased=leased, **lists)
+        except (KeyError, TypeError) as error:
+            raise ValueError("it is no report of this release") from error
 
 
 class Handover:

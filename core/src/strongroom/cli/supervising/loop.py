@@ -13,6 +13,7 @@ from strongroom.cli.command import note
 from strongroom.cli.supervising.arrivals import Arrival, Arrivals, suspend
 from strongroom.cli.supervising.changes import Changes
 from strongroom.cli.supervising.child import Child
+from strongroom.cli.supervising.handover import Report
 from strongroom.cli.supervising.timetable import Timetable
 from strongroom.cli.text import printable
 from strongroom.errors import StrongroomError
@@ -20,6 +21,8 @@ from strongroom.errors import StrongroomError
 _ENDING: Final = frozenset({signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGQUIT", signal.SIGINT)})
 """Signals after which a program usually ends, so that no other one is started meanwhile."""
 _NEVER: Final = float("inf")
+_LONGEST_WAIT: Final = 3600.0
+"""Seconds: for how long nobody looks around at most; what is further away may be no time that the system takes."""
 
 
 class Rules(Record):
@@ -78,6 +81,7 @@ class Supervisor:
             changes: Tells what has changed of its secrets.
         """
         self._know(self._program, changes)
+        self._count_from_now(self._program)
         self._program.go()
         while True:
             if self._look_at_program() is not None:
@@ -96,7 +100,7 @@ class Supervisor:
             self._program.send(signal.SIGTERM)
             end = self._clock() + self._rules.stop_timeout
             while (left := end - self._clock()) > 0.0 and self._look_at_program() is None:
-                self._arrivals.wait(left)
+                self._arrivals.wait(min(left, _LONGEST_WAIT))
         self._program.give_up()
 
     def _status(self) -> int:
@@ -120,8 +124,17 @@ class Supervisor:
             return False
         self._kill_at = None
         self._program.give_up()
+        following.look()
+        if following.status is not None:
+            # Somebody has ended it while it waited. Nothing runs now, so whoever reads anew is waited for.
+            following.give_up()
+            try:
+                following = self._start()
+            except OSError:
+                return False
         self._program = following
-        following.go()
+        if self.prepare() is None:
+            following.go()
         return True
 
     def _know(self, program: Child, changes: Changes) -> None:
@@ -130,6 +143,11 @@ class Supervisor:
                 changes.know(program.report)
         except StrongroomError as error:
             _say(f"changes are not looked for: {error.what}")
+
+    def _count_from_now(self, program: Child) -> None:
+        """Have the program's leased credentials replaced in time."""
+        if program.report is not None:
+            self._timetable.leased(dict(program.report.leased), self._clock())
 
     def _notice(self, changes: Changes) -> None:
         names = changes.take()
@@ -141,7 +159,7 @@ class Supervisor:
         following.look()
         if following.status is not None:
             self._failed()
-        elif following.report is not None and following.report == self._program.report and not following.report.passing:
+        elif following.report is not None and self._is_superfluous(following.report):
             # It was changed back, or a node that lags behind has answered: then the next look finds the change again.
             self._give_next_up()
             self._timetable.done()
@@ -151,10 +169,15 @@ class Supervisor:
             self._timetable.done()
             # From now on, since the program may take its time.
             self._know(following, changes)
+            self._count_from_now(following)
             self._kill_at = self._clock() + self._rules.stop_timeout
             self._program.send(signal.SIGTERM)
             if self._program.is_stopped:
                 self._program.send(signal.SIGCONT)
+
+    def _is_superfluous(self, report: Report) -> bool:
+        before = self._program.report
+        return before is not None and report.brings_nothing_new(before) and not self._timetable.is_replacing
 
     def _failed(self) -> None:
         self._give_next_up()
@@ -178,7 +201,7 @@ class Supervisor:
             self._change()
 
     def _change(self) -> None:
-        self._timetable.begun()
+        self._timetable.begun(self._clock())
         if not self._rules.restart:
             _say(f"{self._timetable.told()}: the program is sent SIGHUP")
             self._timetable.done()
@@ -197,7 +220,7 @@ class Supervisor:
             ends = max(self._timetable.due, self._held_until)
         else:
             return None
-        return None if ends == _NEVER else max(0.0, ends - self._clock())
+        return None if ends == _NEVER else min(max(0.0, ends - self._clock()), _LONGEST_WAIT)
 
     def _take(self, arrival: Arrival | None) -> None:
         """Pass a signal on, if the program has not got it by itself."""
@@ -211,6 +234,9 @@ class Supervisor:
             self._look_at_program()
             if self._program.is_stopped:
                 self._program.send(signal.SIGCONT)
+            if self._next is not None:
+                # The terminal has stopped that one with the others, and maybe nobody continues it but this one.
+                self._next.send(signal.SIGCONT)
         elif arrival.alone and arrival.sender != self._program.pid:
             self._program.send(arrival.number)
 

@@ -1,0 +1,60 @@
+"""Recorded actions for asyncio: attempt and outcome are written in the manager's threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from strongroom.aio.threads import CHANGES, Threads
+from strongroom.operations.recorded import RecordedAction
+
+
+class AsyncRecordedAction:
+    """Something that a program does, recorded; what ``AsyncSecretManager.recorded`` returns, for ``async with``.
+
+    Args:
+        recorded: The same without asyncio.
+        threads: Where to write.
+    """
+
+    def __init__(self, recorded: RecordedAction, threads: Threads) -> None:
+        self._recorded = recorded
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._begun = self._abandoned = False
+
+    def note(self, *, result: str | None = None, detail: str | None = None) -> None:
+        """Say what the outcome will tell; see :meth:`RecordedAction.note`."""
+        self._recorded.note(result=result, detail=detail)
+
+    async def __aenter__(self) -> Self:
+        self._threads.ensure_open()
+        try:
+            await self._threads.start(self._begin, lane=CHANGES)
+        except asyncio.CancelledError as error:
+            # The attempt may be written by now, or soon: then it has to have an outcome.
+            self._threads.submit(partial(self._abandon, error), lane=CHANGES)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # Whoever is cancelled meanwhile stops waiting; it is written all the same.
+        await self._threads.start(partial(self._recorded.__exit__, kind, error, traceback), lane=CHANGES)
+
+    def _begin(self) -> None:
+        with self._lock:
+            if not self._abandoned:
+                self._recorded.__enter__()
+                self._begun = True
+
+    def _abandon(self, error: BaseException) -> None:
+        with self._lock:
+            self._abandoned = True
+            if self._begun:
+                self._recorded.__exit__(type(error), error, None)

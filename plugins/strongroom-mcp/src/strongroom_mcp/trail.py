@@ -1,0 +1,111 @@
+"""What stands in the trail of each call: what was asked for, who approved it, and how it ended; no parameter."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from strongroom import AsyncSecretManager
+from strongroom.contracts import Record
+from strongroom.errors import StrongroomError
+from strongroom_mcp.errors import RefusedError
+from strongroom_mcp.log import LOG
+
+if TYPE_CHECKING:
+    from strongroom import AsyncRecordedAction, SecretManager
+
+APPROVERS: Final = {"none": "none", "ask": "person at the client", "command": "program"}
+"""Who approves an action, as the trail has it."""
+_SECONDS: Final = 10.0
+"""How long a refused call waits for it to be recorded, at most."""
+
+
+class Subject(Record):
+    """What a call is about, as the trail has it."""
+
+    action: str
+    """The action's name after ``mcp/``: another program's actions may have the same name."""
+    principal: str
+    approver: str | None = None
+    """Who approves it."""
+
+    @property
+    def detail(self) -> str | None:
+        """What is told of it beside its name."""
+        return f"approval: {self.approver}" if self.approver is not None else None
+
+
+class Trail:
+    """Records calls.
+
+    Its threads are its own: backends that hang may have taken all others.
+
+    Args:
+        manager: Whose audit trail it is.
+        principal: As whom what belongs to no action is recorded.
+    """
+
+    def __init__(self, manager: SecretManager, principal: str) -> None:
+        self._manager = AsyncSecretManager(manager)
+        self._principal = principal
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Have all recorded that is under way when the block ends."""
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._manager.aclose()
+
+    @asynccontextmanager
+    async def running(self, subject: Subject) -> AsyncIterator[AsyncRecordedAction]:
+        """Record that an action runs, before and after it.
+
+        Args:
+            subject: The action.
+
+        Yields:
+            What can be told how it has ended.
+
+        Raises:
+            AuditError: It cannot be recorded: then the block does not begin, or it was done (``applied``).
+        """
+        manager = self._manager.as_principal(subject.principal)
+        async with manager.recorded(subject.action, detail=subject.detail) as recorded:
+            try:
+                yield recorded
+            except RefusedError as error:
+                recorded.note(result=error.result)
+                raise
+
+    async def refused(self, subject: Subject, result: str) -> None:
+        """Record that a call is not made. It is not made either if that cannot be recorded.
+
+        Args:
+            subject: What was called.
+            result: Why it is not made.
+        """
+        manager = self._manager.as_principal(subject.principal)
+        try:
+            # Who cancels the call stops waiting, and does not thereby keep it out of the trail.
+            with anyio.move_on_after(_SECONDS):
+                await manager.record_refused(subject.action, result, detail=subject.detail)
+        except StrongroomError as error:
+            LOG.warning("%s: that it was refused could not be recorded: %s", subject.action, error)
+
+    async def switched(self, stopped: bool) -> None:  # noqa: FBT001  # it is called with it alone
+        """Record that the kill switch was used.
+
+        Args:
+            stopped: Whether everything is stopped now.
+        """
+        what = "mcp-stopped" if stopped else "mcp-resumed"
+        try:
+            async with self._manager.as_principal(self._principal).recorded(what):
+                pass
+        except StrongroomError as error:
+            LOG.warning("%s: it could not be recorded: %s", what, error)
