@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from strongroom import AsyncSecretManager
+from strongroom import AsyncRecordedAction, AsyncSecretManager
 from strongroom.contracts import AuditWrite
-from strongroom.errors import AuditError, ClosedError
+from strongroom.errors import AuditError, ClosedError, ConfigurationError
 
 
 def told(sink: Any) -> list[tuple[str, str, str | None]]:
@@ -74,19 +74,23 @@ def test_a_task_that_is_cancelled_while_the_attempt_is_written_leaves_an_outcome
         assert go_on.wait(10)
         write(request)
 
-    async def act(aio: AsyncSecretManager) -> None:
-        async with aio.recorded("deploy"):
+    async def act(action: AsyncRecordedAction) -> None:
+        async with action:
             done.append("it")
 
     async def main() -> None:
         async with AsyncSecretManager(open_manager()) as aio:
+            action = aio.recorded("deploy")
             monkeypatch.setattr(sink, "write", hold)
-            task = asyncio.create_task(act(aio))
+            task = asyncio.create_task(act(action))
             await asyncio.to_thread(writing.wait, 10)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
             go_on.set()
+            # It would be done without an attempt.
+            with pytest.raises(ConfigurationError, match="done once"):
+                await act(action)
 
     done: list[str] = []
     asyncio.run(main())

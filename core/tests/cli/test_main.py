@@ -6,15 +6,16 @@ import errno
 import os
 import subprocess
 import sys
+import textwrap
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import pytest
 
 from strongroom.cli import main as cli
-from strongroom.cli.command import Command
+from strongroom.cli.command import Command, UsageError
 from strongroom.errors import ConfigurationError
 from strongroom.testing.leaks import leaks_in, marker_value
 
@@ -102,11 +103,57 @@ def test_little_output_that_cannot_be_kept_is_an_error(desk: Any) -> None:
     assert told.startswith("strongroom: the system has refused something: No space left on device")
 
 
-def ended(desk: Any, output: BinaryIO) -> tuple[int, str]:
-    """Have the command print its version into a file; return its status and what it told on standard error."""
+def test_a_status_stays_what_it_is_where_nobody_reads_why(desk: Any) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as unread:
+        done = subprocess.run(
+            desk.command("unheard"), env=desk.environment(), cwd=desk.folder, stderr=unread, timeout=60, check=False
+        )
+    assert done.returncode == UsageError.exit_status
+
+
+def test_a_value_that_is_cut_short_is_an_error_although_output_is_not_buffered(desk: Any) -> None:
+    """A container often sets the variable; Python then says nothing of what the system has not taken."""
+    desk.configure(f'audit = "none"\nbackends.main = {{ type = "memory", seed = {{ large = "{"x" * 4096}" }} }}\n')
+    # A limit at which the system takes a part, as at the end of a disk: 512 or 1024 bytes.
+    limited = ["sh", "-c", 'ulimit -f 1; exec "$0" "$@"', *desk.command("get", "large")]
+    with (desk.folder / "taken").open("wb") as taken:
+        status, told = ended(desk, taken, limited, PYTHONUNBUFFERED="1")
+    assert 0 < (desk.folder / "taken").stat().st_size < 4096
+    assert (status, told) == (
+        1,
+        "strongroom: the system has refused something: File too large: check where the output goes\n",
+    )
+
+
+def test_an_interrupt_while_the_last_output_waits_for_its_reader_ends_it_without_a_traceback(desk: Any) -> None:
+    source = """
+        import io, sys
+
+        from strongroom.cli.main import run_process
+
+        class Waiting(io.TextIOWrapper):
+            interrupts = [KeyboardInterrupt]
+
+            def flush(self):
+                if self.interrupts:
+                    raise self.interrupts.pop()
+                super().flush()
+
+        sys.stdout = Waiting(sys.stdout.buffer)
+        sys.exit(run_process(["--version"]))
+    """
+    with (desk.folder / "taken").open("wb") as taken:
+        assert ended(desk, taken, [sys.executable, "-c", textwrap.dedent(source)]) == (130, "")
+    assert (desk.folder / "taken").read_bytes() == b""
+
+
+def ended(desk: Any, output: BinaryIO, command: Sequence[str] | None = None, **environment: str) -> tuple[int, str]:
+    """Have a command, or what prints the version, write into a file; return its status and what it told elsewhere."""
     done = subprocess.run(
-        desk.command("--version"),
-        env=desk.environment(),
+        desk.command("--version") if command is None else command,
+        env=desk.environment(**environment),
         cwd=desk.folder,
         stdout=output,
         stderr=subprocess.PIPE,

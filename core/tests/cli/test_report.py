@@ -123,12 +123,19 @@ def test_an_action_counts_by_its_end_and_not_again_for_the_read_that_was_refused
     desk.record(
         {"number": 1, "event": "action", "phase": "attempt", "id": "1", "detail": "deploy"},
         {"number": 2, "event": "get", "key": "api/key", "result": "denied"},
-        {"number": 3, "event": "action", "id": "1", "result": "denied", "detail": "deploy"},
+        {"number": 3, "event": "action", "id": "1", "result": "denied", "detail": "deploy", "duration": 0.5},
         {"number": 4, "event": "action", "result": "not_approved", "detail": "deploy"},
         {"number": 5, "event": "action", "result": "ok", "detail": "deploy"},
     )
     [figures] = desk("audit", "report", "--json").json["by_principal"].values()
     assert (figures["denials"], figures["errors"], figures["changes"], figures["reads"]) == (1, 1, 0, 0)
+
+
+def test_an_action_that_the_program_has_denied_counts_as_denied(desk: Any) -> None:
+    # There was no read: it has an outcome only, and so no duration.
+    desk.record({"event": "action", "result": "denied", "detail": "deploy", "duration": None})
+    [figures] = desk("audit", "report", "--json").json["by_principal"].values()
+    assert figures["denials"] == 1
 
 
 def test_an_action_without_an_outcome_is_listed_with_what_it_was(desk: Any) -> None:

@@ -12,14 +12,14 @@ from typing import Any, Final
 import pytest
 
 PLUGIN: Final = '''
-"""A backend that refuses some names, and from some write on fails in one of several ways."""
+"""A backend that refuses some names, and from some write on fails in one of several ways; a sink that has no end."""
 
 import os
 import signal
 
 from strongroom.builtin.memory import MemoryBackend
 from strongroom.builtin.settings import MemorySettings
-from strongroom.contracts import BackendSpec, Capability
+from strongroom.contracts import AuditSink, BackendSpec, Capability, Record, SinkSpec
 from strongroom.errors import AccessDeniedError, BackendUnavailableError
 from strongroom.hookspecs import hookimpl
 
@@ -63,6 +63,20 @@ class Faltering(MemoryBackend):
         return super().write(request)
 
 
+class Endless(AuditSink):
+    def __init__(self, settings):
+        pass
+
+    def write(self, request):
+        if any(event.event == "closed" for event in request.events):
+            raise OSError("full")
+
+
+@hookimpl
+def strongroom_audit_sinks():
+    yield SinkSpec(name="endless", summary="Cannot record the end.", settings=Record, open=Endless)
+
+
 @hookimpl
 def strongroom_backends():
     yield BackendSpec(
@@ -73,7 +87,7 @@ def strongroom_backends():
 
 CONFIGURATION: Final = """
 backend = "one"
-audit = "none"
+audit = {audit}
 
 [backends.one]
 type = "memory"
@@ -104,26 +118,26 @@ class Site:
         """Copy one secret after the other."""
         return self("copy", *arguments, **places)
 
-    def copy_unread(self, *arguments: str) -> tuple[int, str]:
-        """Copy, while nobody reads the answer; return the status and what was told on standard error."""
+    def unread(self, stream: str, *arguments: str) -> tuple[int, str]:
+        """Do it while nobody reads one of the two streams; return the status and what came on the other one."""
         reading, writing = os.pipe()
         os.close(reading)
+        streams = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE) | {stream: writing}
         with subprocess.Popen(
-            self._desk.command("copy", "one", "two", "--json", *arguments),
+            self._desk.command(*arguments[:1], "one", "two", *arguments[1:]),
             cwd=self._desk.folder,
             env=self._desk.environment(),
-            stdout=writing,
-            stderr=subprocess.PIPE,
             text=True,
+            **streams,
         ) as process:
             os.close(writing)
-            _, told = process.communicate(timeout=60)
+            told = "".join(filter(None, process.communicate(timeout=60)))
         return process.returncode, told
 
-    def configure(self, settings: str, **more: str) -> None:
+    def configure(self, settings: str, *, audit: str = '"none"', **more: str) -> None:
         """Have thirty small secrets, and some more, in the source."""
         seed = ", ".join(f'{name} = "{value}"' for name, value in (dict.fromkeys(NAMES, "1") | more).items())
-        self._desk.configure(CONFIGURATION.format(seed=seed, settings=settings))
+        self._desk.configure(CONFIGURATION.format(audit=audit, seed=seed, settings=settings))
 
 
 @pytest.fixture
@@ -133,7 +147,9 @@ def site(desk: Any, tmp_path: Path) -> Site:
     info.mkdir()
     (folder / "faltering.py").write_text(PLUGIN)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faltering\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[strongroom.backends]\nfaltering = faltering\n")
+    (info / "entry_points.txt").write_text(
+        "[strongroom.backends]\nfaltering = faltering\n[strongroom.audit_sinks]\nendless = faltering\n"
+    )
     return Site(desk)
 
 
@@ -218,9 +234,40 @@ def test_what_went_wrong_is_told_although_nobody_reads_the_answer(
     site: Site, settings: str, status: int, words: str
 ) -> None:
     site.configure(settings, **MANY, large="x" * 6)
-    ended, told = site.copy_unread("--keep-going")
+    ended, told = site.unread("stdout", "copy", "--json", "--keep-going")
     assert ended == status
     assert words in told
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "stopped"),
+    [("good_writes = 8", 6, "unavailable"), ('seed = { n04 = "other" }', 7, "conflict")],
+)
+def test_programs_are_told_what_has_ended_it_although_nobody_reads_the_errors(
+    site: Site, settings: str, status: int, stopped: str
+) -> None:
+    site.configure(settings)
+    ended, answer = site.unread("stderr", "copy", "--json")
+    assert (ended, json.loads(answer)["stopped"]) == (status, stopped)
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize(("settings", "status"), [("", 1), ('seed = { n03 = "1" }\nunreadable = ["n03"]', 4)])
+def test_a_comparison_has_its_status_although_nobody_reads_what_it_tells(
+    site: Site, settings: str, status: int, stream: str
+) -> None:
+    site.configure(settings, **MANY)
+    assert site.unread(stream, "diff")[0] == status
+
+
+def test_what_was_done_is_told_although_its_end_cannot_be_recorded(site: Site) -> None:
+    site.configure("", audit='[{ type = "endless" }]')
+    done = site.copy("--json")
+    assert (done.status, len(json.loads(done.stdout)["copied"])) == (10, len(NAMES))
+    done = site.copy()
+    assert (done.status, done.stderr.splitlines()[0]) == (10, "copied 30 secrets from one to two")
+    done = site("diff")
+    assert (done.status, len(done.stdout.splitlines())) == (10, 1 + len(NAMES))
 
 
 @pytest.mark.parametrize("options", [(), ("--dry-run",)])

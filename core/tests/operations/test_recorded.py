@@ -37,6 +37,17 @@ def test_an_action_stands_in_the_trail_before_and_after_it(open_manager: Any, si
     assert (outcome.id, outcome.duration, outcome.key) == (attempt.id, 3.0, None)
 
 
+def test_an_action_is_not_done_a_second_time_with_the_same_record(manager: Any, sink: Any) -> None:
+    action = manager.recorded("deploy")
+    with action:
+        with pytest.raises(ConfigurationError, match="done once"):
+            action.__enter__()
+        action.note(result="half")
+    with pytest.raises(ConfigurationError, match="done once"):
+        action.__enter__()
+    assert told(sink.named("action")) == [("attempt", "ok", "deploy"), ("outcome", "half", "deploy")]
+
+
 def test_attempt_and_outcome_are_durable(manager: Any, sink: Any) -> None:
     with manager.recorded("deploy"):
         pass

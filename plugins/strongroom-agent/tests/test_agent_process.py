@@ -318,6 +318,23 @@ def test_units_are_printed_and_written(folder: Path) -> None:
     assert ask("agent", "units", "units").status == 2
 
 
+@pytest.mark.parametrize("there", ["strongroom-agent.service", "strongroom-agent.socket"])
+def test_all_units_are_written_or_none(folder: Path, there: str) -> None:
+    (folder / "units").mkdir()
+    (folder / "units" / there).write_text("mine")
+    done = Cli(folder, folder)("agent", "units", "units")
+    assert done.status == 2
+    assert f"there is a file at units/{there}, and nothing was written" in done.stderr
+    assert [(path.name, path.read_text()) for path in (folder / "units").iterdir()] == [(there, "mine")]
+
+
+def test_a_unit_has_no_line_that_an_argument_has_brought_in(folder: Path) -> None:
+    done = Cli(folder, folder)("agent", "units", "units", "--user", "strongroom\nExecStartPre=/bin/true")
+    assert done.status == 2
+    assert "cannot stand in a unit" in done.stderr
+    assert not (folder / "units").exists()
+
+
 def test_without_a_configuration_there_are_no_units(tmp_path: Path) -> None:
     assert Cli(tmp_path, tmp_path)("agent", "units").status == 2
 

@@ -14,6 +14,7 @@ import pytest
 from mcp import Client
 
 from mcpsites import Site, action, shell, site, text_of, wait_until, web, web_action
+from strongroom.contracts import AuditWrite
 
 OK = "approval: none"
 PERSON = "approval: person at the client"
@@ -43,6 +44,28 @@ def program(folder: Path, script: str, **more: Any) -> dict[str, Any]:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o700)
     return {"approve": (str(path),), **more}
+
+
+class Stuck:
+    """Holds up each write to the sink of a site that has an event of a phase in it, until it is let go.
+
+    Args:
+        one: The site.
+        phase: ``attempt`` or ``outcome``.
+        patch: Makes calls wait for two seconds only.
+    """
+
+    def __init__(self, one: Site, phase: str, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr("strongroom_mcp.trail.SECONDS", 2.0)
+        patch.setattr(one.sink, "write", self._hold)
+        self._write = type(one.sink).write.__get__(one.sink)
+        self._phase = phase
+        self.ended = threading.Event()
+
+    def _hold(self, request: AuditWrite) -> None:
+        if any((event.event, event.phase) == ("action", self._phase) for event in request.events):
+            assert self.ended.wait(30)
+        self._write(request)
 
 
 def results(one: Site) -> list[str]:
@@ -184,6 +207,37 @@ def test_an_end_that_cannot_be_recorded_is_told(tmp_path: Path) -> None:
         one.sink.failing = False
 
 
+def test_a_call_does_not_wait_for_ever_for_its_attempt_to_be_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = tmp_path / "ran"
+    with site(tmp_path, show=shell(f"touch {ran}")) as one:
+        stuck = Stuck(one, "attempt", monkeypatch)
+        assert one.text("show") == "the action was stopped: it cannot be recorded"
+        stuck.ended.set()
+        wait_until(lambda: results(one) == ["interrupted"])
+        assert one.text("show") == "exit status 0"
+    assert ran.exists()
+    assert results(one) == ["interrupted", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("script", "answer", "result"),
+    [
+        ("true", "the action was done, but its end could not be recorded", "ok"),
+        ("sleep 600", "the action took too long, and was ended; what it had done by then is done", "took_too_long"),
+    ],
+)
+def test_a_call_does_not_wait_for_ever_for_its_end_to_be_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, answer: str, result: str
+) -> None:
+    with site(tmp_path, show=shell(script, timeout=1.0)) as one:
+        stuck = Stuck(one, "outcome", monkeypatch)
+        assert one.text("show") == answer
+        stuck.ended.set()
+        wait_until(lambda: results(one) == [result])
+
+
 def test_what_is_refused_is_refused_also_if_that_cannot_be_recorded(tmp_path: Path) -> None:
     with site(tmp_path, show=shell("true", "word")) as one:
         one.sink.failing = True
@@ -223,6 +277,19 @@ def test_approvals_that_are_made_up_count_as_calls(tmp_path: Path) -> None:
     with site(tmp_path, show=shell("true", approval="ask")) as one:
         one.session(script)
         assert results(one) == ["not_approved"] * 30 + ["too_many_calls"]
+
+
+def test_answers_that_cannot_be_used_count_as_calls(tmp_path: Path) -> None:
+    async def script(client: Client) -> None:
+        asked = await client.session.call_tool("show", {}, allow_input_required=True)
+        assert isinstance(asked, types.InputRequiredResult)
+        for _ in range(100):
+            await client.session.call_tool("show", {"other": "x"}, request_state=asked.request_state)
+
+    with site(tmp_path, show=shell("true", approval="ask")) as one:
+        one.session(script, person=yes)
+        # The question counts as a call, and the first answer to it does not.
+        assert results(one) == ["asked", *["invalid_parameters"] * 30, "too_many_calls"]
 
 
 def test_what_runs_already_is_told_apart(tmp_path: Path) -> None:

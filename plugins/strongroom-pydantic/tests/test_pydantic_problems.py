@@ -12,7 +12,17 @@ import pytest
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, HttpUrl, Json, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    HttpUrl,
+    Json,
+    PostgresDsn,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings
 
@@ -161,6 +171,30 @@ def test_a_field_that_may_not_be_set_so_shows_no_value(name: str, value: object,
     assert_hidden(VALUE, repr([frame.locals for frame in frames if frame.name == "__setattr__"]), "the frame")
     shown = "\n".join([report_of(error, "pydantic"), str(error), repr(error.errors()), error.json()])
     assert_hidden(VALUE, shown, "the error")
+
+
+def test_what_an_address_holds_does_not_show_when_another_field_is_set(manager: SecretManager) -> None:
+    class Settings(Shop):
+        model_config = StrongroomConfigDict(validate_assignment=True)
+
+        dsn: PostgresDsn
+        number: int = 1
+        other: object = None
+
+        @model_validator(mode="after")
+        def refuse(self) -> Settings:
+            if self.number == 2:
+                raise ValueError(f"two does not go with {self.dsn}")
+            return self
+
+    manager.set("shop/dsn", f"postgresql://shop:{VALUE}@db.example.com/shop")
+    with using(manager):
+        made = Settings()
+    # Settings may hold each other.
+    made.other = made
+    with pytest.raises(ValidationError) as caught:
+        made.number = 2
+    assert_hidden(VALUE, str(caught.value) + repr(caught.value.errors()), "the error")
 
 
 def test_a_field_of_frozen_settings_is_refused_without_the_value(manager: SecretManager) -> None:

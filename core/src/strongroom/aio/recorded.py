@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from strongroom.aio.threads import CHANGES, Threads
-from strongroom.operations.recorded import RecordedAction
+from strongroom.operations.recorded import RecordedAction, entered_twice
 
 
 class AsyncRecordedAction:
@@ -49,9 +49,10 @@ class AsyncRecordedAction:
 
     def _begin(self) -> None:
         with self._lock:
-            if not self._abandoned:
-                self._recorded.__enter__()
-                self._begun = True
+            if self._abandoned:
+                raise entered_twice()
+            self._recorded.__enter__()
+            self._begun = True
 
     def _abandon(self, error: BaseException) -> None:
         with self._lock:

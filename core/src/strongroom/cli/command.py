@@ -7,7 +7,7 @@ import os
 import sys
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from strongroom._record import Record
@@ -157,7 +157,9 @@ def _in_json(content: Any) -> str:
 
 def note(text: str) -> None:
     """Tell the person at the terminal something, on standard error."""
-    sys.stderr.write(text + "\n")
+    # Where nobody reads it, the command goes on, and its status tells how it has ended.
+    with suppress(OSError):
+        sys.stderr.write(text + "\n")
 
 
 def write_bytes(content: bytes) -> None:

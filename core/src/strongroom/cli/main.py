@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import gc
+import io
 import os
 import sys
 
 from importlib import import_module
-from typing import Final
+from typing import Final, TextIO
 
-from strongroom.cli.command import Command, Parser, Session, UsageError
+from strongroom.cli.command import Command, Parser, Session, UsageError, note
 from strongroom.errors import StrongroomError
 
 COMMANDS: Final = {
@@ -76,13 +77,8 @@ def run_process(arguments: list[str] | None = None) -> int:
     # are made and again when the interpreter ends, would take a tenth of the whole run.
     gc.set_threshold(100_000)
     _open_what_is_closed()
-    status = main(arguments)
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        _forget_output()
-        if not isinstance(error, BrokenPipeError):
-            status = status or _failed(error)
+    _buffer_output()
+    status = _written_out(main(arguments))
     gc.freeze()
     return status
 
@@ -92,6 +88,18 @@ def _open_what_is_closed() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # open as long as the process
+
+
+def _buffer_output() -> None:
+    """Have all of the output written, or an error, even with ``PYTHONUNBUFFERED``, as containers often set it.
+
+    Python does not look then whether the system has taken all of it: a value would end where the disk is full.
+    """
+    raw = sys.stdout.buffer
+    if isinstance(raw, io.RawIOBase):
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(raw), sys.stdout.encoding, sys.stdout.errors, line_buffering=True
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -108,15 +116,33 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        _forget_output()
+        _forget(sys.stdout)
         return 0
     except Exception as error:  # noqa: BLE001  # a traceback may show values, so none reaches the user unasked
         return _failed(error)
 
 
-def _forget_output() -> None:
-    """Lose what whoever has read our output does not take any more; Python would complain of it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _written_out(status: int) -> int:
+    """Write what is left in the buffers of the output; return the exit status, given the command's own."""
+    try:
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        _forget(sys.stdout)
+        status = 130
+    except OSError as error:
+        _forget(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            status = status or _failed(error)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _forget(sys.stderr)
+    return status
+
+
+def _forget(stream: TextIO) -> None:
+    """Lose what whoever reads a stream does not take any more; Python would try once more at exit, and end with 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _failed(error: Exception) -> int:
@@ -148,7 +174,7 @@ def _complain(line: str) -> None:
 
     # A backslash may stay one: what an error quotes has been escaped where that matters.
     shown = "".join(character if character == "\\" else printable(character) for character in line)
-    sys.stderr.write(f"strongroom: {shown}\n")
+    note(f"strongroom: {shown}")
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -115,12 +115,13 @@ def _copy(session: Session, options: argparse.Namespace) -> int:
         if not options.dry_run:
             with _telling_what_stops(options, survey, plan, copier):
                 _run(copier, plan)
-    try:
-        (_print_answer if options.json else _report)(options, survey, plan, copier)
-    finally:
-        # They make the exit status even if nobody reads the answer to its end.
-        problems = _problems(plan, copier).values()
-        raise_all(sorted(problems, key=lambda error: not isinstance(error, BackendUnavailableError)))
+        # Within, as the end may be what cannot be recorded.
+        try:
+            (_print_answer if options.json else _report)(options, survey, plan, copier)
+        finally:
+            # They make the exit status even if nobody reads the answer to its end.
+            problems = _problems(plan, copier).values()
+            raise_all(sorted(problems, key=lambda error: not isinstance(error, BackendUnavailableError)))
     return 0
 
 
@@ -221,7 +222,7 @@ def _print_answer(
 
 
 def _copied(copier: Copier) -> dict[str, Copied]:
-    """Return by name what was copied and found to be well, in the order of the names."""
+    """Return by name what was copied and not found to be wrong, in the order of the names."""
     problems = dict(copier.outcome.problems)
     return {name: one for name, one in sorted(dict(copier.outcome.copied).items()) if name not in problems}
 
@@ -285,15 +286,20 @@ def _diff(session: Session, options: argparse.Namespace) -> int:
         except BaseException as stop:
             _report_before(stop, [pair.error for pair in pairs if pair.error is not None])
             raise
-    if not pairs:
-        both = f"{survey.source.place.label} and {survey.target.place.label}"
-        raise SecretNotFoundError(f"there is no secret in {both}", hint="see `strongroom list`; they take a folder")
-    shown = {
-        State.ONLY_FROM: f"only in {survey.source.place.label}",
-        State.ONLY_TO: f"only in {survey.target.place.label}",
-    }
-    _show(options, survey, pairs, {state: shown.get(state, state.value) for state in State})
-    raise_all([pair.error for pair in pairs if pair.error is not None])
+        if not pairs:
+            both = f"{survey.source.place.label} and {survey.target.place.label}"
+            raise SecretNotFoundError(f"there is no secret in {both}", hint="see `strongroom list`; they take a folder")
+        shown = {
+            State.ONLY_FROM: f"only in {survey.source.place.label}",
+            State.ONLY_TO: f"only in {survey.target.place.label}",
+        }
+        # Within, as the end may be what cannot be recorded.
+        try:
+            with suppress(BrokenPipeError):
+                _show(options, survey, pairs, {state: shown.get(state, state.value) for state in State})
+        finally:
+            # They and what differs make the exit status even if nobody reads the answer to its end.
+            raise_all([pair.error for pair in pairs if pair.error is not None])
     return 0 if all(pair.state in {State.SAME, State.LEASED} for pair in pairs) else 1
 
 

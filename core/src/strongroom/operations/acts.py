@@ -28,7 +28,7 @@ class Actor(Reader):
             detail: A fact about it: one printable line of 200 characters at most.
 
         Raises:
-            ConfigurationError: The name or the detail is not of that form.
+            ConfigurationError: The name or the detail is not of that form. On entering: the block was entered before.
             AuditError: Only on entering: it cannot be recorded, so it must not be done. On leaving: it was done
                 (``applied``), and the outcome could not be recorded.
             ClosedError: Only on entering: the manager is closed.

@@ -40,8 +40,12 @@ class RecordedAction:
         self._action = action
         self._detail = _detail(action, detail)
         self._result: str | None = None
+        self._is_entered = False
 
     def __enter__(self) -> Self:
+        if self._is_entered:
+            raise entered_twice()
+        self._is_entered = True
         self._attempt = Attempt(self._parts, self._gate, EVENT, detail=self._detail)
         return self
 
@@ -75,6 +79,11 @@ class RecordedAction:
                 applied=True,
                 hint="`strongroom audit report` lists the open attempt; mend the sink first",
             ) from failure
+
+
+def entered_twice() -> ConfigurationError:
+    """Return what is raised where an action would be done again: there is one attempt, and it has one outcome."""
+    return ConfigurationError("a recorded action is done once", hint="call `recorded` anew for each time")
 
 
 def record_refused(parts: Parts, gate: Gate, action: str, result: str, detail: str | None) -> None:

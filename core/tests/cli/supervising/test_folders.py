@@ -178,6 +178,18 @@ def changes_of(manager: SecretManager, clock: FakeClock) -> Changes:
     return made
 
 
+def test_a_manager_that_is_closed_before_something_new_can_be_followed_ends_it(shelved: Any, clock: FakeClock) -> None:
+    def follow(come: frozenset[str], _: frozenset[str]) -> None:
+        shelved.close()
+        for name in come:
+            shelved.on_update(name, print)
+
+    folders = Folders(shelved, ["app/"], EVERY, follow, clock=clock)
+    folders.know(["app/a"])
+    clock.advance(EVERY)
+    assert folders.run_due() is None
+
+
 @pytest.mark.parametrize("first", ["list", "look"])
 def test_a_secret_that_is_deleted_is_one_change_whoever_notices_it_first(
     manager: SecretManager, others: SecretManager, clock: FakeClock, first: str

@@ -229,6 +229,37 @@ def test_the_credential_of_the_next_program_counts_from_when_that_has_read_it(st
     assert [process.began for process in stage.processes] == [True, True, True]
 
 
+class SharedCredential(Stage):
+    """A backend gives everybody the same credential up to its end, and says how long that is off."""
+
+    ends = 60.0
+
+    def start(self) -> Any:
+        left = max(0.0, self.ends - self.clock())
+        self.report = Report(names=("b",), known={}, leased=(("b", left),))
+        return super().start()
+
+
+def test_a_credential_that_ends_with_the_one_before_is_no_reason_for_a_new_start_and_a_later_one_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stage = SharedCredential()
+
+    def offer_another() -> None:
+        assert stage.processes[0].sent == []
+        assert 5 < len(stage.processes) < 40, "it is looked for, and not all the time"
+        stage.ends = 1000.0
+
+    stage.run(
+        (300.0, offer_another),
+        (400.0, stage.end),
+        (401.0, lambda: stage.processes[-1].give_up()),
+    )
+    assert stage.processes[0].sent[0] == TERM
+    assert [process.began for process in stage.processes].count(True) == 2
+    assert "b is to end, and there is none yet that ends later: the program goes on" in capsys.readouterr().err
+
+
 def test_a_program_may_have_as_long_to_end_as_it_likes(stage: Stage) -> None:
     stage.rules = Rules(restart=True, stop_timeout=1e13)
     stage.run((5.0, stage.change), (8000.0, stage.end), (8001.0, lambda: stage.processes[1].give_up()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from contextlib import ExitStack
 from typing import Final
 
 from strongroom.errors import ConfigurationError
@@ -98,17 +99,23 @@ def write(config: str | None, folder: str | None, user: str | None) -> int:
         The exit status.
 
     Raises:
-        ConfigurationError: There is no configuration, or the folder cannot be written to.
+        ConfigurationError: There is no configuration, one of the units is there already, or the folder cannot be
+            written to; then none was written.
     """
-    for name, content in units(config, user).items():
-        if folder is None:
-            sys.stdout.write(f"# {name}\n{content}\n")
-            continue
-        path = os.path.join(folder, name)
-        _write(path, content)
-        sys.stderr.write(f"wrote {path}\n")
-    if folder is not None:
-        sys.stderr.write("next: systemctl daemon-reload && systemctl enable --now strongroom-agent.service\n")
+    made = units(config, user)
+    if folder is None:
+        sys.stdout.writelines(f"# {name}\n{content}\n" for name, content in made.items())
+        return 0
+    files = {os.path.join(folder, name): content for name, content in made.items()}
+    taken = [path for path in files if os.path.lexists(path)]
+    if taken:
+        raise _there_already(*taken)
+    with ExitStack() as written:
+        for path, content in files.items():
+            _write(path, content, written)
+        written.pop_all()
+    sys.stderr.writelines(f"wrote {path}\n" for path in files)
+    sys.stderr.write("next: systemctl daemon-reload && systemctl enable --now strongroom-agent.service\n")
     return 0
 
 
@@ -120,28 +127,49 @@ def units(config: str | None, user: str | None) -> dict[str, str]:
         user: The user to run as; one that systemd makes up unless given.
 
     Raises:
-        ConfigurationError: There is no configuration.
+        ConfigurationError: There is no configuration, or a unit could not hold its path, the program's or the user.
     """
     path = os.path.abspath(config or os.environ.get("STRONGROOM_CONFIG") or "strongroom.toml")
     if not os.path.isfile(path):
         raise ConfigurationError(f"there is no configuration at {path}", hint="name it: strongroom --config FILE agent")
-    who = "DynamicUser=yes" if user is None else f"User={user}"
-    command = os.path.abspath(sys.argv[0])
-    return {SERVICE: _SERVICE.format(command=_quoted(command), config=_quoted(path), user=who), SOCKET: _SOCKET}
+    who = "DynamicUser=yes" if user is None else f"User={_plain(user)}"
+    program = os.path.abspath(sys.argv[0])
+    # As a module of Python's, it is no program by itself.
+    words = [sys.executable, "-m", "strongroom"] if os.path.basename(program) == "__main__.py" else [program]
+    command = " ".join(map(_quoted, words))
+    return {SERVICE: _SERVICE.format(command=command, config=_quoted(path), user=who), SOCKET: _SOCKET}
 
 
 def _quoted(path: str) -> str:
     """Return a path as a word of a command line of systemd's, see systemd.service(5)."""
-    text = path.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$").replace('"', '\\"')
+    text = _plain(path).replace("\\", "\\\\").replace("%", "%%").replace("$", "$$").replace('"', '\\"')
     return f'"{text}"' if any(character.isspace() or character in "\"'\\;" for character in path) else text
 
 
-def _write(path: str, content: str) -> None:
+def _plain(text: str) -> str:
+    """Return a text that a unit can hold, and that makes no line more than it seems to.
+
+    Raises:
+        ConfigurationError: It has control characters, or is not in UTF-8.
+    """
+    if not text.isprintable():
+        raise ConfigurationError(f"{text!a} cannot stand in a unit", hint="choose one without control characters")
+    return text
+
+
+def _write(path: str, content: str, written: ExitStack) -> None:
     try:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         with open(path, "x", encoding="utf-8") as file:
+            written.callback(os.unlink, path)
             file.write(content)
     except FileExistsError as error:
-        raise ConfigurationError(f"there is a file at {path}", hint="remove it first, if it may go") from error
+        raise _there_already(path) from error
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}", hint="check its folder") from error
+
+
+def _there_already(*paths: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"there is a file at {' and at '.join(paths)}, and nothing was written", hint="remove it first, if it may go"
+    )

@@ -113,7 +113,7 @@ class Approver:
     def __init__(self, settings: McpSettings, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._clock = clock
-        self._open: dict[str, tuple[str, float]] = {}
+        self._open: dict[str, tuple[str, float, bool]] = {}
 
     async def by_program(self, question: Question) -> None:
         """Have the operator's program approve a call.
@@ -153,9 +153,16 @@ class Approver:
         _check(answer)
         return None
 
-    def knows(self, state: str | None) -> bool:
-        """Tell whether that stands for a question which a client was given, and has not answered yet."""
-        return state in self._open
+    def is_awaited(self, state: str | None) -> bool:
+        """Tell whether that stands for a question which a client was given; only once for each question.
+
+        Args:
+            state: What the client was given with the question.
+        """
+        document, until, is_awaited = self._open.get(state or "", ("", 0.0, False))
+        if is_awaited and state is not None:
+            self._open[state] = document, until, False
+        return is_awaited
 
     def redeem(self, state: str, question: Question, answers: Mapping[str, Any] | None) -> None:
         """Take the answer to a question that a client was given; it counts once, and for that call only.
@@ -168,7 +175,7 @@ class Approver:
         Raises:
             RefusedError: It is not approved, or something else is called than was asked about.
         """
-        document, until = self._open.pop(state, ("", 0.0))
+        document, until, _ = self._open.pop(state, ("", 0.0, False))
         if document != question.document():
             raise _denied()
         if self._clock() > until:
@@ -177,7 +184,7 @@ class Approver:
 
     def _put(self, question: Question) -> types.InputRequiredResult:
         state = secrets.token_urlsafe(32)
-        self._open[state] = question.document(), self._clock() + self._settings.approval_timeout
+        self._open[state] = question.document(), self._clock() + self._settings.approval_timeout, True
         while len(self._open) > _MOST_OPEN:
             del self._open[next(iter(self._open))]
         form = types.ElicitRequestFormParams(message=question.text(), requested_schema=_FORM)

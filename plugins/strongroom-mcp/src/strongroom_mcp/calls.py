@@ -176,7 +176,8 @@ class Calls:
             accept({}, params.arguments)
             return self._list
         asks = action.settings.approval
-        is_answer = asks == "ask" and self._approver.knows(params.request_state)
+        # An answer that cannot be used, and is given again, counts as any call.
+        is_answer = asks == "ask" and self._approver.is_awaited(params.request_state)
         if not is_answer:
             action.limits.count()
         self._check_switch()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import resource
 import signal
 import sys
+import threading
+import time
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from strongroom.contracts import CommandCall
 from strongroom.errors import StrongroomError
@@ -17,6 +20,9 @@ from strongroom_mcp.switch import Switch, default_path
 
 if TYPE_CHECKING:
     from strongroom import SecretManager
+
+END_SECONDS: Final = 20.0
+"""How long the end of the process may take, once what was under way has had its time to be recorded."""
 
 
 def run(call: CommandCall) -> int:
@@ -56,8 +62,21 @@ def _serve(call: CommandCall) -> int:
     settings = _settings(call)
     with log.opened(), strongroom.open(call.config) as manager:
         acting = manager.as_principal(call.principal) if call.principal is not None else manager
-        anyio.run(_session, settings, acting)
+        try:
+            anyio.run(_session, settings, acting)
+        finally:
+            threading.Thread(target=_end, name="strongroom-mcp-end", daemon=True).start()
     return 0
+
+
+def _end() -> None:
+    """End the process if it does not end by itself.
+
+    The interpreter waits for its threads, and a backend or an audit sink that hangs may keep one for ever. The client
+    is gone by then: nobody else would end it.
+    """
+    time.sleep(END_SECONDS)
+    os._exit(1)
 
 
 def _forbid_core_dumps() -> None:

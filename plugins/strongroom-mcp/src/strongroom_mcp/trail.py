@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from strongroom import AsyncSecretManager
 from strongroom.contracts import Record
-from strongroom.errors import StrongroomError
+from strongroom.errors import AuditError, StrongroomError
 from strongroom_mcp.errors import RefusedError
 from strongroom_mcp.log import LOG
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 APPROVERS: Final = {"none": "none", "ask": "person at the client", "command": "program"}
 """Who approves an action, as the trail has it."""
-_SECONDS: Final = 10.0
-"""How long a refused call waits for it to be recorded, at most."""
+SECONDS: Final = 10.0
+"""How long a call waits for something to be recorded, at most: it may be that the sink never answers."""
 
 
 class Subject(Record):
@@ -74,13 +74,18 @@ class Trail:
         Raises:
             AuditError: It cannot be recorded: then the block does not begin, or it was done (``applied``).
         """
-        manager = self._manager.as_principal(subject.principal)
-        async with manager.recorded(subject.action, detail=subject.detail) as recorded:
-            try:
-                yield recorded
-            except RefusedError as error:
+        recorded = self._manager.as_principal(subject.principal).recorded(subject.action, detail=subject.detail)
+        # Not by `async with`, which waits for as long as the sink takes.
+        await _in_time(recorded.__aenter__(), applied=False)
+        try:
+            yield recorded
+        except BaseException as error:
+            if isinstance(error, RefusedError):
                 recorded.note(result=error.result)
-                raise
+            with anyio.move_on_after(SECONDS):
+                await recorded.__aexit__(type(error), error, error.__traceback__)
+            raise
+        await _in_time(recorded.__aexit__(None, None, None), applied=True)
 
     async def refused(self, subject: Subject, result: str) -> None:
         """Record that a call is not made. It is not made either if that cannot be recorded.
@@ -92,7 +97,7 @@ class Trail:
         manager = self._manager.as_principal(subject.principal)
         try:
             # Who cancels the call stops waiting, and does not thereby keep it out of the trail.
-            with anyio.move_on_after(_SECONDS):
+            with anyio.move_on_after(SECONDS):
                 await manager.record_refused(subject.action, result, detail=subject.detail)
         except StrongroomError as error:
             LOG.warning("%s: that it was refused could not be recorded: %s", subject.action, error)
@@ -109,3 +114,21 @@ class Trail:
                 pass
         except StrongroomError as error:
             LOG.warning("%s: it could not be recorded: %s", what, error)
+
+
+async def _in_time(recording: Coroutine[Any, Any, object], *, applied: bool) -> None:
+    """Wait for something to be recorded, but not for ever.
+
+    Args:
+        recording: What records it.
+        applied: Whether what it is about is done already.
+
+    Raises:
+        AuditError: It is not recorded, or not yet.
+    """
+    with anyio.move_on_after(SECONDS) as limit:
+        await recording
+    if limit.cancelled_caught:
+        raise AuditError(
+            "the audit trail has not answered in time", applied=applied, hint="see `strongroom health` for the sinks"
+        )

@@ -6,6 +6,8 @@ which type it has.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from numbers import Number
 from typing import Any, Final
 
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
@@ -68,17 +70,35 @@ def texts(value: Any) -> list[str]:
 def held_texts(value: Any) -> list[str]:
     """Return the texts that are in a model or in what it holds, in those fields as well that do not show them.
 
-    Numbers are left out: most of them are no secrets, and stand in messages by themselves.
+    What is made of a text, such as an address with a password in it, counts as what it is written as. Numbers are left
+    out: most of them are no secrets, and stand in messages by themselves.
     """
+    found: list[str] = []
+    left = [value]
+    # Models may hold each other. They are kept, so that nothing else gets the number of one that is gone.
+    seen: dict[int, Any] = {}
+    while left:
+        one = left.pop()
+        if id(one) in seen or one is None or isinstance(one, Number):
+            continue
+        seen[id(one)] = one
+        members = _members(one)
+        if members is None:
+            found += texts(one if isinstance(one, str | bytes) else str(one))
+        else:
+            left += members
+    return [text for text in found if text]
+
+
+def _members(value: Any) -> Iterable[Any] | None:
+    """Return what something holds; ``None`` if it is not made of others."""
     if isinstance(value, BaseModel):
-        return held_texts([*vars(value).values(), *(value.model_extra or {}).values()])
+        return [*vars(value).values(), *(value.model_extra or {}).values()]
     if isinstance(value, dict):
-        return held_texts(list(value.values()))
+        return value.values()
     if isinstance(value, list | tuple | set | frozenset):
-        return [text for member in value for text in held_texts(member)]
-    if isinstance(value, Secret | SecretStr | SecretBytes):
-        return held_texts(value.get_secret_value())
-    return [text for text in texts(value) if text] if isinstance(value, str | bytes) else []
+        return value
+    return [value.get_secret_value()] if isinstance(value, Secret | SecretStr | SecretBytes) else None
 
 
 def _digits(value: Any) -> str:

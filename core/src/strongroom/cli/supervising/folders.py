@@ -91,13 +91,14 @@ class Folders:
         turn = self._turn
         try:
             found = frozenset(str(name) for prefix in self._prefixes for name in self._manager.list(prefix))
+            # Whoever is told follows what is new, which a manager that has been closed meanwhile refuses.
+            self._learn(found, turn)
         except ClosedError:
             return None
         except StrongroomError as error:
             self._warner.warn(f"names that come or go are not noticed: {error.what}")
             # Each further list would be in somebody's log as a denial.
             return REFUSED_SECONDS if isinstance(error, LASTING) else spread(self._every)
-        self._learn(found, turn)
         return spread(self._every)
 
     def _learn(self, found: frozenset[str], turn: int) -> None:

@@ -164,6 +164,8 @@ class Supervisor:
             self._give_next_up()
             self._timetable.done()
             self._know(self._program, changes)
+        elif following.report is not None and self._is_in_vain(following.report):
+            self._failed("there is none yet that ends later")
         elif following.report is not None:
             _say(f"{self._timetable.told()}: the program is started anew")
             self._timetable.done()
@@ -176,14 +178,22 @@ class Supervisor:
                 self._program.send(signal.SIGCONT)
 
     def _is_superfluous(self, report: Report) -> bool:
-        before = self._program.report
-        return before is not None and report.brings_nothing_new(before) and not self._timetable.is_replacing
+        return self._brings_nothing_new(report) and not self._timetable.is_replacing
 
-    def _failed(self) -> None:
+    def _is_in_vain(self, report: Report) -> bool:
+        """Tell whether another credential ends with the one that the program has, and that is all there is."""
+        lives = dict(report.leased)
+        return self._brings_nothing_new(report) and not self._timetable.is_worth_it(lives, self._clock())
+
+    def _brings_nothing_new(self, report: Report) -> bool:
+        before = self._program.report
+        return before is not None and report.brings_nothing_new(before)
+
+    def _failed(self, how: str = "could not be read anew") -> None:
         self._give_next_up()
         told = self._timetable.told()
         self._timetable.failed(self._clock())
-        _say(f"{told}, and could not be read anew: the program goes on with what it has")
+        _say(f"{told}, and {how}: the program goes on with what it has")
 
     def _give_next_up(self) -> None:
         if self._next is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -19,6 +21,8 @@ REPLACED_AT: Final = 2.0 / 3.0
 """After which part of its life a leased credential is replaced at the latest."""
 REPLACED_EARLIER: Final = 0.1
 """By which part of its life that is earlier at most, so that not all programs of a fleet do it at once."""
+MARKEDLY_LONGER: Final = 1.5
+"""How many times as long as the one before has left, another one has to live so that it is worth a new start."""
 SHORTEST_LIFE: Final = 1.0
 """Seconds: for how long a program has its credentials at least, however soon they end."""
 
@@ -70,6 +74,18 @@ class Timetable:
             self._first = (name, now + life)
             after = REPLACED_AT * life - self._randomly(REPLACED_EARLIER * life)
             self._replacing_due = now + max(after, SHORTEST_LIFE)
+
+    def is_worth_it(self, seconds: Mapping[str, float], now: float) -> bool:
+        """Tell whether a program lives markedly longer with other leased credentials than with those it has.
+
+        Some backends give the same one until it ends, or one with the same end: then each new start would be followed
+        by the next one sooner and sooner.
+
+        Args:
+            seconds: For how long each of the others lives, by name.
+            now: The clock.
+        """
+        return min(seconds.values(), default=math.inf) > MARKEDLY_LONGER * max(0.0, self._first[1] - now)
 
     def changed(self, names: Iterable[str], now: float) -> None:
         """Note that secrets have changed.
