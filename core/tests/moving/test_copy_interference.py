@@ -27,11 +27,13 @@ from strongroom.contracts.leasing import (
 )
 from strongroom.errors import (
     AccessDeniedError,
+    BackendUnavailableError,
     SuspiciousActivityError,
     UnsupportedOperationError,
     VersionConflictError,
 )
 from strongroom.model import SecretName
+from strongroom.moving.sides import OUTAGES, Outages
 from strongroom.moving.survey import State
 
 
@@ -64,6 +66,7 @@ def test_a_history_that_was_begun_is_a_conflict_and_not_left_as_it_was(here: Kep
     assert there.holds("a") == ["1", "theirs"]
     assert copier.outcome.kept == []
     assert list(copier.outcome.problems) == ["a"]
+    assert "while its versions were copied" in str(copier.outcome.problems["a"])
 
 
 def test_what_was_changed_by_another_just_after_gets_no_notes_of_ours(here: Kept, there: Kept, move: Move) -> None:
@@ -130,6 +133,7 @@ def test_a_name_that_stands_for_credentials_in_the_target_is_left_out(
     assert there.calls["read"] + there.calls["read_many"] <= 6
     if lists:
         assert move.states(versions=versions)["made/x"] is State.LEASED
+        assert Move(there, here).states(versions=versions)["made/x"] is State.LEASED
 
 
 def test_a_target_that_keeps_no_versions_is_found_behind_a_name_for_credentials(here: Kept, move: Move) -> None:
@@ -181,6 +185,33 @@ def test_a_history_that_never_stands_still_is_told(there: Kept) -> None:
         pairs = {pair.rest: pair for pair in survey.everywhere(silent)}
     assert isinstance(pairs["a"].error, VersionConflictError)
     assert pairs["b"].state is State.ONLY_FROM
+
+
+def test_what_cannot_be_read_for_copying_is_no_conflict_with_what_others_have_made(there: Kept) -> None:
+    here = Kept(MemorySettings(keep_versions=2))
+    here.put("a", "1", "2")
+
+    def write_too(operation: str, name: str) -> None:
+        # From the second look on, which is the one for copying.
+        if operation == "versions" and here.calls["versions"] > 1:
+            here.put("a", "more")
+
+    here.after = write_too
+    _, copier = Move(here, there).copy(rule="skip", versions=True)
+    assert (copier.outcome.kept, there.writes) == ([], [])
+    assert "each time its versions were read" in str(copier.outcome.problems["a"])
+
+
+def test_calls_that_were_blocked_are_not_counted_with_those_that_were_not_answered() -> None:
+    outages = Outages()
+    for _ in range(3):
+        for _ in range(OUTAGES - 1):
+            outages.note(BackendUnavailableError("away"))
+        outages.note(SuspiciousActivityError("odd"))
+    for _ in range(OUTAGES - 2):
+        outages.note(SuspiciousActivityError("odd"))
+    with pytest.raises(SuspiciousActivityError, match="stopped after 10 calls in a row that were blocked"):
+        outages.note(SuspiciousActivityError("odd"))
 
 
 class Blocking(AnomalyDetector):

@@ -127,6 +127,9 @@ def test_what_a_stopped_write_may_have_left_is_no_difference(uncounted: str, cou
 def test_of_two_that_count_their_versions_each_version_is_compared() -> None:
     assert not seen("abb").is_equal_to(seen("ab"))
     assert seen("abb", counted=False).is_equal_to(seen("aab", counted=False))
+    plain, spaced = (MARKER.mark(SecretValue(text)) for text in ('{"a":1}', '{"a": 1}'))
+    one, other = (Seen(marks=(first, spaced), version="2", whole=True) for first in (plain, spaced))
+    assert not one.is_equal_to(other)
 
 
 def test_marks_of_two_runs_have_nothing_in_common() -> None:

@@ -40,7 +40,8 @@ what is written:
 _DIFF: Final = """\
 exit status:
   0 if both are equal, 1 if they are not; errors have statuses of their own, which
-  `strongroom --help` lists.  No value is shown, nor its length or digest."""
+  `strongroom --help` lists. No value is shown, nor its digest, nor its length
+  unless it is too large for the other backend."""
 
 
 def _configure(parser: argparse.ArgumentParser, versions: str) -> None:
@@ -115,7 +116,7 @@ def _copy(session: Session, options: argparse.Namespace) -> int:
         if not options.dry_run:
             with _telling_what_stops(options, survey, plan, copier):
                 _run(copier, plan)
-        # Within, as the end may be what cannot be recorded.
+        # Before the managers are closed: that is recorded, too, and if it cannot be, this has been told.
         try:
             (_print_answer if options.json else _report)(options, survey, plan, copier)
         finally:
@@ -146,7 +147,7 @@ def _run(copier: Copier, plan: Plan) -> None:
             copier.run(progress)
     except BaseException:
         # Ctrl-C included: whatever ended it, what has been copied stays.
-        done = len(copier.outcome.copied)
+        done = len(_copied(copier))
         note(f"strongroom: {done:,} of {len(plan.writes):,} were copied; the same command goes on from there")
         raise
 
@@ -293,7 +294,7 @@ def _diff(session: Session, options: argparse.Namespace) -> int:
             State.ONLY_FROM: f"only in {survey.source.place.label}",
             State.ONLY_TO: f"only in {survey.target.place.label}",
         }
-        # Within, as the end may be what cannot be recorded.
+        # Before the managers are closed: that is recorded, too, and if it cannot be, this has been told.
         try:
             with suppress(BrokenPipeError):
                 _show(options, survey, pairs, {state: shown.get(state, state.value) for state in State})

@@ -116,10 +116,12 @@ class Copier:
             self._write(pair, looked, now)
         except AuditError:
             raise
-        except VersionConflictError as conflict:
-            self._settle_conflict(pair, looked, conflict)
         except StrongroomError as problem:
-            error = self.outcome.problems[pair.rest] = problem
+            # That of a look says that a history does not stand still; nothing was to be written then.
+            if isinstance(problem, VersionConflictError) and problem is not looked and problem is not now:
+                self._settle_conflict(pair, looked, problem)
+            else:
+                error = self.outcome.problems[pair.rest] = problem
         self._target.outages.note(error)
 
     def _write(self, pair: Pair, looked: Looked, now: Looked) -> None:
@@ -159,14 +161,14 @@ class Copier:
                 self.outcome.copied[pair.rest] = Copied(version=expected, versions=count, mark=mark)
 
     def _changed(self, rest: str, expected: str, found: str | None) -> VersionConflictError:
-        name = self._target.place.name_of(rest)
-        return VersionConflictError(
-            f"{name} has changed in {self._target.place.backend} since it was compared, and was left as it is",
-            expected=expected,
-            found=found,
-            name=name,
-            hint="run the same command again, which compares it anew",
-        )
+        name, backend = self._target.place.name_of(rest), self._target.place.backend
+        if rest in self._begun:
+            what = f"{name} was changed by somebody else in {backend} while its versions were copied"
+            hint = "compare both histories with `strongroom diff --versions`"
+        else:
+            what = f"{name} has changed in {backend} since it was compared, and was left as it is"
+            hint = "run the same command again, which compares it anew"
+        return VersionConflictError(what, expected=expected, found=found, name=name, hint=hint)
 
     def _note_length(self, rest: str, whole: int) -> None:
         listed = self._target.manager.versions(self._target.place.name_of(rest))

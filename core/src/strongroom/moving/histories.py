@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import pairwise
 
@@ -41,7 +41,7 @@ class Seen(Record):
         """
         if len(self.marks) == len(other.marks) and _are_equal(self.marks, other.marks):
             return True
-        mine, theirs = _ends(self.marks), _ends(other.marks)
+        mine, theirs = _ends(self.marks, Mark.is_equal_to), _ends(other.marks, Mark.is_equal_to)
         return (
             len(mine) == len(theirs)
             and _are_equal([self.marks[end] for end in mine], [other.marks[end] for end in theirs])
@@ -97,10 +97,10 @@ def _lacking(target: Seen, source: Seen) -> int | None:
     return begun[0] if begun and target.whole else fits[0]
 
 
-def _ends(marks: Sequence[Mark]) -> list[int]:
+def _ends(marks: Sequence[Mark], are_same: Callable[[Mark, Mark], bool] = Mark.matches) -> list[int]:
     """Return where each run of the same value has its last version."""
     last = len(marks) - 1
-    return [at for at, mark in enumerate(marks) if at == last or not mark.matches(marks[at + 1])]
+    return [at for at, mark in enumerate(marks) if at == last or not are_same(mark, marks[at + 1])]
 
 
 def _without_repeats(seen: Seen) -> Seen:

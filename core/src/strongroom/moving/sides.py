@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -60,6 +60,7 @@ class Outages:
 
     def __init__(self) -> None:
         self._met = 0
+        self._were_blocked = False
 
     def note(self, error: StrongroomError | None) -> None:
         """Note how a call has ended.
@@ -71,7 +72,10 @@ class Outages:
         if not isinstance(error, ENDING):
             self._met = 0
             return
-        self._met += 1
+        blocked = isinstance(error, SuspiciousActivityError)
+        # What ends a move is told in one sentence, so each kind counts by itself.
+        self._met = self._met + 1 if blocked is self._were_blocked else 1
+        self._were_blocked = blocked
         if self._met < OUTAGES:
             return
         if isinstance(error, SuspiciousActivityError):
@@ -241,13 +245,15 @@ class Side:
         values = tuple(self.manager.get(name, version=one.version).value for one in ordered)
         if name in self._leased():
             return Leased()
+        counted = all(one.version.isdecimal() for one in listed)
         seen = Seen(
             marks=tuple(map(self._marker.mark, values)),
             version=current[-1].version,
             created=current[-1].created,
-            whole=_has_first(listed),
+            # Where they have other names than numbers, the backend keeps so many that none has been dropped.
+            whole=not counted or int(listed[0].version) == 1,
             unbroken=_unbroken(listed),
-            counted=_is_counted(listed),
+            counted=counted,
         )
         return Look(seen=seen, values=values)
 
@@ -310,16 +316,6 @@ class Side:
         if isinstance(error, AuditError):
             raise error
         self.outages.note(error)
-
-
-def _has_first(listed: Iterable[SecretVersion]) -> bool:
-    # Where versions are counted, the first one says that none has been dropped; where they have other names, the
-    # backend keeps so many that none is.
-    return not _is_counted(listed) or int(next(iter(listed)).version) == 1
-
-
-def _is_counted(listed: Iterable[SecretVersion]) -> bool:
-    return all(one.version.isdecimal() for one in listed)
 
 
 def _unbroken(listed: Sequence[SecretVersion]) -> int:

@@ -73,7 +73,7 @@ class Survey:
         here, there = self.source.names(), self.target.names()
         names = sorted(here | there)
         for done, chunk in counted(names, versions=self.source.versions):
-            mine = self.source.look([name for name in chunk if name in here])
+            mine = self.source.look([name for name in chunk if name in here or self.source.makes(name)])
             theirs = self.target.look([name for name in chunk if name in there or self.target.makes(name)])
             yield from (compared(name, mine.get(name), theirs.get(name)) for name in chunk)
             progress(done, len(names))

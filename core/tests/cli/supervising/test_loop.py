@@ -232,18 +232,22 @@ def test_the_credential_of_the_next_program_counts_from_when_that_has_read_it(st
 class SharedCredential(Stage):
     """A backend gives everybody the same credential up to its end, and says how long that is off."""
 
-    ends = 60.0
+    def __init__(self, passing: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.ends = 60.0
+        self.passing = passing
 
     def start(self) -> Any:
         left = max(0.0, self.ends - self.clock())
-        self.report = Report(names=("b",), known={}, leased=(("b", left),))
+        self.report = Report(names=("b", *self.passing), known={}, leased=(("b", left),), passing=self.passing)
         return super().start()
 
 
+@pytest.mark.parametrize("passing", [(), ("c",)], ids=["alone", "beside versions of its own"])
 def test_a_credential_that_ends_with_the_one_before_is_no_reason_for_a_new_start_and_a_later_one_is(
-    capsys: pytest.CaptureFixture[str],
+    passing: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stage = SharedCredential()
+    stage = SharedCredential(passing)
 
     def offer_another() -> None:
         assert stage.processes[0].sent == []
@@ -258,6 +262,13 @@ def test_a_credential_that_ends_with_the_one_before_is_no_reason_for_a_new_start
     assert stage.processes[0].sent[0] == TERM
     assert [process.began for process in stage.processes].count(True) == 2
     assert "b is to end, and there is none yet that ends later: the program goes on" in capsys.readouterr().err
+
+
+def test_a_change_that_no_report_shows_is_a_reason_for_a_new_start_whatever_ends_with_it() -> None:
+    stage = SharedCredential(passing=("a",))
+    stage.run((45.0, stage.change), (47.0, stage.end), (48.0, lambda: stage.processes[-1].give_up()))
+    assert stage.processes[0].sent == [TERM]
+    assert stage.processes[-1].began
 
 
 def test_a_program_may_have_as_long_to_end_as_it_likes(stage: Stage) -> None:
@@ -297,3 +308,28 @@ def test_a_program_that_was_ended_while_it_waited_to_begin_is_made_up_for(stage:
         (9.0, lambda: stage.processes[2].give_up()),
     )
     assert [process.began for process in stage.processes] == [True, False, True]
+
+
+def test_what_makes_up_for_it_has_its_credentials_replaced_by_their_own_end() -> None:
+    stage = SharedCredential(passing=("a",))
+    stage.ends = 3600.0
+
+    def shorten() -> None:
+        stage.processes[1].give_up()
+        # What is read from now on ends sooner.
+        stage.ends = stage.clock() + 60.0
+
+    def offer_another() -> None:
+        assert len(stage.processes) > 3, "it is replaced when its own time comes"
+        stage.ends = 10_000.0
+
+    stage.run(
+        (5.0, stage.change),
+        (7.0, shorten),
+        (8.0, stage.end),
+        (60.0, offer_another),
+        (300.0, lambda: stage.processes[2].give_up()),
+        (301.0, lambda: stage.processes[-1].give_up()),
+    )
+    assert stage.processes[2].began
+    assert TERM in stage.processes[2].sent

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import time
 
@@ -18,7 +17,7 @@ from strongroom.cli.supervising.child import Child
 from strongroom.cli.supervising.loop import Rules, Supervisor
 from strongroom.cli.supervising.timetable import Timetable
 from strongroom.config.watch import SHORTEST_EVERY
-from strongroom.errors import ConfigurationError
+from strongroom.inputs import ensure_repeatable
 from strongroom.memory import forbid_inspection
 
 if TYPE_CHECKING:
@@ -39,7 +38,8 @@ def supervise(session: Session, options: argparse.Namespace) -> int:
         StrongroomError: The configuration is not usable.
     """
     seconds = _seconds(options)
-    _check_files(options.env_file)
+    # Started anew, it would be without what stood there.
+    ensure_repeatable(options.env_file)
     rules = Rules(restart=options.on_change == "restart", stop_timeout=seconds["stop_timeout"])
     timetable = Timetable(seconds["every"], seconds["splay"], lambda most: random.uniform(0.0, most))  # noqa: S311  # no secret
     # What opens the stores may be in the environment of this process, which lives beside the program.
@@ -72,13 +72,3 @@ def _seconds(options: argparse.Namespace) -> dict[str, float]:
             least = SHORTEST_EVERY if name == "every" else 0.0
             found[name] = duration(f"--{name.replace('_', '-')}", text, least=least)
     return found
-
-
-def _check_files(paths: list[str]) -> None:
-    """Refuse what can be read once only: the program would be started anew without what stood there."""
-    for path in paths:
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise ConfigurationError(
-                f"{path} is no plain file, so it cannot be read again when the program is started anew",
-                hint="write it to a file for --on-change",
-            )

@@ -99,6 +99,9 @@ class Folders:
             self._warner.warn(f"names that come or go are not noticed: {error.what}")
             # Each further list would be in somebody's log as a denial.
             return REFUSED_SECONDS if isinstance(error, LASTING) else spread(self._every)
+        # What is none of our errors is a fault of a plugin, or of ours: it must not end the watch.
+        except Exception as error:  # noqa: BLE001  # see above
+            self._warner.warn(f"names that come or go are not noticed: {type(error).__name__}")
         return spread(self._every)
 
     def _learn(self, found: frozenset[str], turn: int) -> None:

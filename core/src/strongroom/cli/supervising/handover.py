@@ -37,13 +37,14 @@ class Report(Record):
     def brings_nothing_new(self, before: Report) -> bool:
         """Tell whether a program that has got something else already would get nothing new by this.
 
-        A leased credential is another one each time, which is no news by itself.
+        A leased credential is another one each time, which is no news by itself. Of what has another process's own
+        versions nobody can tell, so that is left out.
 
         Args:
             before: What it has got.
         """
         mine, others = ((one.names, one.known, one.listed) for one in (self, before))
-        return mine == others and not self.passing
+        return mine == others
 
     def to_json(self) -> bytes:
         """Return it in one line."""

@@ -85,7 +85,7 @@ class Supervisor:
         self._program.go()
         while True:
             if self._look_at_program() is not None:
-                if not self._is_replaced():
+                if not self._is_replaced(changes):
                     return self._status()
                 continue
             self._notice(changes)
@@ -115,7 +115,7 @@ class Supervisor:
             suspend()
         return self._program.status
 
-    def _is_replaced(self) -> bool:
+    def _is_replaced(self, changes: Changes) -> bool:
         """Put the next program into the place of the one that has ended, if that was to be."""
         following, self._next = self._next, None
         if self._kill_at is None or self._held_until == _NEVER or following is None or following.report is None:
@@ -130,11 +130,18 @@ class Supervisor:
             following.give_up()
             try:
                 following = self._start()
-            except OSError:
+            except OSError as error:
+                _say(f"the program that was to be next was ended, and another cannot be started: {error.strerror}")
                 return False
+            self._program = following
+            if self.prepare() is None:
+                # It may have got something else than the one that was ended.
+                self._know(following, changes)
+                self._count_from_now(following)
+                following.go()
+            return True
         self._program = following
-        if self.prepare() is None:
-            following.go()
+        following.go()
         return True
 
     def _know(self, program: Child, changes: Changes) -> None:
@@ -187,7 +194,10 @@ class Supervisor:
 
     def _brings_nothing_new(self, report: Report) -> bool:
         before = self._program.report
-        return before is not None and report.brings_nothing_new(before)
+        # A change of what has another process's own versions shows in no report, so that one which was told counts.
+        if before is None or (report.passing and self._timetable.has_changes):
+            return False
+        return report.brings_nothing_new(before)
 
     def _failed(self, how: str = "could not be read anew") -> None:
         self._give_next_up()

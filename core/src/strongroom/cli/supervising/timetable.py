@@ -56,6 +56,11 @@ class Timetable:
         self.is_replacing = False
 
     @property
+    def has_changes(self) -> bool:
+        """Whether secrets have changed, of what is just being taken up."""
+        return bool(self._current)
+
+    @property
     def due(self) -> float | None:
         """When it is to be taken up, on the clock; ``None`` if there is nothing."""
         due = [one for one in (self._changes_due, self._replacing_due) if one is not None]
