@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pty
 import select
 import sys
 import threading
@@ -16,7 +17,7 @@ import pytest
 
 from strongroom import inputs
 from strongroom.errors import ConfigurationError, ValueTooLargeError
-from strongroom.inputs import content_of, read_file, read_input, read_standard_input
+from strongroom.inputs import content_of, ensure_repeatable, read_file, read_input, read_standard_input
 
 MIB = 1 << 20
 
@@ -87,6 +88,40 @@ def test_standard_input_that_does_not_wait_is_read_to_its_end_all_the_same(monke
         os.write(writing, b"and the other")
         os.close(writing)
         assert answer.result().reveal() == b"the first half and the other"
+        assert not os.get_blocking(reading), "whoever shares it finds it as it was"
+
+
+@pytest.mark.parametrize("content", [b"", b"the first half"])
+def test_standard_input_that_is_made_not_to_wait_meanwhile_is_refused_and_not_cut_short(
+    monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    # Whoever shares it sets it back at once.
+    monkeypatch.setattr(os, "set_blocking", lambda *_: None)
+    with open(reading, encoding="utf-8") as file, open(writing, "wb") as unfinished:
+        monkeypatch.setattr(sys, "stdin", file)
+        unfinished.write(content)
+        unfinished.flush()
+        with pytest.raises(ConfigurationError, match="standard input cannot be read: it is not ready"):
+            read_standard_input()
+
+
+def test_input_at_a_terminal_ends_when_it_is_ended_once() -> None:
+    ours, theirs = pty.openpty()
+    os.write(ours, b"typed\n\x04later\n\x04")
+    assert read_file(os.ttyname(theirs)).reveal() == b"typed\n"
+    os.close(theirs)
+    os.close(ours)
+
+
+def test_what_can_be_read_once_only_is_refused_where_it_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "link").symlink_to("a")
+    os.mkfifo(tmp_path / "pipe")
+    ensure_repeatable(str(tmp_path / name) for name in ("a", "link", "missing"))
+    with pytest.raises(ConfigurationError, match="pipe is no plain file, so it cannot be read again"):
+        ensure_repeatable([str(tmp_path / "pipe")])
 
 
 def test_only_a_plain_file_is_taken_as_it_stands(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
 import sys
 
-from contextlib import suppress
+from collections.abc import Iterable
 from typing import BinaryIO, Final
 
 from strongroom.errors import ConfigurationError, ValueTooLargeError
@@ -37,13 +38,29 @@ def read_input(path: str) -> SecretValue:
     return read_standard_input() if path == STANDARD else read_file(path)
 
 
-def shown(path: str) -> str:
-    """Return what errors call that from which is read.
+def label_of(path: str) -> str:
+    """Return what errors call an input: its path, or ``standard input``.
 
     Args:
         path: The file; ``-`` for standard input.
     """
     return "standard input" if path == STANDARD else path
+
+
+def ensure_repeatable(paths: Iterable[str]) -> None:
+    """Refuse inputs that can be read once only, such as a pipe: the second time it would be empty, or never end.
+
+    Args:
+        paths: Where they are; what is missing is told of when it is read.
+
+    Raises:
+        ConfigurationError: One of them is no plain file.
+    """
+    for path in paths:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ConfigurationError(
+                f"{path} is no plain file, so it cannot be read again", hint="write what it holds to a file"
+            )
 
 
 def read_file(path: str, label: str = "") -> SecretValue:
@@ -72,16 +89,27 @@ def read_standard_input() -> SecretValue:
         ConfigurationError: It cannot be read.
         ValueTooLargeError: It has more than ``MOST_BYTES``.
     """
-    # Whoever shares it may have made it one that does not wait; what comes later would be missing then.
-    with suppress(OSError):
-        os.set_blocking(sys.stdin.fileno(), True)
+    # Whoever shares it may have made it one that does not wait, and finds it as he has left it.
+    waited = _set_waiting(True)
     try:
         kept = _kept(sys.stdin.buffer)
     except OSError as error:
         raise ConfigurationError(
-            f"{shown(STANDARD)} cannot be read: {error.strerror}", hint="pipe something in, or name a file"
+            f"{label_of(STANDARD)} cannot be read: {error.strerror}", hint="pipe something in, or name a file"
         ) from error
-    return _value(kept, shown(STANDARD))
+    finally:
+        _set_waiting(waited)
+    return _value(kept, label_of(STANDARD))
+
+
+def _set_waiting(waiting: bool) -> bool:
+    """Have reads of standard input wait for what is to come, or not; return whether they did before."""
+    try:
+        before = os.get_blocking(sys.stdin.fileno())
+        os.set_blocking(sys.stdin.fileno(), waiting)
+    except OSError:
+        return True  # it is nothing that the system could have wait, or not
+    return before
 
 
 def content_of(path: str) -> bytes | None:
@@ -106,12 +134,21 @@ def content_of(path: str) -> bytes | None:
 
 
 def _kept(file: BinaryIO) -> io.BytesIO:
-    # In pieces that no local variable holds: a traceback may show them. A short one is the last: to ask again would
-    # have somebody at a terminal end his input twice.
+    # In pieces that no local variable holds: a traceback may show them.
     kept = io.BytesIO()
-    while kept.write(file.read(_PIECE)) == _PIECE and kept.tell() <= MOST_BYTES:
+    # At a terminal a short one is the last: to ask again would have somebody end his input twice.
+    least = _PIECE if file.isatty() else 1
+    while kept.write(_piece(file)) >= least and kept.tell() <= MOST_BYTES:
         pass
     return kept
+
+
+def _piece(file: BinaryIO) -> bytes:
+    piece: bytes | None = file.read(_PIECE)
+    # Nothing that was read is in here when it is raised.
+    if piece is None:
+        raise BlockingIOError(errno.EAGAIN, "it is not ready, and somebody who shares it has it not wait")
+    return piece
 
 
 def _value(kept: io.BytesIO, label: str) -> SecretValue:

@@ -12,6 +12,7 @@ import pytest
 from strongroom import AsyncRecordedAction, AsyncSecretManager
 from strongroom.contracts import AuditWrite
 from strongroom.errors import AuditError, ClosedError, ConfigurationError
+from strongroom.testing.spans import Spans
 
 
 def told(sink: Any) -> list[tuple[str, str, str | None]]:
@@ -45,6 +46,36 @@ def test_what_cannot_be_recorded_does_not_happen(open_manager: Any, sink: Any) -
     assert done == []
 
 
+def test_what_could_not_be_recorded_may_be_tried_again(open_manager: Any, sink: Any) -> None:
+    async def main() -> None:
+        async with AsyncSecretManager(open_manager()) as aio:
+            action = aio.recorded("deploy")
+            sink.failing = True
+            with pytest.raises(AuditError):
+                await action.__aenter__()
+            sink.failing = False
+            async with action:
+                pass
+
+    asyncio.run(main())
+    assert told(sink)[-2:] == [("attempt", "ok", "deploy"), ("outcome", "ok", "deploy")]
+
+
+def test_a_second_task_that_enters_by_mistake_does_not_end_what_the_first_one_does(
+    open_manager: Any, sink: Any
+) -> None:
+    async def main() -> None:
+        async with AsyncSecretManager(open_manager()) as aio, aio.recorded("deploy") as action:
+            second = asyncio.create_task(action.__aenter__())
+            await asyncio.sleep(0)
+            second.cancel()
+            with pytest.raises(ConfigurationError, match="done once"):
+                await second
+
+    asyncio.run(main())
+    assert told(sink) == [("attempt", "ok", "deploy"), ("outcome", "ok", "deploy")]
+
+
 def test_a_task_that_is_cancelled_leaves_an_outcome(open_manager: Any, sink: Any) -> None:
     async def act(aio: AsyncSecretManager, begun: asyncio.Event) -> None:
         async with aio.recorded("deploy"):
@@ -74,6 +105,8 @@ def test_a_task_that_is_cancelled_while_the_attempt_is_written_leaves_an_outcome
         assert go_on.wait(10)
         write(request)
 
+    spans = Spans()
+
     async def act(action: AsyncRecordedAction) -> None:
         async with action:
             done.append("it")
@@ -82,7 +115,8 @@ def test_a_task_that_is_cancelled_while_the_attempt_is_written_leaves_an_outcome
         async with AsyncSecretManager(open_manager()) as aio:
             action = aio.recorded("deploy")
             monkeypatch.setattr(sink, "write", hold)
-            task = asyncio.create_task(act(action))
+            with spans.provider.get_tracer("test").start_as_current_span("request"):
+                task = asyncio.create_task(act(action))
             await asyncio.to_thread(writing.wait, 10)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -95,6 +129,9 @@ def test_a_task_that_is_cancelled_while_the_attempt_is_written_leaves_an_outcome
     done: list[str] = []
     asyncio.run(main())
     assert told(sink) == [("attempt", "ok", "deploy"), ("outcome", "interrupted", "deploy")]
+    attempt, outcome = sink.named("action")
+    assert attempt.trace_id is not None
+    assert outcome.trace_id == attempt.trace_id
     assert done == []
 
 

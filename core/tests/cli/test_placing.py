@@ -254,18 +254,45 @@ class TestNewFiles:
         assert {rights(Path(path))[0] for path in files} == {0o644}
         assert sorted(os.listdir(tmp_path / "deep")) == ["c", "er"]
 
+    def test_new_folders_are_durable_in_those_that_they_are_in(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real, synced = os.fsync, []
+
+        def note(descriptor: int) -> None:
+            synced.append(os.fstat(descriptor).st_ino)
+            real(descriptor)
+
+        monkeypatch.setattr(os, "fsync", note)
+        place_new({str(tmp_path / "deep/er/b"): b"b"}, 0o644)
+        assert {folder.stat().st_ino for folder in (tmp_path, tmp_path / "deep", tmp_path / "deep/er")} <= set(synced)
+
+    def test_a_folder_that_somebody_else_makes_meanwhile_is_used_and_stays(
+        self, tmp_path: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = os.mkdir
+
+        def overtaken(path: str) -> None:
+            real(path)
+            if path.endswith("deep"):
+                raise FileExistsError(errno.EEXIST, "File exists")
+
+        monkeypatch.setattr(os, "mkdir", overtaken)
+        place_new(files, 0o644)
+        assert {path: Path(path).read_bytes() for path in files} == files
+
     def test_if_some_are_taken_all_of_these_are_named_and_nothing_is_made(
         self, tmp_path: Path, files: dict[str, bytes]
     ) -> None:
         (tmp_path / "a").symlink_to("nowhere")
         (tmp_path / "deep").mkdir()
         (tmp_path / "deep/c").write_bytes(b"old")
-        with pytest.raises(ConfigurationError, match=r"there is a file at .*/a: remove it first") as caught:
+        with pytest.raises(ConfigurationError, match=r"there is already something at .*/a: remove it first") as caught:
             place_new(files, 0o644)
         assert "deep/c" in caught.value.__notes__[0]
         assert (os.listdir(tmp_path / "deep"), (tmp_path / "deep/c").read_bytes()) == (["c"], b"old")
 
-    @pytest.mark.parametrize(("call", "which"), [("fchmod", 2), ("fsync", 3), ("fsync", 5)])
+    @pytest.mark.parametrize(("call", "which"), [("fchmod", 2), ("fsync", 3), ("fsync", 5), ("fsync", 7)])
     def test_if_one_cannot_be_written_the_others_go_with_their_folders(
         self, tmp_path: Path, files: dict[str, bytes], kind: str, call: str, which: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -296,7 +323,7 @@ class TestNewFiles:
             real(*arguments, **options)
 
         monkeypatch.setattr(os, "link", overtaken)
-        with pytest.raises(ConfigurationError, match=r"there is a file at .*/b: remove it first"):
+        with pytest.raises(ConfigurationError, match=r"there is already something at .*/b: remove it first"):
             place_new(files, 0o644)
         left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
         assert (left, (tmp_path / "deep/er/b").read_bytes()) == (["deep/er/b"], b"theirs")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 EVENTS: list[dict[str, Any]] = [
     {"number": 1, "event": "opened", "key": None, "principal": None},
     {"number": 2, "event": "set", "phase": "attempt", "id": "s", "backend": "main"},
@@ -119,21 +121,23 @@ def test_stats_without_a_read_are_zero(desk: Any) -> None:
     assert desk("stats").status == 0
 
 
-def test_an_action_counts_by_its_end_and_not_again_for_the_read_that_was_refused(desk: Any) -> None:
+def test_an_action_counts_by_its_end_like_the_reads_within_it(desk: Any) -> None:
     desk.record(
         {"number": 1, "event": "action", "phase": "attempt", "id": "1", "detail": "deploy"},
         {"number": 2, "event": "get", "key": "api/key", "result": "denied"},
         {"number": 3, "event": "action", "id": "1", "result": "denied", "detail": "deploy", "duration": 0.5},
         {"number": 4, "event": "action", "result": "not_approved", "detail": "deploy"},
         {"number": 5, "event": "action", "result": "ok", "detail": "deploy"},
+        {"number": 6, "event": "get", "result": "timeout"},
+        {"number": 7, "event": "action", "result": "timeout", "detail": "deploy", "duration": 0.5},
     )
     [figures] = desk("audit", "report", "--json").json["by_principal"].values()
-    assert (figures["denials"], figures["errors"], figures["changes"], figures["reads"]) == (1, 1, 0, 0)
+    assert (figures["denials"], figures["errors"], figures["changes"], figures["reads"]) == (2, 3, 0, 0)
 
 
-def test_an_action_that_the_program_has_denied_counts_as_denied(desk: Any) -> None:
-    # There was no read: it has an outcome only, and so no duration.
-    desk.record({"event": "action", "result": "denied", "detail": "deploy", "duration": None})
+@pytest.mark.parametrize("duration", [None, 0.5])
+def test_an_action_that_the_program_has_denied_counts_as_denied_begun_or_not(desk: Any, duration: float | None) -> None:
+    desk.record({"event": "action", "result": "denied", "detail": "deploy", "duration": duration})
     [figures] = desk("audit", "report", "--json").json["by_principal"].values()
     assert figures["denials"] == 1
 

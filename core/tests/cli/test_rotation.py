@@ -244,7 +244,7 @@ class TestUnits:
         assert desk("rotation", "units", str(tmp_path / "units")).status == 0
         done = desk("rotation", "units", str(tmp_path / "units"))
         assert done.status == 2
-        assert "there is a file at" in done.stderr
+        assert "there is already something at" in done.stderr
         (tmp_path / "units" / "strongroom-rotate.service").unlink()
         assert desk("rotation", "units", str(tmp_path / "units")).status == 2
         assert os.listdir(tmp_path / "units") == ["strongroom-rotate.timer"]

@@ -257,7 +257,7 @@ def test_the_units_are_written_with_a_drop_in_for_each_that_is_given_something(d
     assert drop_in.count("LoadCredential=") == 2
     assert "LoadCredential=user:%t/strongroom-credentials.sock" in drop_in
     again = desk("systemd", "units", *gifts, "units")
-    assert (again.status, "there is a file at" in again.stderr) == (2, True)
+    assert (again.status, "there is already something at" in again.stderr) == (2, True)
 
 
 def test_units_are_all_written_or_none(desk: Any) -> None:
@@ -266,5 +266,5 @@ def test_units_are_all_written_or_none(desk: Any) -> None:
     drop_in.touch()
     done = desk("systemd", "units", *GIFTS, "units")
     assert done.status == 2
-    assert f"there is a file at {drop_in}" in done.stderr
+    assert f"there is already something at {drop_in}" in done.stderr
     assert os.listdir(desk.folder / "units") == ["shop.service.d"]

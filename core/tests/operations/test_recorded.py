@@ -48,6 +48,17 @@ def test_an_action_is_not_done_a_second_time_with_the_same_record(manager: Any, 
     assert told(sink.named("action")) == [("attempt", "ok", "deploy"), ("outcome", "half", "deploy")]
 
 
+def test_an_action_that_could_not_be_recorded_may_be_tried_again(manager: Any, sink: Any) -> None:
+    action = manager.recorded("deploy")
+    sink.failing = True
+    with pytest.raises(AuditError):
+        action.__enter__()
+    sink.failing = False
+    with action:
+        pass
+    assert told(sink.named("action"))[-2:] == [("attempt", "ok", "deploy"), ("outcome", "ok", "deploy")]
+
+
 def test_attempt_and_outcome_are_durable(manager: Any, sink: Any) -> None:
     with manager.recorded("deploy"):
         pass
@@ -151,8 +162,10 @@ def test_what_is_refused_is_not_ok(manager: Any) -> None:
 
 
 def test_nothing_is_recorded_once_the_manager_is_closed(manager: Any) -> None:
+    action = manager.recorded("deploy")
     manager.close()
-    with pytest.raises(ClosedError):
-        manager.recorded("deploy")
+    for refused in (action, manager.recorded("deploy")):
+        with pytest.raises(ClosedError):
+            refused.__enter__()
     with pytest.raises(ClosedError):
         manager.record_refused("deploy", "not_approved")

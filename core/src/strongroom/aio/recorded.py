@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 
 from functools import partial
@@ -25,7 +26,7 @@ class AsyncRecordedAction:
         self._recorded = recorded
         self._threads = threads
         self._lock = threading.Lock()
-        self._begun = self._abandoned = False
+        self._is_entered = self._begun = self._abandoned = False
 
     def note(self, *, result: str | None = None, detail: str | None = None) -> None:
         """Say what the outcome will tell; see :meth:`RecordedAction.note`."""
@@ -33,11 +34,18 @@ class AsyncRecordedAction:
 
     async def __aenter__(self) -> Self:
         self._threads.ensure_open()
+        # Before anything is started: what is begun belongs to one task, and ends with that one only.
+        if self._is_entered:
+            raise entered_twice()
+        self._is_entered = True
         try:
             await self._threads.start(self._begin, lane=CHANGES)
         except asyncio.CancelledError as error:
-            # The attempt may be written by now, or soon: then it has to have an outcome.
-            self._threads.submit(partial(self._abandon, error), lane=CHANGES)
+            # The attempt may be written by now, or soon: then it has to have an outcome, in the same trace.
+            self._threads.submit(partial(contextvars.copy_context().run, self._abandon, error), lane=CHANGES)
+            raise
+        except Exception:
+            self._is_entered = False
             raise
         return self
 

@@ -8,7 +8,7 @@ import sys
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from strongroom._record import Record
 from strongroom.cli.exporting import Exporting
@@ -160,6 +160,33 @@ def note(text: str) -> None:
     # Where nobody reads it, the command goes on, and its status tells how it has ended.
     with suppress(OSError):
         sys.stderr.write(text + "\n")
+
+
+def flush_notes() -> None:
+    """Have all written that was told on standard error; what nobody takes there is lost, and no error."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        forget(sys.stderr)
+
+
+def forget(stream: TextIO) -> None:
+    """Lose what is left in a stream's buffer; else each flush would try once more, and at exit Python ends with 120.
+
+    The stream itself stays what it is, for a program that is started after this.
+
+    Args:
+        stream: One that the system has an open file for.
+    """
+    number = stream.fileno()
+    own, nothing = os.dup(number), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, number)
+        stream.flush()
+    finally:
+        os.dup2(own, number)
+        os.close(own)
+        os.close(nothing)
 
 
 def write_bytes(content: bytes) -> None:

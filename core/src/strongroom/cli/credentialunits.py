@@ -81,6 +81,7 @@ def write_units(session: Session, gifts: Sequence[Gift], folder: str | None, *, 
 
     Raises:
         ConfigurationError: There is no configuration, or they cannot be written.
+        UsageError: A unit could not hold a path, the principal or a gift.
     """
     return hand_out(units(session, gifts, as_unit=as_unit), folder, start=SOCKET)
 
@@ -95,6 +96,7 @@ def units(session: Session, gifts: Sequence[Gift], *, as_unit: bool) -> dict[str
 
     Raises:
         ConfigurationError: There is no configuration.
+        UsageError: A unit could not hold a path, the principal or a gift.
     """
     from strongroom.cli.systemd import TOO_MUCH
 

@@ -14,7 +14,7 @@ from strongroom.cli.command import UsageError
 from strongroom.cli.durations import duration
 from strongroom.cli.placing import Wanted
 from strongroom.config.watch import SHORTEST_EVERY
-from strongroom.inputs import STANDARD
+from strongroom.inputs import STANDARD, ensure_repeatable
 
 EVERY: Final = 30.0
 """Seconds between two looks, unless others are given."""
@@ -42,6 +42,7 @@ def job_of(options: argparse.Namespace) -> Job:
         options: The options of ``render``.
 
     Raises:
+        ConfigurationError: A template that is to be read again and again is no plain file.
         UsageError: They do not fit together, or one of them is malformed.
     """
     pairs = _pairs(options.paths)
@@ -50,7 +51,7 @@ def job_of(options: argparse.Namespace) -> Job:
     if options.check and (options.watch or any(output == STANDARD for _, output in pairs)):
         raise UsageError("--check compares once, with files", hint="leave out --watch, and name an output for each")
     if options.watch:
-        _check_templates([template for template, _ in pairs])
+        ensure_repeatable(template for template, _ in pairs)
     if options.every is not None and not options.watch:
         raise UsageError("--every is for --watch", hint="add --watch")
     if options.on_change is not None and options.check:
@@ -79,13 +80,6 @@ def _pairs(paths: list[str]) -> tuple[tuple[str, str], ...]:
     if templates.count(STANDARD) > 1:
         raise UsageError("standard input is one template only", hint="name a file for the other")
     return tuple(pairs)
-
-
-def _check_templates(paths: list[str]) -> None:
-    """Refuse what can be read once only, such as a pipe: the second time would wait for ever."""
-    for path in paths:
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise UsageError(f"{path} is no plain file, so it cannot be read again", hint="write it to a file")
 
 
 def _absolute(path: str) -> str:

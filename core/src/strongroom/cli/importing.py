@@ -23,7 +23,7 @@ from strongroom.errors import (
     UnsupportedOperationError,
     VersionConflictError,
 )
-from strongroom.inputs import read_input, shown
+from strongroom.inputs import label_of, read_input
 from strongroom.model import ABSENT, SecretName, SecretValue
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _named(options: argparse.Namespace) -> dict[SecretName, SecretValue]:
             continue
         if name in named:
             problems.append(
-                ConfigurationError(f"{name} stands in {shown(options.file)} in two spellings", hint="keep one")
+                ConfigurationError(f"{name} stands in {label_of(options.file)} in two spellings", hint="keep one")
             )
         named[name] = value
     raise_all(problems)
@@ -152,11 +152,11 @@ def _parsed(options: argparse.Namespace) -> tuple[dict[str, SecretValue], list[S
     form = options.format or next((_FORMATS[end] for end in _FORMATS if options.file.endswith(end)), "dotenv")
     if form == "dotenv":
         sopsfile.refuse_text(content, options.file)
-        return dotenv.parse(content, shown(options.file)), []
+        return dotenv.parse(content, label_of(options.file)), []
     document, problems = _document(content, form, options)
     sopsfile.refuse(document, options.file, form)
     reader = documents.Reader(
-        shown(options.file), documents.Shapes(flatten=options.flatten, stringify=options.stringify), problems
+        label_of(options.file), documents.Shapes(flatten=options.flatten, stringify=options.stringify), problems
     )
     reader.take(document)
     return reader.found, reader.problems
@@ -169,10 +169,10 @@ def _document(
     if form == "json":
         from strongroom.cli import jsonfile
 
-        return jsonfile.parse(content, shown(options.file)), []
+        return jsonfile.parse(content, label_of(options.file)), []
     from strongroom.cli import yamlfile
 
-    return yamlfile.parse(content, shown(options.file), stringify=options.stringify)
+    return yamlfile.parse(content, label_of(options.file), stringify=options.stringify)
 
 
 def _plan(manager: SecretManager, values: dict[SecretName, SecretValue], options: argparse.Namespace) -> Plan:
@@ -295,7 +295,7 @@ def _report(
     for name in sorted(skipped):
         note(f"{'would skip' if options.dry_run else 'skipped'} {name}, which exists already")
     if not written and not skipped:
-        note(f"{shown(options.file)} holds no secret")
+        note(f"{label_of(options.file)} holds no secret")
 
 
 def _told(written: Written | None) -> dict[str, str | None]:

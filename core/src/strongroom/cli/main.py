@@ -9,9 +9,9 @@ import os
 import sys
 
 from importlib import import_module
-from typing import Final, TextIO
+from typing import Final
 
-from strongroom.cli.command import Command, Parser, Session, UsageError, note
+from strongroom.cli.command import Command, Parser, Session, UsageError, flush_notes, forget, note
 from strongroom.errors import StrongroomError
 
 COMMANDS: Final = {
@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        _forget(sys.stdout)
+        forget(sys.stdout)
         return 0
     except Exception as error:  # noqa: BLE001  # a traceback may show values, so none reaches the user unasked
         return _failed(error)
@@ -127,22 +127,14 @@ def _written_out(status: int) -> int:
     try:
         sys.stdout.flush()
     except KeyboardInterrupt:
-        _forget(sys.stdout)
+        forget(sys.stdout)
         status = 130
     except OSError as error:
-        _forget(sys.stdout)
+        forget(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             status = status or _failed(error)
-    try:
-        sys.stderr.flush()
-    except OSError:
-        _forget(sys.stderr)
+    flush_notes()
     return status
-
-
-def _forget(stream: TextIO) -> None:
-    """Lose what whoever reads a stream does not take any more; Python would try once more at exit, and end with 120."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _failed(error: Exception) -> int:

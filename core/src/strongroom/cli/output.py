@@ -9,10 +9,13 @@ import stat
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Final
 
 from strongroom._record import Record
 from strongroom.errors import ConfigurationError
 from strongroom.inputs import AS_IT_STANDS
+
+_CHOOSE: Final = "choose another path, or add --force"
 
 
 class Access(Record):
@@ -41,19 +44,25 @@ def write_private(path: str, content: bytes, *, replace: bool) -> None:
     """
     path = os.path.abspath(path)
     if not replace and os.path.lexists(path):
-        raise _taken(path)
+        raise taken(path, _CHOOSE)
     try:
         with drafted(path, content, Access(), replace=replace) as publish:
             publish()
         sync_folder(path)
     except FileExistsError as error:
-        raise _taken(path) from error
+        raise taken(path, _CHOOSE) from error
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}", hint="check its folder") from error
 
 
-def _taken(path: str) -> ConfigurationError:
-    return ConfigurationError(f"there is already something at {path}", hint="choose another path, or add --force")
+def taken(path: str, hint: str) -> ConfigurationError:
+    """Return what is raised where something is that may not go: a file, a folder, or a link that may lead nowhere.
+
+    Args:
+        path: Where it is.
+        hint: What to do about it.
+    """
+    return ConfigurationError(f"there is already something at {path}", hint=hint)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Puts files in their places, all of them or none: those with secrets in them, and those that must be new."""
+"""Puts files in their places once all are ready; those that must be new, all of them or none."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import stat
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from typing import Final
 
 from strongroom._record import Record
-from strongroom.cli.output import Access, drafted, sync_folder
+from strongroom.cli.output import Access, drafted, sync_folder, taken
 from strongroom.cli.problems import raise_all
 from strongroom.errors import ConfigurationError
 from strongroom.inputs import content_of
+
+_REMOVE: Final = "remove it first, if it may go"
 
 
 class Wanted(Record):
@@ -75,7 +78,7 @@ def place_new(files: Mapping[str, bytes], mode: int) -> None:
         ConfigurationError: Something is at one of the places, or cannot be
             written; what was made has been taken back.
     """
-    raise_all([_taken(path) for path in files if os.path.lexists(path)])
+    raise_all([taken(path, _REMOVE) for path in files if os.path.lexists(path)])
     path = ""
     try:
         with _taken_back() as made, ExitStack() as ready:
@@ -90,7 +93,7 @@ def place_new(files: Mapping[str, bytes], mode: int) -> None:
     except OSError as error:
         # Somebody else was faster, since it was looked.
         if isinstance(error, FileExistsError) and os.path.lexists(path):
-            raise _taken(path) from error
+            raise taken(path, _REMOVE) from error
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}", hint="check its folder") from error
 
 
@@ -109,16 +112,15 @@ def _taken_back() -> Iterator[list[str]]:
 
 
 def _make_folder(folder: str, made: list[str]) -> None:
-    """Make a folder, and those that it is in; add to a list which ones were not there."""
+    """Make a folder durably, and those that it is in; add to a list which ones were not there."""
     if os.path.isdir(folder):
         return
     _make_folder(os.path.dirname(folder), made)
-    os.makedirs(folder, exist_ok=True)
-    made.append(folder)
-
-
-def _taken(path: str) -> ConfigurationError:
-    return ConfigurationError(f"there is a file at {path}", hint="remove it first, if it may go")
+    # Somebody else may be faster; what is there and no folder is told of when a file is to be in it.
+    with suppress(FileExistsError):
+        os.mkdir(folder)
+        made.append(folder)
+        sync_folder(folder)
 
 
 def _change(path: str, content: bytes, wanted: Wanted) -> Access | None:

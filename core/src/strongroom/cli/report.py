@@ -54,8 +54,6 @@ def figure_of(event: AuditEvent) -> str | None:
         return "alerts"
     if event.principal is None:
         return None
-    if event.event == "action" and event.duration is not None and event.result in DENIED | MISSING:
-        return None  # it was begun, and the read that it has failed for is counted
     if event.result in DENIED:
         return "denials"
     if event.result in MISSING:

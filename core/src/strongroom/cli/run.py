@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from strongroom._record import Record
 from strongroom.cli import referring, selection
-from strongroom.cli.command import Command, Session, UsageError, note
+from strongroom.cli.command import Command, Session, UsageError, flush_notes, note
 from strongroom.cli.environment import Environment, inherited, native, own_credentials, pristine, with_secrets, without
 from strongroom.cli.referring import Variable
 from strongroom.cli.selection import Choice
@@ -236,7 +236,7 @@ def _is_too_large(program: list[str], environment: Environment) -> bool:
 def _start(program: list[str], environment: Environment) -> int:
     """Become the program; return only if that fails, or where there is no such thing."""
     sys.stdout.flush()
-    sys.stderr.flush()
+    flush_notes()
     if sys.platform == "win32":
         return _wait_for(program, native(environment))
     _restore_signals()

@@ -8,7 +8,7 @@ from typing import Final
 
 from strongroom.cli.documents import Members
 from strongroom.errors import ConfigurationError
-from strongroom.inputs import STANDARD, shown
+from strongroom.inputs import STANDARD, label_of
 from strongroom.model import SecretValue
 
 _MARK: Final = "ENC[AES256_GCM,data:"
@@ -76,6 +76,6 @@ def _refuse(source: str, form: str) -> None:
     # As JSON, since the lines of a decrypted .env file have lost where their values had line feeds.
     decrypt = f"sops decrypt {file}" if form == "yaml" else f"sops decrypt --output-type json {file}"
     raise ConfigurationError(
-        f"{shown(source)} is encrypted by SOPS, and nothing of it was used",
+        f"{label_of(source)} is encrypted by SOPS, and nothing of it was used",
         hint=f"import what it decrypts: {decrypt} | strongroom import - --format {form} --flatten",
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
-from strongroom.cli.command import Command, Session, note, write_bytes
+from strongroom.cli.command import Command, Session, flush_notes, note, write_bytes
 from strongroom.cli.filling import Job, job_of
 from strongroom.cli.output import Access
 from strongroom.cli.placing import changes, place
@@ -209,7 +209,7 @@ def _runner(command: tuple[str, ...], configuration: Configuration) -> Callable[
         import subprocess
 
         sys.stdout.flush()
-        sys.stderr.flush()
+        flush_notes()
         try:
             status = subprocess.run(  # noqa: S603  # the point of the option
                 command, env=environment, stdin=subprocess.DEVNULL, timeout=COMMAND_SECONDS, check=False

@@ -61,6 +61,7 @@ def write_units(session: Session, folder: str | None, every: float) -> int:
 
     Raises:
         ConfigurationError: There is no configuration, or they cannot be written.
+        UsageError: A unit could not hold a path or the principal.
     """
     return hand_out(units(session, every), folder, start=TIMER)
 
@@ -100,6 +101,7 @@ def units(session: Session, every: float) -> dict[str, str]:
 
     Raises:
         ConfigurationError: There is no configuration.
+        UsageError: A unit could not hold a path or the principal.
     """
     return {
         SERVICE: _SERVICE.format(command=own_command(session)),
@@ -129,13 +131,16 @@ def own_command(session: Session) -> str:
     return " ".join(map(quoted, words))
 
 
-def quoted(path: str) -> str:
-    """Return a path as a word of a command line of systemd's, see systemd.service(5).
+def quoted(word: str) -> str:
+    """Return a word as it stands in a command line of systemd's, see systemd.service(5).
+
+    Args:
+        word: A path, or another argument.
 
     Raises:
         UsageError: A unit could not hold it, or would hold more lines than it seems.
     """
-    if has_control(path):
-        raise UsageError(f"{path!a} cannot stand in a unit", hint="choose another without control characters, in UTF-8")
-    text = path.replace("%", "%%").replace("$", "$$").replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"' if any(character.isspace() or character in "\"'\\;" for character in path) else text
+    if has_control(word):
+        raise UsageError(f"{word!a} cannot stand in a unit", hint="choose another without control characters, in UTF-8")
+    text = word.replace("%", "%%").replace("$", "$$").replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"' if any(character.isspace() or character in "\"'\\;" for character in word) else text

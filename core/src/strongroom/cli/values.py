@@ -127,7 +127,7 @@ def content(name: str, path: str | None) -> bytes:
     Raises:
         ConfigurationError: The file cannot be read.
         UsageError: Nothing was typed, or no text.
-        ValueTooLargeError: It has no end, or hardly one.
+        ValueTooLargeError: It has more than ``inputs.MOST_BYTES``.
     """
     if path is not None:
         return read_file(path).reveal()

@@ -81,8 +81,8 @@ def convert(settings: type[Any], table: dict[str, Any], place: Place, *, text_or
         for key, value in table.items()
     }
     made = settings(**content)
-    # By its name: whether an object follows a protocol is looked up with `inspect` from Python 3.12 on, and that takes
-    # a tenth of the time in which a command starts.
+    # A `SettingsCheck` is told by the name of its method: whether an object follows a protocol is looked up with
+    # `inspect` from Python 3.12 on, and that takes a tenth of the time in which a command starts.
     problems = made.problems() if hasattr(made, "problems") else []
     if problems:
         raise ConfigurationError(f"{place.table or 'the configuration'} in {place.file}: {'; '.join(problems)}")

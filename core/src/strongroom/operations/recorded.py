@@ -34,7 +34,6 @@ class RecordedAction:
     """
 
     def __init__(self, parts: Parts, gate: Gate, action: str, detail: str | None) -> None:
-        gate.ensure_open()
         self._parts = parts
         self._gate = gate
         self._action = action
@@ -45,8 +44,10 @@ class RecordedAction:
     def __enter__(self) -> Self:
         if self._is_entered:
             raise entered_twice()
-        self._is_entered = True
+        self._gate.ensure_open()
         self._attempt = Attempt(self._parts, self._gate, EVENT, detail=self._detail)
+        # Only now: if it could not be recorded it was not done, and may be tried again.
+        self._is_entered = True
         return self
 
     def note(self, *, result: str | None = None, detail: str | None = None) -> None:

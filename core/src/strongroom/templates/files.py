@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from strongroom._record import Record
 from strongroom.errors import ConfigurationError
-from strongroom.inputs import STANDARD, content_of, read_file, read_standard_input, shown
+from strongroom.inputs import STANDARD, content_of, label_of, read_file, read_standard_input
 
 Mark = tuple[int, int, int, int]
 """By what a file is told from the one that was there before."""
@@ -43,10 +43,10 @@ class Files:
 
         Raises:
             ConfigurationError: It cannot be read, or is not UTF-8 text.
-            ValueTooLargeError: It has no end, or hardly one.
+            ValueTooLargeError: It has more than ``inputs.MOST_BYTES``.
         """
         if path == STANDARD:
-            return Source(label=shown(path), text=_decoded(read_standard_input().reveal(), shown(path)))
+            return Source(label=label_of(path), text=_decoded(read_standard_input().reveal(), label_of(path)))
         self.marks[path] = _mark(path)
         text = _decoded(read_file(path).reveal(), path)
         return Source(label=path, text=text, folder=os.path.dirname(os.path.abspath(path)))

@@ -106,6 +106,16 @@ def test_input_and_output_pass_through_byte_for_byte(shelf: Any) -> None:
     assert done.stderr == b"problem\n"
 
 
+def test_the_program_runs_although_nobody_reads_what_is_told_before(shelf: Any) -> None:
+    """It has its streams as they came, so what it tells itself is its own concern."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = "import os, stat; print(stat.S_ISFIFO(os.fstat(2).st_mode)); raise SystemExit(7)"
+    with open(writing, "wb") as unread:
+        done = shelf("run", *SECRET, "--", sys.executable, "-c", program, stderr=unread, env={"APP_DB_PASSWORD": "x"})
+    assert (done.returncode, done.stdout) == (7, b"True\n")
+
+
 def test_what_the_interpreter_ignores_is_not_ignored_in_the_program(shelf: Any) -> None:
     """Else a program whose reader has gone would not end: `strongroom run -- yes | head`."""
     done = shelf("run", *SECRET, "--", "sh", "-c", "kill -PIPE $$; echo lives on")
