@@ -335,6 +335,14 @@ def test_a_unit_has_no_line_that_an_argument_has_brought_in(folder: Path) -> Non
     assert not (folder / "units").exists()
 
 
+def test_a_unit_holds_a_path_with_a_space_that_does_not_break(folder: Path) -> None:
+    path = folder / "its\u00a0own.toml"
+    path.write_text((folder / "strongroom.toml").read_text())
+    done = Cli(folder, folder)("--config", str(path), "agent", "units")
+    assert done.status == 0
+    assert f'--config "{path}" agent' in done.stdout
+
+
 def test_without_a_configuration_there_are_no_units(tmp_path: Path) -> None:
     assert Cli(tmp_path, tmp_path)("agent", "units").status == 2
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,10 +40,6 @@ class TestEnvironment(EnvContract):
         return EnvBackend.connect(EnvSettings(prefix=PREFIX))
 
     @pytest.fixture
-    def reopen(self) -> Callable[[], EnvBackend]:
-        return lambda: EnvBackend.connect(EnvSettings(prefix=PREFIX))
-
-    @pytest.fixture
     def seed(self, monkeypatch: pytest.MonkeyPatch):
         def put(name: str, content: str) -> SecretName:
             monkeypatch.setenv(PREFIX + variable_of(SecretName(name)), content)
@@ -63,10 +58,6 @@ class TestFile(EnvContract):
     @pytest.fixture
     def backend(self, path: Path) -> EnvBackend:
         return EnvBackend.connect(EnvSettings(files=(str(path),), environment=False))
-
-    @pytest.fixture
-    def reopen(self, path: Path) -> Callable[[], EnvBackend]:
-        return lambda: EnvBackend.connect(EnvSettings(files=(str(path),), environment=False))
 
     @pytest.fixture
     def seed(self, path: Path):

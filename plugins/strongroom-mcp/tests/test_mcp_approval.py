@@ -112,6 +112,38 @@ def test_an_approval_that_comes_too_late_is_none(tmp_path: Path) -> None:
         assert one.session(script, person=saying("accept", approve=True)) == DENIED
 
 
+async def asked_or_told(client: Client, name: str = "show") -> str:
+    result = await client.session.call_tool(name, {"word": "hello"}, allow_input_required=True)
+    return "asked" if isinstance(result, types.InputRequiredResult) else text_of(result)
+
+
+def test_a_client_is_given_as_many_questions_as_calls_may_run_at_a_time(tmp_path: Path) -> None:
+    async def script(client: Client) -> list[str]:
+        first = await put(client, "hello")
+        told = [await asked_or_told(client) for _ in range(3)]
+        told += [await answer(client, "hello", first.request_state)]
+        told += [await asked_or_told(client) for _ in range(2)]
+        one.clock.advance(121)
+        return [*told, await asked_or_told(client), await asked_or_told(client, "other")]
+
+    show = shell('echo "$1"', "word", approval="ask", concurrency=2)
+    with site(tmp_path, show=show, other=show) as one:
+        told = one.session(script, person=saying("accept", approve=True))
+    full = "as many calls of the action wait for approval as may: try again when one is answered"
+    assert told == ["asked", full, full, "exit status 0\nhello\n", "asked", full, "asked", "asked"]
+
+
+def test_a_question_can_be_answered_however_many_come_after_it(tmp_path: Path) -> None:
+    async def script(client: Client) -> str:
+        first = await put(client, "hello")
+        for _ in range(80):
+            await put(client, "another")
+        return await answer(client, "hello", first.request_state)
+
+    with site(tmp_path, show=shell('echo "$1"', "word", approval="ask", concurrency=100, calls_per_minute=100)) as one:
+        assert one.session(script, person=saying("accept", approve=True)) == "exit status 0\nhello\n"
+
+
 def test_state_that_a_client_makes_up_is_no_approval_of_another_kind(tmp_path: Path) -> None:
     async def script(client: Client) -> str:
         return await answer(client, "hello", "made up")

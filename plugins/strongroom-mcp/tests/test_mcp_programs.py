@@ -14,6 +14,7 @@ import pytest
 from mcp import Client
 
 from mcpsites import PLAIN, SECRETS, TOKEN, VALUE, action, is_running, python, shell, site, text_of, wait_until
+from strongroom.testing import in_forked_child
 from strongroom_mcp.settings import ParameterSettings
 
 RAW = VALUE.encode()
@@ -295,7 +296,7 @@ def test_an_output_that_is_cut_holds_no_part_of_a_value_that_another_call_uses_m
     show = shell(told, environment={}, max_output=len(RAW) - 4)
     with site(tmp_path, show=show, other=shell("true")) as one:
         answers = one.session(script)
-    assert answers == "the output was cut, and was dropped: try again\nexit status 0\n[masked]"
+    assert answers == "the action was done; its output was cut, and was dropped\nexit status 0\n[masked]"
 
 
 STARTS = {
@@ -317,6 +318,25 @@ def test_the_log_alone_says_why_a_program_cannot_be_started(
         assert one.text("show") == "the program of the action cannot be started"
     assert f"the program of an action cannot be started: {said}" in caplog.messages
     assert VALUE not in caplog.text
+
+
+def test_the_log_blames_the_folder_that_may_not_be_entered(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(0o600)
+    is_root = os.geteuid() == 0
+    # Whoever root becomes has to get as far as there.
+    for folder in (tmp_path, *list(tmp_path.parents)[:3]) if is_root else ():
+        folder.chmod(folder.stat().st_mode | 0o011)
+
+    def said() -> str:
+        if is_root:
+            os.setuid(1234)
+        with site(tmp_path, show=action(command=("/bin/true",), folder=str(closed))) as one:
+            one.call("show")
+        return "\n".join(caplog.messages)
+
+    why = f"the program of an action cannot be started: the folder {closed}: Permission denied"
+    assert why in in_forked_child(said, time_limit=60)
 
 
 def test_the_log_does_not_say_what_a_program_would_have_been_given(

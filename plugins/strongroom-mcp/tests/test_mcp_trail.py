@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -222,20 +223,73 @@ def test_a_call_does_not_wait_for_ever_for_its_attempt_to_be_recorded(
 
 
 @pytest.mark.parametrize(
-    ("script", "answer", "result"),
+    ("script", "timeout", "answer", "result"),
     [
-        ("true", "the action was done, but its end could not be recorded", "ok"),
-        ("sleep 600", "the action took too long, and was ended; what it had done by then is done", "took_too_long"),
+        ("true", 30.0, "the action was done, but its end could not be recorded", "ok"),
+        (
+            "sleep 600",
+            1.0,
+            "the action took too long, and was ended; what it had done by then is done",
+            "took_too_long",
+        ),
     ],
 )
 def test_a_call_does_not_wait_for_ever_for_its_end_to_be_recorded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, answer: str, result: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    script: str,
+    timeout: float,
+    answer: str,
+    result: str,
 ) -> None:
-    with site(tmp_path, show=shell(script, timeout=1.0)) as one:
+    with site(tmp_path, show=shell(script, timeout=timeout)) as one:
         stuck = Stuck(one, "outcome", monkeypatch)
         assert one.text("show") == answer
+        assert "the audit trail has not answered in time" in caplog.text
         stuck.ended.set()
         wait_until(lambda: results(one) == [result])
+
+
+def test_a_refusal_does_not_wait_for_ever_to_be_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with site(tmp_path, show=shell("true", "word")) as one:
+        stuck = Stuck(one, "outcome", monkeypatch)
+        assert one.text("show") == "word is missing"
+        assert "that it was refused could not be recorded: the audit trail has not answered in time" in caplog.text
+        stuck.ended.set()
+        wait_until(lambda: results(one) == ["invalid_parameters"])
+
+
+def test_a_session_goes_on_where_there_can_be_no_thread_to_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def none_can_be_started(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def script(client: Client) -> list[str]:
+        with monkeypatch.context() as patch:
+            patch.setattr(ThreadPoolExecutor, "submit", none_can_be_started)
+            one.switch.stop()
+            with anyio.fail_after(30):
+                while "mcp-stopped: it could not be recorded" not in caplog.text:
+                    await anyio.sleep(0.01)
+            told = [text_of(await client.call_tool("show", {}))]
+        one.switch.resume()
+        return [*told, text_of(await client.call_tool("show", {}))]
+
+    with site(tmp_path, show=shell("true")) as one:
+        assert one.session(script) == ["everything is stopped by the operator: do not try again", "exit status 0"]
+    assert "mcp/show: that it was refused could not be recorded: can't start new thread" in caplog.text
+
+
+def test_a_fault_before_an_action_runs_is_an_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # No file can be made by which the program would be told what to approve.
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with site(tmp_path, settings=program(tmp_path, "exit 0"), show=shell("true", approval="command")) as one:
+        assert one.text("show") == "the action failed inside the server"
+        assert one.actions() == [("outcome", "failed", f"mcp/show: {PROGRAM}")]
 
 
 def test_what_is_refused_is_refused_also_if_that_cannot_be_recorded(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import traceback
 
@@ -18,6 +19,8 @@ from pydantic import (
     HttpUrl,
     Json,
     PostgresDsn,
+    PrivateAttr,
+    Secret,
     SecretStr,
     ValidationError,
     field_validator,
@@ -195,6 +198,70 @@ def test_what_an_address_holds_does_not_show_when_another_field_is_set(manager: 
     with pytest.raises(ValidationError) as caught:
         made.number = 2
     assert_hidden(VALUE, str(caught.value) + repr(caught.value.errors()), "the error")
+
+
+@dataclasses.dataclass
+class Login:
+    user: str
+    password: SecretStr
+
+
+class Mute:
+    def __str__(self) -> str:
+        raise RuntimeError("it does not say what it is")
+
+
+class Holding(Shop):
+    model_config = StrongroomConfigDict(validate_assignment=True)
+
+    pin: Secret[int]
+    plain: int
+    rate: float
+    login: Login
+    number: int = 12
+    _token: str = "private-token"
+    _mute: Mute = PrivateAttr(default_factory=Mute)
+
+    @model_validator(mode="after")
+    def refuse(self) -> Holding:
+        told = {
+            13: self.pin.get_secret_value(),
+            14: self.plain,
+            15: self.rate,
+            16: self.login.password.get_secret_value(),
+            17: self._token,
+            18: "an object that is known",
+        }
+        if self.number in told:
+            raise ValueError(f"{self.number} does not go with {told[self.number]}")
+        return self
+
+
+@pytest.fixture
+def holding(manager: SecretManager) -> Holding:
+    manager.set("shop/pin", "739")
+    manager.set("shop/plain", "739281")
+    manager.set("shop/rate", "0.73928125")
+    manager.set("shop/login", f'{{"user": "app", "password": "{VALUE}"}}')
+    with using(manager):
+        return Holding()
+
+
+@pytest.mark.parametrize(
+    ("number", "value"), [(13, "739"), (14, "739281"), (15, "0.73928125"), (16, VALUE), (17, "private-token")]
+)
+def test_whatever_holds_a_value_it_does_not_show_when_another_field_is_set(
+    number: int, value: str, holding: Holding
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        holding.number = number
+    assert_hidden(value, shown_by(caught.value), "the error")
+
+
+def test_neither_small_numbers_nor_objects_keep_a_message_from_being_shown(holding: Holding) -> None:
+    with pytest.raises(ValidationError) as caught:
+        holding.number = 18
+    assert caught.value.errors()[0]["msg"] == "Value error, 18 does not go with an object that is known"
 
 
 def test_a_field_of_frozen_settings_is_refused_without_the_value(manager: SecretManager) -> None:

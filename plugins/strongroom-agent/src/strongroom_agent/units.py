@@ -152,7 +152,8 @@ def _plain(text: str) -> str:
     Raises:
         ConfigurationError: It has control characters, or is not in UTF-8.
     """
-    if not text.isprintable():
+    # Half of a surrogate pair stands for a byte that is not in UTF-8.
+    if any(ord(one) < 32 or ord(one) == 127 or "\ud800" <= one <= "\udfff" for one in text):
         raise ConfigurationError(f"{text!a} cannot stand in a unit", hint="choose one without control characters")
     return text
 

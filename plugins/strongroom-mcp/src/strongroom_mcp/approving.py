@@ -33,7 +33,8 @@ Context = ServerRequestContext[Any, Any]
 
 KEY: Final = "approval"
 """What the question is called among those that a client is asked."""
-_MOST_OPEN: Final = 64
+_MOST_KEPT: Final = 64
+"""Before so many of the latest questions, those whose time is up are forgotten: an answer to one counts as made up."""
 _FORM: Final[dict[str, Any]] = {
     "type": "object",
     "properties": {"approve": {"type": "boolean", "title": "Run it", "description": "Yes, run exactly this once."}},
@@ -102,6 +103,16 @@ class Question(Record):
         )
 
 
+class _Open(Record):
+    """A question that a client was given, and has not answered in a way that counts."""
+
+    action: str
+    document: str
+    until: float
+    answered: bool = False
+    """Whether a call has come with what stands for it, which need not have got as far as its answer."""
+
+
 class Approver:
     """Has calls approved.
 
@@ -113,7 +124,7 @@ class Approver:
     def __init__(self, settings: McpSettings, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._clock = clock
-        self._open: dict[str, tuple[str, float, bool]] = {}
+        self._open: dict[str, _Open] = {}
 
     async def by_program(self, question: Question) -> None:
         """Have the operator's program approve a call.
@@ -135,7 +146,8 @@ class Approver:
             again.
 
         Raises:
-            RefusedError: It is not approved, not in time, or the client can ask nobody.
+            RefusedError: It is not approved, not in time, the client can ask nobody, or was given as many questions
+                about this action as may run of it at a time.
         """
         capability = context.session.client_capabilities
         asks = capability.elicitation if capability is not None else None
@@ -153,16 +165,17 @@ class Approver:
         _check(answer)
         return None
 
-    def is_awaited(self, state: str | None) -> bool:
-        """Tell whether that stands for a question which a client was given; only once for each question.
+    def take_first_answer(self, state: str | None) -> bool:
+        """Take note of an answer, and return whether it is the first one to a question that a client was given.
 
         Args:
             state: What the client was given with the question.
         """
-        document, until, is_awaited = self._open.get(state or "", ("", 0.0, False))
-        if is_awaited and state is not None:
-            self._open[state] = document, until, False
-        return is_awaited
+        asked = self._open.get(state) if state is not None else None
+        if state is None or asked is None or asked.answered:
+            return False
+        self._open[state] = _Open(action=asked.action, document=asked.document, until=asked.until, answered=True)
+        return True
 
     def redeem(self, state: str, question: Question, answers: Mapping[str, Any] | None) -> None:
         """Take the answer to a question that a client was given; it counts once, and for that call only.
@@ -175,18 +188,28 @@ class Approver:
         Raises:
             RefusedError: It is not approved, or something else is called than was asked about.
         """
-        document, until, _ = self._open.pop(state, ("", 0.0, False))
-        if document != question.document():
+        asked = self._open.pop(state, None)
+        if asked is None or asked.document != question.document():
             raise _denied()
-        if self._clock() > until:
+        if self._clock() > asked.until:
             raise _denied("approval_timeout")
         _check((answers or {}).get(KEY))
 
     def _put(self, question: Question) -> types.InputRequiredResult:
+        now = self._clock()
+        # Who is given a question holds no place among the calls that run: nobody else would bound how many there are.
+        waiting = sum(one.action == question.action and one.until >= now for one in self._open.values())
+        if waiting >= self._settings.actions[question.action].concurrency:
+            raise RefusedError(
+                "as many calls of the action wait for approval as may: try again when one is answered",
+                result="too_many_running",
+            )
         state = secrets.token_urlsafe(32)
-        self._open[state] = question.document(), self._clock() + self._settings.approval_timeout, True
-        while len(self._open) > _MOST_OPEN:
-            del self._open[next(iter(self._open))]
+        until = now + self._settings.approval_timeout
+        self._open[state] = _Open(action=question.action, document=question.document(), until=until)
+        for old in list(self._open)[:-_MOST_KEPT]:
+            if self._open[old].until < now:
+                del self._open[old]
         form = types.ElicitRequestFormParams(message=question.text(), requested_schema=_FORM)
         return types.InputRequiredResult(input_requests={KEY: types.ElicitRequest(params=form)}, request_state=state)
 

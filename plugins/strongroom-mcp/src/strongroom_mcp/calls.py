@@ -131,6 +131,10 @@ class Calls:
             except anyio.get_cancelled_exc_class():
                 await self._trail.refused(subject, "interrupted")
                 raise
+            except Exception:
+                # A fault of ours stands in the trail, too.
+                await self._trail.refused(subject, "failed")
+                raise
             if isinstance(work, types.InputRequiredResult):
                 await self._trail.refused(subject, "asked")
                 return work
@@ -163,7 +167,8 @@ class Calls:
             context: The client.
             params: The call.
             place: Keeps one of the places among those that run at a time, which a call needs to be approved, too:
-                nobody is to be asked so often that yes becomes a habit.
+                nobody is to be asked so often that yes becomes a habit. It is given up with a question that the client
+                answers by calling again; the approver counts those.
 
         Raises:
             RefusedError: Nothing is to be done.
@@ -177,7 +182,7 @@ class Calls:
             return self._list
         asks = action.settings.approval
         # An answer that cannot be used, and is given again, counts as any call.
-        is_answer = asks == "ask" and self._approver.is_awaited(params.request_state)
+        is_answer = asks == "ask" and self._approver.take_first_answer(params.request_state)
         if not is_answer:
             action.limits.count()
         self._check_switch()
@@ -216,7 +221,7 @@ class Calls:
             finished = await perform(settings, values, filling, masker, limit)
             if finished.is_cut and self._held.masker is not masker:
                 # It may be cut within a value that another call has used first meanwhile, which no masker finds.
-                raise RefusedError("the output was cut, and was dropped: try again", result="unusable_answer")
+                raise RefusedError("the action was done; its output was cut, and was dropped", result="unusable_answer")
             LOG.info("%s: %s", action.name, finished.said)
             return self._result(settings, finished)
         # What it had said by then may end within a value, and is dropped.

@@ -21,8 +21,12 @@ from strongroom_mcp.switch import Switch, default_path
 if TYPE_CHECKING:
     from strongroom import SecretManager
 
-END_SECONDS: Final = 20.0
-"""How long the end of the process may take, once what was under way has had its time to be recorded."""
+END_SECONDS: Final = 60.0
+"""How long the end of the process may take, once what was under way has had its time to be recorded.
+
+Twice what an orderly one takes at most: ten seconds each for leases and the audit trail, and five each for copies that
+are kept for outages and for whoever is told of changes.
+"""
 
 
 def run(call: CommandCall) -> int:

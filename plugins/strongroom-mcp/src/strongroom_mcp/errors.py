@@ -8,11 +8,20 @@ class RefusedError(Exception):
 
     Args:
         text: For the model.
-        result: For the trail; unless given, what the model has said cannot be used.
+        result: For the trail: why.
         recorded: Whether it is for the trail at all.
     """
 
-    def __init__(self, text: str, *, result: str = "invalid_parameters", recorded: bool = True) -> None:
+    def __init__(self, text: str, *, result: str, recorded: bool = True) -> None:
         super().__init__(text)
         self.result = result
         self.recorded = recorded
+
+
+def invalid_parameters(text: str) -> RefusedError:
+    """Return the refusal of a call whose parameters cannot be used.
+
+    Args:
+        text: For the model.
+    """
+    return RefusedError(text, result="invalid_parameters")

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from strongroom_mcp.errors import RefusedError
+from strongroom_mcp.errors import RefusedError, invalid_parameters
 from strongroom_mcp.settings import ParameterSettings
 
 Value = str | int | bool
@@ -98,12 +98,12 @@ def accept(parameters: Mapping[str, ParameterSettings], given: Mapping[str, Any]
     """
     given = given or {}
     if any(name not in parameters for name in given):
-        raise RefusedError(f"there is an argument that is not one of: {', '.join(parameters) or 'none'}")
+        raise invalid_parameters(f"there is an argument that is not one of: {', '.join(parameters) or 'none'}")
     values = {}
     for name, one in parameters.items():
         value = given.get(name, one.default)
         if value is None:
-            raise RefusedError(f"{name} is missing")
+            raise invalid_parameters(f"{name} is missing")
         values[name] = _checked(name, one, value)
     return values
 
@@ -112,7 +112,7 @@ def _checked(name: str, settings: ParameterSettings, value: object) -> Value:
     kind = _KINDS[settings.type]
     # True is a whole number to Python.
     if type(value) is not kind and not (kind is str and isinstance(value, str)):
-        raise RefusedError(f"{name} is not of the type {settings.type}")
+        raise invalid_parameters(f"{name} is not of the type {settings.type}")
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -125,19 +125,19 @@ def _number(name: str, settings: ParameterSettings, value: int) -> int:
     least = -_MOST if settings.minimum is None else settings.minimum
     most = _MOST if settings.maximum is None else settings.maximum
     if not least <= value <= most:
-        raise RefusedError(f"{name} is not between {least} and {most}")
+        raise invalid_parameters(f"{name} is not between {least} and {most}")
     return value
 
 
 def _text(name: str, settings: ParameterSettings, value: str) -> str:
     if len(value) > settings.max_length:
-        raise RefusedError(f"{name} is longer than {settings.max_length} characters")
+        raise invalid_parameters(f"{name} is longer than {settings.max_length} characters")
     if any(not _is_allowed(character, lines=settings.lines) for character in value):
-        raise RefusedError(f"{name} has a character in it that it may not have")
+        raise invalid_parameters(f"{name} has a character in it that it may not have")
     if settings.choices and value not in settings.choices:
-        raise RefusedError(f"{name} is not one of its choices")
+        raise invalid_parameters(f"{name} is not one of its choices")
     if settings.pattern is not None and not _matches(settings.pattern, value):
-        raise RefusedError(f"{name} does not match its pattern")
+        raise invalid_parameters(f"{name} does not match its pattern")
     return value
 
 

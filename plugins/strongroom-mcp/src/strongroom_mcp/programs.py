@@ -178,8 +178,8 @@ def why(error: Exception, program: str, folder: str) -> str:
     """
     if not isinstance(error, OSError) or error.errno is None:
         return f"{program}: an argument or a variable has a NUL in it, or cannot be written in UTF-8"
-    # The system says of either that it is not there; what the error itself calls a file is not shown.
-    place = program if os.path.isdir(folder) else f"the folder {folder}"
+    # The system says the same of either; the error has the folder's name if nobody could enter that.
+    place = f"the folder {folder}" if error.filename == folder else program
     return f"{place}: {os.strerror(error.errno)}"
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from strongroom import references
 from strongroom.references import Reference
-from strongroom_mcp.errors import RefusedError
+from strongroom_mcp.errors import invalid_parameters
 from strongroom_mcp.parameters import Value, place
 from strongroom_mcp.settings import ActionSettings
 
@@ -45,7 +45,7 @@ def _argument(settings: ActionSettings, text: str, values: Mapping[str, Value]) 
         return [flag] if value and flag is not None else []
     filled = str(value)
     if filled.startswith("-") and not settings.parameters[name].leading_dash:
-        raise RefusedError(f"{name} begins with a dash, as options do")
+        raise invalid_parameters(f"{name} begins with a dash, as options do")
     return [filled]
 
 
@@ -73,7 +73,7 @@ def _segment(text: str, values: Mapping[str, Value]) -> str:
         return text
     value = _plain(values[name])
     if not value or _climbs(value):
-        raise RefusedError(f"{name} cannot be a part of a path")
+        raise invalid_parameters(f"{name} cannot be a part of a path")
     return quote(value, safe="")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -82,8 +82,8 @@ class Trail:
         except BaseException as error:
             if isinstance(error, RefusedError):
                 recorded.note(result=error.result)
-            with anyio.move_on_after(SECONDS):
-                await recorded.__aexit__(type(error), error, error.__traceback__)
+            with _logged(subject.action, "how it ended"):
+                await _in_time(recorded.__aexit__(type(error), error, error.__traceback__), applied=True)
             raise
         await _in_time(recorded.__aexit__(None, None, None), applied=True)
 
@@ -95,12 +95,9 @@ class Trail:
             result: Why it is not made.
         """
         manager = self._manager.as_principal(subject.principal)
-        try:
+        with _logged(subject.action, "that it was refused"):
             # Who cancels the call stops waiting, and does not thereby keep it out of the trail.
-            with anyio.move_on_after(SECONDS):
-                await manager.record_refused(subject.action, result, detail=subject.detail)
-        except StrongroomError as error:
-            LOG.warning("%s: that it was refused could not be recorded: %s", subject.action, error)
+            await _in_time(manager.record_refused(subject.action, result, detail=subject.detail), applied=False)
 
     async def switched(self, stopped: bool) -> None:  # noqa: FBT001  # it is called with it alone
         """Record that the kill switch was used.
@@ -109,11 +106,19 @@ class Trail:
             stopped: Whether everything is stopped now.
         """
         what = "mcp-stopped" if stopped else "mcp-resumed"
-        try:
+        with _logged(what, "it"):
             async with self._manager.as_principal(self._principal).recorded(what):
                 pass
-        except StrongroomError as error:
-            LOG.warning("%s: it could not be recorded: %s", what, error)
+
+
+@contextmanager
+def _logged(action: str, what: str) -> Iterator[None]:
+    """Say in the log, and nowhere else, that something could not be recorded."""
+    try:
+        yield
+    # The second where there can be no thread for it: neither the call's answer nor the session hangs on that.
+    except (StrongroomError, RuntimeError) as error:
+        LOG.warning("%s: %s could not be recorded: %s", action, what, error)
 
 
 async def _in_time(recording: Coroutine[Any, Any, object], *, applied: bool) -> None:

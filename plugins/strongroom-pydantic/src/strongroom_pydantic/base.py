@@ -60,7 +60,8 @@ class SecretSettings(BaseSettings):
             value: Its new value.
 
         Raises:
-            ValidationError: It is refused; the error holds neither this value nor one of another field.
+            ValidationError: It is refused; the error holds neither this value nor one of another field, except numbers
+                of up to three digits in a field that shows them.
         """
         problem: ValidationError
         try:

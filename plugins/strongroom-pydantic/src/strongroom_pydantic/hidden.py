@@ -6,13 +6,17 @@ which type it has.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
 from numbers import Number
 from typing import Any, Final
 
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 
 SHOWN: Final = "[hidden]"
+_TELLING: Final = 4
+"""Numbers of fewer digits are no secrets in a field that shows them, and stand in messages by themselves."""
 
 
 class _HiddenText(str):
@@ -70,8 +74,8 @@ def texts(value: Any) -> list[str]:
 def held_texts(value: Any) -> list[str]:
     """Return the texts that are in a model or in what it holds, in those fields as well that do not show them.
 
-    What is made of a text, such as an address with a password in it, counts as what it is written as. Numbers are left
-    out: most of them are no secrets, and stand in messages by themselves.
+    What is made of a text, such as an address with a password in it, counts as what it is written as. So does a number
+    of four digits or more, and any number in a field that does not show it.
     """
     found: list[str] = []
     left = [value]
@@ -79,26 +83,52 @@ def held_texts(value: Any) -> list[str]:
     seen: dict[int, Any] = {}
     while left:
         one = left.pop()
-        if id(one) in seen or one is None or isinstance(one, Number):
+        if id(one) in seen or one is None:
             continue
         seen[id(one)] = one
         members = _members(one)
         if members is None:
-            found += texts(one if isinstance(one, str | bytes) else str(one))
+            found += _written(one)
         else:
             left += members
     return [text for text in found if text]
 
 
+def _written(value: Any) -> list[str]:
+    """Return as what something is written that is not made of others; nothing if that tells nothing."""
+    if isinstance(value, str | bytes):
+        return texts(value)
+    if isinstance(value, Number):
+        text = _number(value)
+        return [text] if sum(map(str.isdigit, text)) >= _TELLING else []
+    try:
+        text = str(value)
+    # Foreign code: what it raises would lead to pydantic's error, and so to all values.
+    except Exception:  # noqa: BLE001  # see above
+        return []
+    return [text] if text != object.__repr__(value) else []
+
+
 def _members(value: Any) -> Iterable[Any] | None:
     """Return what something holds; ``None`` if it is not made of others."""
     if isinstance(value, BaseModel):
-        return [*vars(value).values(), *(value.model_extra or {}).values()]
+        beside = [value.model_extra, value.__pydantic_private__]
+        return [*vars(value).values(), *(member for held in beside for member in (held or {}).values())]
+    if is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, one.name, None) for one in fields(value)]
     if isinstance(value, dict):
         return value.values()
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple | set | frozenset | deque):
         return value
-    return [value.get_secret_value()] if isinstance(value, Secret | SecretStr | SecretBytes) else None
+    if isinstance(value, Secret | SecretStr | SecretBytes):
+        content = value.get_secret_value()
+        return [_number(content) if isinstance(content, Number) else content]
+    return None
+
+
+def _number(value: Number) -> str:
+    # Numbers that hide themselves do so as text, too.
+    return _digits(value) if isinstance(value, int | float) else str(value)
 
 
 def _digits(value: Any) -> str:
