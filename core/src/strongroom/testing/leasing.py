@@ -141,8 +141,9 @@ class CredentialMaker(Backend, Leasing):
             raise SecretNotFoundError("there is no such lease", name=request.name)
         if not self.renewable:
             raise UnsupportedOperationError("the lease cannot be renewed", name=request.name)
-        one.ends = min(now + request.seconds, one.made + self.max_ttl)
-        lease = request.lease.replace(seconds=one.ends - now)
+        seconds = min(request.seconds, one.made + self.max_ttl - now)
+        one.ends = now + seconds
+        lease = request.lease.replace(seconds=seconds)
         return RenewLeaseResult(lease=lease, request_id=f"renewal-{len(self.calls)}")
 
     def revoke_lease(self, request: RevokeLeaseRequest) -> RevokeLeaseResult:
@@ -249,7 +250,8 @@ class LeasingContract:
         assert lease.renewable, "the check needs a lease that can be renewed"
         renewed = _renewed(backend, leased_name, lease)
         assert renewed.id == lease.id
-        assert 0 < renewed.seconds <= lease.seconds
+        # Whoever takes the time from its end gets a little more or less, as floating-point numbers go.
+        assert 0 < round(renewed.seconds, 3) <= lease.seconds
 
     @promised_by(Leasing.renew_lease)
     def test_a_revoked_lease_cannot_be_renewed(self, backend: Backend, leased_name: str) -> None:
