@@ -94,8 +94,8 @@ def test_little_output_that_nobody_reads_is_no_error(desk: Any) -> None:
 
 
 def test_little_output_that_cannot_be_kept_is_an_error(desk: Any) -> None:
-    # Nothing else is always full.
     if not os.path.exists("/dev/full"):
+        # Nothing else is always full.
         pytest.skip("needs the device /dev/full")
     with open("/dev/full", "wb") as full:
         status, told = ended(desk, full)
