@@ -36,7 +36,9 @@ from strongroom.model import Absent
 THREADS = 6
 SECRETS = 3
 HOLD = 1.2
-"""How many seconds a fault lasts."""
+"""How many seconds a fault lasts at least."""
+INCURABLE = frozenset({"throttled", "resets", "cut-answers", "silence", "gone"})
+"""Faults that no repetition gets round: they last until somebody has felt them, which takes a slow machine longer."""
 RECOVERY = 60.0
 """Within how many seconds after a fault each thread must have got on."""
 ROLE = "arn:aws:iam::123456789012:role/chaos"
@@ -144,6 +146,8 @@ class Run:
         self.fault = name
         with fault(self.aws):
             time.sleep(HOLD)
+            if name in INCURABLE:
+                wait_until(lambda: self.record.outages[name] > 0, f"somebody to feel {name}", RECOVERY)
         self.aws.heal()
         before = [worker.done.copy() for worker in self.workers]
 
@@ -323,9 +327,6 @@ def wrong_counters(run: Run) -> list[tuple[str, int, int, int]]:
 
 def test_no_write_is_lost_doubled_or_made_over_what_nobody_saw_whatever_fails(run: Run) -> None:
     """One test, so that all this happens once."""
-    assert {"throttled", "resets", "cut-answers", "silence", "gone"} <= set(run.record.outages), (
-        "these faults cannot be cured, so they must have been felt"
-    )
     assert run.record.surprises == []
     assert lost_writes(run) == []
     assert overwritten_unseen(run) == []
