@@ -37,21 +37,6 @@ from strongroom.moving.sides import OUTAGES, Outages
 from strongroom.moving.survey import State
 
 
-@pytest.fixture
-def here() -> Kept:
-    return Kept()
-
-
-@pytest.fixture
-def there() -> Kept:
-    return Kept()
-
-
-@pytest.fixture
-def move(here: Kept, there: Kept) -> Move:
-    return Move(here, there)
-
-
 def test_a_history_that_was_begun_is_a_conflict_and_not_left_as_it_was(here: Kept, there: Kept, move: Move) -> None:
     """Whatever the rule says of names that others have made: its first version is ours."""
     here.put("a", "1", "2", "3")

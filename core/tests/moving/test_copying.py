@@ -30,21 +30,6 @@ from strongroom.moving.sides import OUTAGES
 from strongroom.moving.survey import State
 
 
-@pytest.fixture
-def here() -> Kept:
-    return Kept()
-
-
-@pytest.fixture
-def there() -> Kept:
-    return Kept()
-
-
-@pytest.fixture
-def move(here: Kept, there: Kept) -> Move:
-    return Move(here, there)
-
-
 def test_all_secrets_go_over_as_they_are(here: Kept, there: Kept, move: Move) -> None:
     values: dict[str, str | bytes] = {"a": "text é", "b/c": bytes(range(256)), "b": "", "b/d": b""}
     for name, value in values.items():

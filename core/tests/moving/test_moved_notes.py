@@ -10,21 +10,6 @@ from strongroom.errors import InvalidValueError
 from strongroom.model import SecretName
 
 
-@pytest.fixture
-def here() -> Kept:
-    return Kept()
-
-
-@pytest.fixture
-def there() -> Kept:
-    return Kept()
-
-
-@pytest.fixture
-def move(here: Kept, there: Kept) -> Move:
-    return Move(here, there)
-
-
 @pytest.mark.parametrize(("rule", "ticket", "kept"), [("error", "6", ["a"]), ("overwrite", "7", [])])
 def test_notes_go_over_and_those_of_the_target_stay(
     here: Kept, there: Kept, move: Move, rule: str, ticket: str, kept: list[str]
